@@ -1,0 +1,156 @@
+"""The unmodified google-cloud-aiplatform SDK against `bellwether serve`, over plain HTTP."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import aiplatform
+
+from bundle import PROBABILITY_TOLERANCE, Bundle, difference
+from conftest import Quickstart
+from program import Server
+
+LOCATION = "us-central1"
+LAST_DATE = "2022-12-28"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sdk(server: Server):
+    aiplatform.init(
+        project="default", location=LOCATION, api_endpoint=server.url, api_transport="rest",
+        credentials=AnonymousCredentials(),
+    )
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Bundle, allowed_folder: Path) -> aiplatform.Model:
+    folder = shutil.copytree(bundle.folder, allowed_folder / "uploaded")
+    return aiplatform.Model.upload(display_name="uploaded", model_id="uploaded", artifact_uri=f"file://{folder}")
+
+
+@pytest.fixture(scope="module")
+def endpoint(model: aiplatform.Model) -> aiplatform.Endpoint:
+    endpoint = aiplatform.Endpoint.create(display_name="by-sdk", endpoint_id="by-sdk")
+    endpoint.deploy(model, deployed_model_display_name="uploaded", machine_type="n1-standard-2")
+    return endpoint
+
+
+def answers(prediction) -> np.ndarray:
+    return np.array(prediction.predictions, np.float64)
+
+
+def test_upload_makes_version_1(model: aiplatform.Model):
+    assert model.name == "uploaded" and model.version_id == "1"
+    assert "default" in model.version_aliases
+    assert model.resource_name.startswith(f"projects/default/locations/{LOCATION}/models/uploaded")
+
+
+def test_models_are_listed_and_got(model: aiplatform.Model):
+    listed = {found.name: found for found in aiplatform.Model.list()}
+    assert {"uploaded", "sp500-deciles"} <= set(listed)
+    assert listed["sp500-deciles"].version_id == "2"
+    assert aiplatform.Model("sp500-deciles@1").version_id == "1"
+    assert aiplatform.Model("uploaded@default").version_id == "1"
+
+
+def test_an_endpoint_is_created_and_deployed_to(endpoint: aiplatform.Endpoint):
+    (deployed,) = endpoint.list_models()
+    assert endpoint.traffic_split == {deployed.id: 100}
+    assert deployed.dedicated_resources.machine_spec.machine_type == "n1-standard-2"
+    assert deployed.model.split("/")[-1].split("@")[0] == "uploaded"
+    assert {"by-sdk", "sp500-deciles"} <= {found.name for found in aiplatform.Endpoint.list()}
+
+
+def test_1000_random_vectors_are_answered_as_tensorflow_does(endpoint, bundle: Bundle, tensorflow):
+    rows = bundle.random_rows(1000, seed=5)
+    instances = [[None if np.isnan(x) else float(x) for x in row] for row in rows]
+    reply = endpoint.predict(instances=instances)
+    assert difference(answers(reply), tensorflow(rows)) <= PROBABILITY_TOLERANCE
+    (deployed,) = endpoint.list_models()
+    assert reply.deployed_model_id == deployed.id and reply.model_version_id == "1"
+    assert "models/uploaded" in reply.model_resource_name
+
+
+def test_symbols_are_answered_as_their_vectors(endpoint, bundle: Bundle):
+    inputs, outputs = bundle.golden()
+    rows = [
+        (row["symbol"], vector, out)
+        for row, vector, out in zip(bundle.manifest["golden"]["rows"], inputs, outputs)
+        if row["date"] == LAST_DATE
+    ]
+    assert len(rows) == 20
+    parameters = {"as_of": LAST_DATE}
+    by_symbol = endpoint.predict(instances=[{"symbol": symbol} for symbol, _, _ in rows], parameters=parameters)
+    by_vector = endpoint.predict(instances=[vector.astype(float).tolist() for _, vector, _ in rows])
+    by_name = endpoint.predict(instances=[{"features": vector.astype(float).tolist()} for _, vector, _ in rows])
+    assert answers(by_symbol).tolist() == answers(by_vector).tolist() == answers(by_name).tolist()
+    assert difference(answers(by_vector), np.array([out for _, _, out in rows])) <= PROBABILITY_TOLERANCE
+
+
+def test_symbols_on_past_dates_are_answered_from_the_prices_of_then(endpoint, bundle, features, tensorflow):
+    random = np.random.default_rng(9)
+    for date in random.choice(features["AAPL"].loc["2019-01-01":"2022-06-30"].index, 5, replace=False):
+        day = f"{np.datetime64(date, 'D')}"
+        rows = np.stack([features[s].loc[date, bundle.feature_names].to_numpy(np.float32) for s in features])
+        reply = endpoint.predict(instances=[{"symbol": s} for s in features], parameters={"as_of": day})
+        # Features from another order of additions; the model smooths the rest.
+        assert difference(answers(reply), tensorflow(rows)) <= 1e-4, day
+
+
+def test_a_date_without_a_bar_is_answered_from_the_bar_before(endpoint):
+    friday, sunday = (
+        endpoint.predict(instances=[{"symbol": "AAPL"}], parameters={"as_of": day}) for day in ("2022-06-17", "2022-06-19")
+    )
+    assert answers(friday).tolist() == answers(sunday).tolist()
+    other = endpoint.predict(instances=[{"symbol": "AAPL"}], parameters={"as_of": "2022-06-16"})
+    assert answers(friday).tolist() != answers(other).tolist()
+
+
+@pytest.mark.parametrize(
+    ("instances", "parameters", "error", "words"),
+    [
+        ([[0.1, 0.2]], None, exceptions.BadRequest, ["2", "75"]),
+        ([{"symbol": "APPL"}], None, (exceptions.BadRequest, exceptions.NotFound), ["APPL", "AAPL"]),
+        ([{"symbl": "AAPL"}], None, exceptions.BadRequest, ["symbl", "symbol"]),
+        ([{"symbol": "AAPL"}], {"as_of": "1980-01-02"}, exceptions.BadRequest, ["1980-01-02", "1990-"]),
+        ([{"symbol": "AAPL"}], {"as_of": "tomorrow"}, exceptions.BadRequest, ["tomorrow"]),
+        ([{"symbol": "AAPL"}], {"asof": LAST_DATE}, exceptions.BadRequest, ["asof", "as_of"]),
+    ],
+)
+def test_a_bad_request_is_refused_with_the_way_out(endpoint, instances, parameters, error, words):
+    with pytest.raises(error) as refused:
+        endpoint.predict(instances=instances, parameters=parameters)
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_what_does_not_exist_is_not_found():
+    with pytest.raises(exceptions.NotFound) as missing:
+        aiplatform.Endpoint("no-such-endpoint").predict(instances=[[0.0] * 75])
+    assert "no-such-endpoint" in str(missing.value)
+    with pytest.raises(exceptions.NotFound) as missing:
+        aiplatform.Model("sp500-deciles@99").version_id
+    assert "99" in str(missing.value)
+
+
+def test_a_folder_that_was_not_allowed_is_refused(quickstart: Quickstart, tmp_path: Path):
+    folder = shutil.copytree(quickstart.bundle_folder, tmp_path / "elsewhere")
+    with pytest.raises((exceptions.Forbidden, exceptions.BadRequest)) as refused:
+        aiplatform.Model.upload(display_name="elsewhere", model_id="elsewhere", artifact_uri=f"file://{folder}")
+    assert "allow" in str(refused.value)
+    assert "elsewhere" not in {found.name for found in aiplatform.Model.list()}
+
+
+def test_undeploy_takes_it_out_of_service(endpoint, model):
+    (before,) = endpoint.list_models()
+    endpoint.undeploy(deployed_model_id=before.id)
+    assert endpoint.list_models() == []
+    with pytest.raises((exceptions.BadRequest, exceptions.NotFound)):
+        endpoint.predict(instances=[[0.0] * 75])
+    endpoint.deploy(model, machine_type="n1-standard-2")
+    (after,) = endpoint.list_models()
+    assert after.id != before.id
+    assert answers(endpoint.predict(instances=[[0.0] * 75])).shape == (1, 10)

@@ -1,0 +1,484 @@
+//! The command line as clap sees it: verbs, flags, help and examples. What the values mean is decided in
+//! `config` and in the verbs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::civil::Date;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    a fault of ours (detail on stderr)
+  2    wrong usage or a wrong argument, file or value
+  3    the named thing does not exist
+  4    the state does not allow it: exists already, in use, data directory held
+  5    unavailable, or a limit is reached
+  130  interrupted";
+
+const START: &str = "\
+Start here:
+  bellwether quickstart          train on real prices, deploy, predict over HTTP, write a report
+  bellwether serve               bring the deployments of the data directory back into service
+
+Configuration: flag > environment (BELLWETHER_*) > bellwether.toml > default; see `bellwether config show`.";
+
+/// `bellwether`
+#[derive(Debug, Parser)]
+#[command(
+    name = "bellwether",
+    version,
+    about = "Model-as-a-Service for investing: data in, a served and explainable model out",
+    arg_required_else_help = true,
+    after_help = START,
+    after_long_help = format!("{START}\n\n{EXIT_CODES}")
+)]
+pub(crate) struct Cli {
+    /// Flags of every verb.
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Flags every verb takes.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Folder of the registry, the data sets and the artifacts [env: BELLWETHER_DATA_DIR] [default: bellwether-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where bundles are stored [env: BELLWETHER_ARTIFACT_ROOT] [default: file://DATA-DIR/artifacts]
+    #[arg(long, global = true, value_name = "URI")]
+    pub(crate) artifact_root: Option<String>,
+    /// Project that owns models and endpoints [env: BELLWETHER_PROJECT] [default: default]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) project: Option<String>,
+    /// Talk to this server instead of the data directory (model, endpoint, predict) [env: BELLWETHER_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Print exactly one JSON document on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log level or filter, written to stderr: error, warn, info, debug, trace [env: BELLWETHER_LOG] [default: warn]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// Configuration file [env: BELLWETHER_CONFIG] [default: bellwether.toml in the working directory, if there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Train on bundled real prices, deploy, predict over HTTP and write a report, in one go
+    #[command(after_help = "Example:\n  bellwether quickstart --serve")]
+    Quickstart(QuickstartArgs),
+    /// Run a pipeline file end to end: data, training, upload, deployment, predictions, report
+    #[command(after_help = "Example:\n  bellwether run examples/sp500-deciles.toml --serve")]
+    Run(RunArgs),
+    /// Import and inspect market data
+    #[command(subcommand, after_help = "Example:\n  bellwether data import prices.csv --name us-stocks")]
+    Data(DataVerb),
+    /// Train a model from a pipeline file and write its bundle
+    #[command(
+        after_help = "Example:\n  bellwether train examples/sp500-deciles.toml --out ./sp500-deciles-bundle"
+    )]
+    Train(TrainArgs),
+    /// Upload and inspect models
+    #[command(subcommand, after_help = "Example:\n  bellwether model upload ./sp500-deciles-bundle")]
+    Model(ModelVerb),
+    /// Create endpoints and deploy models to them
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bellwether endpoint deploy deciles --model sp500-deciles@2"
+    )]
+    Endpoint(EndpointVerb),
+    /// Serve the deployments of the data directory over HTTP
+    #[command(after_help = "Example:\n  bellwether serve --listen 127.0.0.1:8080")]
+    Serve(ServeArgs),
+    /// Ask an endpoint for predictions
+    #[command(
+        after_help = "Examples:\n  bellwether predict --endpoint deciles --symbol AAPL,MSFT --as-of 2022-12-28\n  bellwether predict --endpoint deciles --vector @row.json --server http://127.0.0.1:8080"
+    )]
+    Predict(PredictArgs),
+    /// Show the configuration in effect
+    #[command(subcommand, after_help = "Example:\n  bellwether config show")]
+    Config(ConfigVerb),
+}
+
+impl Verb {
+    /// The command as a second process is told: `bellwether data import`.
+    pub(crate) fn command(&self) -> &'static str {
+        match self {
+            Self::Quickstart(_) => "bellwether quickstart",
+            Self::Run(_) => "bellwether run",
+            Self::Data(DataVerb::Import(_)) => "bellwether data import",
+            Self::Data(DataVerb::List) => "bellwether data list",
+            Self::Data(DataVerb::Show(_)) => "bellwether data show",
+            Self::Train(_) => "bellwether train",
+            Self::Model(ModelVerb::Upload(_)) => "bellwether model upload",
+            Self::Model(ModelVerb::List) => "bellwether model list",
+            Self::Model(ModelVerb::Show(_)) => "bellwether model show",
+            Self::Endpoint(EndpointVerb::Create(_)) => "bellwether endpoint create",
+            Self::Endpoint(EndpointVerb::List) => "bellwether endpoint list",
+            Self::Endpoint(EndpointVerb::Show(_)) => "bellwether endpoint show",
+            Self::Endpoint(EndpointVerb::Deploy(_)) => "bellwether endpoint deploy",
+            Self::Endpoint(EndpointVerb::Undeploy(_)) => "bellwether endpoint undeploy",
+            Self::Serve(_) => "bellwether serve",
+            Self::Predict(_) => "bellwether predict",
+            Self::Config(ConfigVerb::Show) => "bellwether config show",
+        }
+    }
+}
+
+/// `quickstart`
+#[derive(Debug, Args)]
+pub(crate) struct QuickstartArgs {
+    /// Keep serving after the predictions, until Ctrl-C
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Address to serve on; without it a free port, or with --serve the configured one
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    pub(crate) pipeline: PathBuf,
+    /// Keep serving after the predictions, until Ctrl-C
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Address to serve on; without it a free port, or with --serve the configured one
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+}
+
+/// `data ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataVerb {
+    /// Import CSV or Parquet files as one data set
+    #[command(
+        after_help = "Examples:\n  bellwether data import prices.csv.gz --name us-stocks\n  bellwether data import stocks.parquet index.parquet --name us --note \"adjusted closes\"\n  bellwether data import prices.csv --name us --accept-jumps=GE:2021-08-02"
+    )]
+    Import(DataImportArgs),
+    /// List the data sets
+    #[command(after_help = "Example:\n  bellwether data list --json")]
+    List,
+    /// Show one data set and its quality
+    #[command(after_help = "Examples:\n  bellwether data show us-stocks\n  bellwether data show us-stocks@1")]
+    Show(DataShowArgs),
+}
+
+/// `data import`
+#[derive(Debug, Args)]
+pub(crate) struct DataImportArgs {
+    /// Files to import; several are merged on date and symbol
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Name of the data set
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    /// Keep prices that jump like an unadjusted split: all, or those listed
+    #[arg(long, value_name = "SYMBOL:DATE,...", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    pub(crate) accept_jumps: Option<JumpsArg>,
+    /// What a reader of any result must know about the data; may be repeated
+    #[arg(long = "note", value_name = "TEXT")]
+    pub(crate) notes: Vec<String>,
+}
+
+/// `data show`
+#[derive(Debug, Args)]
+pub(crate) struct DataShowArgs {
+    /// Name of the data set, and the snapshot if not the newest
+    #[arg(value_name = "NAME[@N]")]
+    pub(crate) dataset: String,
+}
+
+/// `train`
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    pub(crate) pipeline: PathBuf,
+    /// Folder for the bundle [default: ./NAME-bundle]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `model ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelVerb {
+    /// Upload a bundle as a new version of a model
+    #[command(
+        after_help = "Example:\n  bellwether model upload ./sp500-deciles-bundle --model sp500-deciles"
+    )]
+    Upload(ModelUploadArgs),
+    /// List the models
+    #[command(after_help = "Example:\n  bellwether model list --server http://127.0.0.1:8080")]
+    List,
+    /// Show one model version
+    #[command(
+        after_help = "Examples:\n  bellwether model show sp500-deciles\n  bellwether model show sp500-deciles@2"
+    )]
+    Show(ModelShowArgs),
+}
+
+/// `model upload`
+#[derive(Debug, Args)]
+pub(crate) struct ModelUploadArgs {
+    /// Folder that holds the bundle
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Model to add a version to, created if it does not exist [default: the name in the bundle]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+}
+
+/// `model show`
+#[derive(Debug, Args)]
+pub(crate) struct ModelShowArgs {
+    /// Model, and the version or alias if not the default one
+    #[arg(value_name = "MODEL[@VERSION]")]
+    pub(crate) model: String,
+}
+
+/// `endpoint ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum EndpointVerb {
+    /// Create an endpoint
+    #[command(after_help = "Example:\n  bellwether endpoint create deciles")]
+    Create(EndpointNameArgs),
+    /// List the endpoints
+    #[command(after_help = "Example:\n  bellwether endpoint list")]
+    List,
+    /// Show one endpoint and what is deployed to it
+    #[command(after_help = "Example:\n  bellwether endpoint show deciles")]
+    Show(EndpointNameArgs),
+    /// Deploy a model version; it gets all traffic unless --traffic says otherwise
+    #[command(
+        after_help = "Examples:\n  bellwether endpoint deploy deciles --model sp500-deciles@2\n  bellwether endpoint deploy deciles --model sp500-deciles@3 --cpu-cores 1 --memory-gb 2 --traffic 0=10,4417=90"
+    )]
+    Deploy(EndpointDeployArgs),
+    /// Take a deployment out of service
+    #[command(
+        after_help = "Example:\n  bellwether endpoint undeploy deciles --deployment 4417 --traffic 5203=100"
+    )]
+    Undeploy(EndpointUndeployArgs),
+}
+
+/// `endpoint create`, `endpoint show`
+#[derive(Debug, Args)]
+pub(crate) struct EndpointNameArgs {
+    /// The endpoint
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// `endpoint deploy`
+#[derive(Debug, Args)]
+pub(crate) struct EndpointDeployArgs {
+    /// The endpoint
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// What to deploy; without a version, the default one
+    #[arg(long, value_name = "MODEL[@VERSION]")]
+    pub(crate) model: String,
+    /// Engine threads of the deployment [default: 2]
+    #[arg(long, value_name = "N")]
+    pub(crate) cpu_cores: Option<f64>,
+    /// Memory budget in GB, measured and refused when exceeded [default: 4]
+    #[arg(long, value_name = "N")]
+    pub(crate) memory_gb: Option<f64>,
+    /// Percent of the traffic by deployment; 0 stands for the new one
+    #[arg(long, value_name = "ID=PERCENT,...", default_value = "0=100")]
+    pub(crate) traffic: TrafficArg,
+}
+
+/// `endpoint undeploy`
+#[derive(Debug, Args)]
+pub(crate) struct EndpointUndeployArgs {
+    /// The endpoint
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The deployment to take out
+    #[arg(long, value_name = "ID")]
+    pub(crate) deployment: String,
+    /// Percent of the traffic by deployment from then on
+    #[arg(long, value_name = "ID=PERCENT,...")]
+    pub(crate) traffic: Option<TrafficArg>,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Loopback address to listen on [env: BELLWETHER_LISTEN] [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Folder that a client's artifactUri may name, besides the artifact root; may be repeated [env: BELLWETHER_ALLOW_ROOTS]
+    #[arg(long = "allow-root", value_name = "file://DIR")]
+    pub(crate) allow_roots: Vec<String>,
+}
+
+/// `predict`
+#[derive(Debug, Args)]
+pub(crate) struct PredictArgs {
+    /// The endpoint to ask
+    #[arg(long, value_name = "NAME")]
+    pub(crate) endpoint: String,
+    /// What to predict.
+    #[command(flatten)]
+    pub(crate) instances: InstanceArgs,
+    /// Use only bars up to this date [default: the newest]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date, conflicts_with = "vector")]
+    pub(crate) as_of: Option<Date>,
+}
+
+/// Symbols or feature vectors.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct InstanceArgs {
+    /// Instruments of the model's data set; may be repeated or separated by commas
+    #[arg(long = "symbol", value_name = "SYMBOL", value_delimiter = ',')]
+    pub(crate) symbols: Vec<String>,
+    /// Feature vectors: [0.1, ...] or [[0.1, ...], ...], null for a missing value; @FILE reads them from a file
+    #[arg(long, value_name = "JSON|@FILE", allow_hyphen_values = true)]
+    pub(crate) vector: Option<String>,
+}
+
+/// `config ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Show every setting and where its value comes from
+    #[command(after_help = "Example:\n  bellwether config show --json")]
+    Show,
+}
+
+/// `--traffic ID=PERCENT,...`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TrafficArg(pub(crate) BTreeMap<String, u8>);
+
+impl FromStr for TrafficArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut split = BTreeMap::new();
+        for part in text.split(',') {
+            let (id, percent) = part.split_once('=').ok_or_else(|| {
+                format!("\"{part}\" is not ID=PERCENT; 0=100 gives the new deployment everything")
+            })?;
+            let percent = percent.trim().parse().ok().filter(|p| *p <= 100).ok_or_else(|| {
+                format!("\"{percent}\" is not a whole number of percent from 0 to 100 (deployment \"{id}\")")
+            })?;
+            if split.insert(id.trim().to_owned(), percent).is_some() {
+                return Err(format!("deployment \"{id}\" is named twice"));
+            }
+        }
+        Ok(Self(split))
+    }
+}
+
+/// `--accept-jumps[=SYMBOL:DATE,...]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JumpsArg {
+    /// Keep every jump.
+    All,
+    /// Keep these.
+    Listed(Vec<(String, Date)>),
+}
+
+impl FromStr for JumpsArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let jump = |part: &str| {
+            let (symbol, date) = part
+                .rsplit_once(':')
+                .filter(|(symbol, _)| !symbol.is_empty())
+                .ok_or_else(|| format!("\"{part}\" is not SYMBOL:YYYY-MM-DD"))?;
+            Ok((symbol.to_owned(), parse_date(date)?))
+        };
+        text.split(',').map(jump).collect::<Result<_, String>>().map(Self::Listed)
+    }
+}
+
+fn parse_date(text: &str) -> Result<Date, String> {
+    Date::strptime("%Y-%m-%d", text).map_err(|_| format!("\"{text}\" is not a date like 2022-12-28"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            for verb in command.get_subcommands() {
+                let path = format!("{path} {}", verb.get_name());
+                let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains(path.trim_start()), "`{path}` has no example in its help: {help}");
+                check(verb, &path);
+            }
+        }
+        check(&Cli::command(), "bellwether");
+    }
+
+    #[test]
+    fn traffic_is_parsed_and_bounded() {
+        let split: TrafficArg = "0=10,4417=90".parse().unwrap();
+        assert_eq!(split.0, BTreeMap::from([("0".to_owned(), 10), ("4417".to_owned(), 90)]));
+        for (text, part) in
+            [("0", "not ID=PERCENT"), ("0=101", "0 to 100"), ("0=1,0=2", "twice"), ("0=x", "\"x\"")]
+        {
+            let error = text.parse::<TrafficArg>().unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn accepted_jumps_are_all_or_listed() {
+        let import = |flag: &str| {
+            let cli = Cli::try_parse_from(["bellwether", "data", "import", "a.csv", "--name", "a", flag])?;
+            let Verb::Data(DataVerb::Import(args)) = cli.verb else { panic!("another verb") };
+            Ok::<_, clap::Error>(args.accept_jumps)
+        };
+        assert_eq!(import("--accept-jumps").unwrap(), Some(JumpsArg::All));
+        let date = jiff::civil::date(2021, 8, 2);
+        let listed = JumpsArg::Listed(vec![("GE".to_owned(), date), ("BRK:B".to_owned(), date)]);
+        assert_eq!(import("--accept-jumps=GE:2021-08-02,BRK:B:2021-08-02").unwrap(), Some(listed));
+        assert!(import("--accept-jumps=GE").unwrap_err().to_string().contains("SYMBOL:YYYY-MM-DD"));
+        assert!(import("--accept-jumps=GE:2021-13-02").unwrap_err().to_string().contains("2021-13-02"));
+    }
+
+    #[test]
+    fn symbols_and_vectors_exclude_each_other() {
+        let parse = |rest: &[&str]| {
+            let mut line = vec!["bellwether", "predict", "--endpoint", "e"];
+            line.extend(rest);
+            Cli::try_parse_from(line)
+        };
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--symbol", "A", "--vector", "[1]"]).is_err());
+        assert!(parse(&["--vector", "[1]", "--as-of", "2020-01-02"]).is_err());
+        let Verb::Predict(args) = parse(&["--symbol", "A,B", "--symbol", "C"]).unwrap().verb else {
+            panic!()
+        };
+        assert_eq!(args.instances.symbols, ["A", "B", "C"]);
+    }
+}

@@ -1,0 +1,130 @@
+//! The JSON resources of the network API, as far as the client reads them.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use platform::DatasetUse;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A model version.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ModelResource {
+    /// `projects/P/locations/L/models/ID`, perhaps with `@VERSION`.
+    pub(crate) name: String,
+    /// Its version, a decimal string.
+    pub(crate) version_id: String,
+    /// Its aliases.
+    #[serde(default)]
+    pub(crate) version_aliases: Vec<String>,
+    /// What people call it.
+    #[serde(default)]
+    pub(crate) display_name: String,
+    /// Free text.
+    #[serde(default)]
+    pub(crate) description: String,
+    /// Where its bundle lies.
+    #[serde(default)]
+    pub(crate) artifact_uri: String,
+    /// When the version was made, RFC 3339.
+    #[serde(default)]
+    pub(crate) version_create_time: String,
+    /// What we add to Vertex AI's model: digest, signature, metrics.
+    #[serde(default)]
+    pub(crate) metadata: Value,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EndpointResource {
+    /// `projects/P/locations/L/endpoints/ID`
+    pub(crate) name: String,
+    /// What people call it.
+    #[serde(default)]
+    pub(crate) display_name: String,
+    /// What is deployed to it.
+    #[serde(default)]
+    pub(crate) deployed_models: Vec<DeployedModelResource>,
+    /// Percent of the traffic by deployment.
+    #[serde(default)]
+    pub(crate) traffic_split: BTreeMap<String, u8>,
+    /// When it was made, RFC 3339.
+    #[serde(default)]
+    pub(crate) create_time: String,
+}
+
+/// A deployment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeployedModelResource {
+    /// Its id.
+    pub(crate) id: String,
+    /// The model's resource name.
+    pub(crate) model: String,
+    /// The version deployed.
+    #[serde(default)]
+    pub(crate) model_version_id: String,
+    /// Cores and memory.
+    #[serde(default)]
+    pub(crate) resources: Option<ResourcesResource>,
+}
+
+/// The resources of a deployment.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ResourcesResource {
+    /// Engine threads.
+    pub(crate) cpu_cores: f64,
+    /// Memory budget in GB (10^9 bytes).
+    pub(crate) memory_gb: f64,
+}
+
+/// An answer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PredictionResource {
+    /// The model's outputs, one row per instance.
+    pub(crate) predictions: Vec<Vec<f32>>,
+    /// The deployment that answered.
+    pub(crate) deployed_model_id: String,
+    /// The model's resource name.
+    pub(crate) model: String,
+    /// The version that answered.
+    pub(crate) model_version_id: String,
+    /// What else there is to know.
+    #[serde(default)]
+    pub(crate) metadata: PredictionMetadata,
+}
+
+/// What an answer rests on.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct PredictionMetadata {
+    /// What the reader should know before using it.
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
+    /// The date of the newest bar used.
+    #[serde(default)]
+    pub(crate) as_of: Option<Date>,
+    /// The data used.
+    #[serde(default)]
+    pub(crate) dataset: Option<DatasetUse>,
+}
+
+/// The id at the end of a resource name, without a version.
+pub(crate) fn last_segment(name: &str) -> &str {
+    let id = name.rsplit('/').next().unwrap_or(name);
+    id.split('@').next().unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_is_taken_from_a_name() {
+        assert_eq!(last_segment("projects/p/locations/l/models/m@3"), "m");
+        assert_eq!(last_segment("m"), "m");
+    }
+}

@@ -1,0 +1,377 @@
+//! Configuration, resolved once: flag > environment > file > default. Every value remembers where it came from.
+//! What the values are good for is decided by those who use them.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use platform::{Error, Kind};
+use serde::Deserialize;
+
+use crate::args::{Cli, GlobalArgs, Verb};
+
+/// The file that is read from the working directory without being named.
+pub(crate) const FILE_NAME: &str = "bellwether.toml";
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+const DATA_DIR_DEFAULT: &str = "bellwether-data";
+const PROJECT_DEFAULT: &str = "default";
+const LOG_DEFAULT: &str = "warn";
+const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A flag: `--data-dir`.
+    Flag(&'static str),
+    /// An environment variable.
+    Environment(&'static str),
+    /// A configuration file.
+    File(PathBuf),
+    /// Nobody said anything.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting<T> {
+    /// The value.
+    pub(crate) value: T,
+    /// Where it came from.
+    pub(crate) origin: Origin,
+}
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Folder of the registry, the data sets and the artifacts; absolute.
+    pub(crate) data_dir: Setting<PathBuf>,
+    /// Where bundles are stored; absent: `file://DATA-DIR/artifacts`.
+    pub(crate) artifact_root: Setting<Option<String>>,
+    /// Project that owns models and endpoints.
+    pub(crate) project: Setting<String>,
+    /// Server to talk to instead of the data directory.
+    pub(crate) server: Setting<Option<String>>,
+    /// Filter of the log.
+    pub(crate) log: Setting<String>,
+    /// Address that `serve` listens on.
+    pub(crate) listen: Setting<String>,
+    /// Folders a client's `artifactUri` may name, besides the artifact root.
+    pub(crate) allow_roots: Setting<Vec<String>>,
+}
+
+/// What was said on the command line.
+#[derive(Debug, Default)]
+pub(crate) struct Flags<'a> {
+    global: Option<&'a GlobalArgs>,
+    listen: Option<&'a str>,
+    allow_roots: &'a [String],
+}
+
+impl<'a> Flags<'a> {
+    /// The flags of a parsed command line.
+    pub(crate) fn of(cli: &'a Cli) -> Self {
+        let (listen, allow_roots) = match &cli.verb {
+            Verb::Serve(args) => (args.listen.as_deref(), args.allow_roots.as_slice()),
+            Verb::Quickstart(args) => (args.listen.as_deref(), [].as_slice()),
+            Verb::Run(args) => (args.listen.as_deref(), [].as_slice()),
+            _ => (None, [].as_slice()),
+        };
+        Self { global: Some(&cli.global), listen, allow_roots }
+    }
+}
+
+/// What surrounds the process, passed in so that nothing else reads it.
+pub(crate) struct Surroundings<'a> {
+    /// Environment variables by name.
+    pub(crate) environment: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The working directory, absolute.
+    pub(crate) working_dir: &'a Path,
+}
+
+/// Resolves every setting.
+///
+/// # Errors
+/// [`Kind::NotFound`] for a named configuration file that is not there; [`Kind::InvalidArgument`] for one that
+/// cannot be read or has a wrong key or value, and for a variable that is not UTF-8.
+pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Result<Settings, Error> {
+    let none = GlobalArgs::default();
+    let flag = flags.global.unwrap_or(&none);
+    let file = FileSettings::find(flag.config.as_deref(), surroundings)?;
+    let said = &file.settings;
+    let var = |name: &'static str| variable(surroundings, name);
+    let from = |origin_dir: &Path, path: PathBuf| origin_dir.join(path);
+
+    let layers = Layers { file: &file.path };
+    let data_dir = layers.choose(
+        flag.data_dir.clone().map(|path| ("--data-dir", from(surroundings.working_dir, path))),
+        var("BELLWETHER_DATA_DIR")?.map(|(name, text)| (name, from(surroundings.working_dir, text.into()))),
+        said.data_dir.clone().map(|path| from(&file.dir, path)),
+        || from(surroundings.working_dir, DATA_DIR_DEFAULT.into()),
+    );
+    let artifact_root = layers.choose_optional(
+        flag.artifact_root.clone().map(|uri| ("--artifact-root", uri)),
+        var("BELLWETHER_ARTIFACT_ROOT")?,
+        said.artifact_root.clone(),
+    );
+    let project = layers.choose(
+        flag.project.clone().map(|name| ("--project", name)),
+        var("BELLWETHER_PROJECT")?,
+        said.project.clone(),
+        || PROJECT_DEFAULT.to_owned(),
+    );
+    let server = layers.choose_optional(
+        flag.server.clone().map(|url| ("--server", url)),
+        var("BELLWETHER_SERVER")?,
+        said.server.clone(),
+    );
+    let log = layers.choose(
+        flag.log.clone().map(|level| ("--log", level)),
+        var("BELLWETHER_LOG")?,
+        said.log.clone(),
+        || LOG_DEFAULT.to_owned(),
+    );
+    let listen = layers.choose(
+        flags.listen.map(|address| ("--listen", address.to_owned())),
+        var("BELLWETHER_LISTEN")?,
+        said.listen.clone(),
+        || LISTEN_DEFAULT.to_owned(),
+    );
+    let listed = |text: String| text.split(',').map(|root| root.trim().to_owned()).collect();
+    let allow_roots = layers.choose(
+        (!flags.allow_roots.is_empty()).then(|| ("--allow-root", flags.allow_roots.to_vec())),
+        var("BELLWETHER_ALLOW_ROOTS")?.map(|(name, text)| (name, listed(text))),
+        said.allow_roots.clone(),
+        Vec::new,
+    );
+    Ok(Settings { data_dir, artifact_root, project, server, log, listen, allow_roots })
+}
+
+struct Layers<'a> {
+    file: &'a Path,
+}
+
+impl Layers<'_> {
+    fn choose<T>(
+        &self,
+        flag: Option<(&'static str, T)>,
+        environment: Option<(&'static str, T)>,
+        file: Option<T>,
+        default: impl FnOnce() -> T,
+    ) -> Setting<T> {
+        if let Some((name, value)) = flag {
+            return Setting { value, origin: Origin::Flag(name) };
+        }
+        if let Some((name, value)) = environment {
+            return Setting { value, origin: Origin::Environment(name) };
+        }
+        match file {
+            Some(value) => Setting { value, origin: Origin::File(self.file.to_owned()) },
+            None => Setting { value: default(), origin: Origin::Default },
+        }
+    }
+
+    fn choose_optional<T>(
+        &self,
+        flag: Option<(&'static str, T)>,
+        environment: Option<(&'static str, T)>,
+        file: Option<T>,
+    ) -> Setting<Option<T>> {
+        let some = |(name, value)| (name, Some(value));
+        self.choose(flag.map(some), environment.map(some), file.map(Some), || None)
+    }
+}
+
+/// A variable that is set and not empty.
+fn variable(
+    surroundings: &Surroundings<'_>,
+    name: &'static str,
+) -> Result<Option<(&'static str, String)>, Error> {
+    let Some(value) = (surroundings.environment)(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let text = value.into_string().map_err(|value| {
+        Error::invalid(name, format!("environment variable {name} is not UTF-8: {}", value.display()))
+    })?;
+    Ok(Some((name, text)))
+}
+
+/// `bellwether.toml`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    data_dir: Option<PathBuf>,
+    artifact_root: Option<String>,
+    project: Option<String>,
+    server: Option<String>,
+    log: Option<String>,
+    listen: Option<String>,
+    allow_roots: Option<Vec<String>>,
+}
+
+#[derive(Debug)]
+struct FileSettings {
+    settings: Keys,
+    path: PathBuf,
+    /// Relative paths in the file are relative to this.
+    dir: PathBuf,
+}
+
+impl FileSettings {
+    fn find(flag: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<Self, Error> {
+        let variable = variable(surroundings, "BELLWETHER_CONFIG")?;
+        let named = flag.map(Path::to_owned).or_else(|| variable.map(|(_, path)| path.into()));
+        let path = surroundings.working_dir.join(named.as_deref().unwrap_or(Path::new(FILE_NAME)));
+        let dir = path.parent().unwrap_or(surroundings.working_dir).to_owned();
+        if named.is_none() && !path.exists() {
+            return Ok(Self { settings: Keys::default(), path, dir });
+        }
+        let text = read(&path)?;
+        let settings = toml::from_str(&text).map_err(|error| wrong(&path, &text, &error))?;
+        Ok(Self { settings, path, dir })
+    }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    let refused = |kind, why: &dyn fmt::Display| {
+        Error::new(kind, format!("cannot read configuration file {}: {why}", path.display()))
+    };
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => refused(Kind::NotFound, &"no such file"),
+        _ => refused(Kind::InvalidArgument, &error),
+    };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > FILE_BYTES_MAX {
+        let why = format!("it has {bytes} bytes, at most {FILE_BYTES_MAX} are read");
+        return Err(refused(Kind::InvalidArgument, &why));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
+fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|span| 1 + text.get(..span.start).unwrap_or(text).matches('\n').count());
+    let place = line.map(|line| format!(":{line}")).unwrap_or_default();
+    let message = with_nearest(error.message()).unwrap_or_else(|| error.message().to_owned());
+    Error::new(Kind::InvalidArgument, format!("{}{place}: {message}", path.display()))
+}
+
+/// Turns serde's list of expected keys into the one that was probably meant.
+fn with_nearest(message: &str) -> Option<String> {
+    let (head, expected) = message.split_once(", expected ")?;
+    let unknown = head.strip_prefix("unknown field `")?.strip_suffix('`')?;
+    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    let closeness = |key: &str| strsim::jaro_winkler(unknown, key);
+    let nearest = known.iter().max_by(|a, b| closeness(a).total_cmp(&closeness(b)))?;
+    Some(format!("unknown key \"{unknown}\"; did you mean \"{nearest}\"? keys: {}", known.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use clap::Parser;
+
+    use super::*;
+
+    struct Case {
+        dir: tempfile::TempDir,
+        variables: HashMap<&'static str, &'static str>,
+    }
+
+    impl Case {
+        fn new(file: &str, variables: &[(&'static str, &'static str)]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            if !file.is_empty() {
+                std::fs::write(dir.path().join(FILE_NAME), file).unwrap();
+            }
+            Self { dir, variables: variables.iter().copied().collect() }
+        }
+
+        fn resolve(&self, line: &[&str]) -> Result<Settings, Error> {
+            let cli = Cli::parse_from(std::iter::once("bellwether").chain(line.iter().copied()));
+            let environment = |name: &str| self.variables.get(name).map(OsString::from);
+            let surroundings = Surroundings { environment: &environment, working_dir: self.dir.path() };
+            resolve(&Flags::of(&cli), &surroundings)
+        }
+    }
+
+    #[test]
+    fn the_flag_beats_the_variable_beats_the_file_beats_the_default() {
+        let bare = Case::new("", &[]).resolve(&["config", "show"]).unwrap();
+        assert_eq!(bare.project, Setting { value: "default".into(), origin: Origin::Default });
+
+        let case = Case::new("project = \"filed\"", &[]);
+        let filed = case.resolve(&["config", "show"]).unwrap().project;
+        assert_eq!(filed.value, "filed");
+        assert_eq!(filed.origin, Origin::File(case.dir.path().join(FILE_NAME)));
+
+        let case = Case::new("project = \"filed\"", &[("BELLWETHER_PROJECT", "varied")]);
+        let varied = case.resolve(&["config", "show"]).unwrap().project;
+        assert_eq!(
+            varied,
+            Setting { value: "varied".into(), origin: Origin::Environment("BELLWETHER_PROJECT") }
+        );
+
+        let flagged = case.resolve(&["config", "show", "--project", "flagged"]).unwrap().project;
+        assert_eq!(flagged, Setting { value: "flagged".into(), origin: Origin::Flag("--project") });
+    }
+
+    #[test]
+    fn an_empty_variable_says_nothing() {
+        let case = Case::new("", &[("BELLWETHER_LOG", "")]);
+        assert_eq!(case.resolve(&["config", "show"]).unwrap().log.origin, Origin::Default);
+    }
+
+    #[test]
+    fn paths_in_a_file_are_relative_to_it() {
+        let case = Case::new("", &[]);
+        std::fs::create_dir(case.dir.path().join("etc")).unwrap();
+        std::fs::write(case.dir.path().join("etc/b.toml"), "data_dir = \"here\"").unwrap();
+        let settings = case.resolve(&["config", "show", "--config", "etc/b.toml"]).unwrap();
+        assert_eq!(settings.data_dir.value, case.dir.path().join("etc/here"));
+        let settings = case.resolve(&["config", "show", "--data-dir", "there"]).unwrap();
+        assert_eq!(settings.data_dir.value, case.dir.path().join("there"));
+    }
+
+    #[test]
+    fn listen_and_roots_come_from_the_verbs_flags_too() {
+        let case =
+            Case::new("listen = \"127.0.0.1:1\"", &[("BELLWETHER_ALLOW_ROOTS", "file:///a, file:///b")]);
+        let settings = case.resolve(&["serve", "--listen", "127.0.0.1:2"]).unwrap();
+        assert_eq!(settings.listen.value, "127.0.0.1:2");
+        assert_eq!(settings.allow_roots.value, ["file:///a", "file:///b"]);
+        assert_eq!(case.resolve(&["config", "show"]).unwrap().listen.value, "127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_wrong_file_is_refused_with_the_line_and_the_nearest_key() {
+        let refused = |file: &str| Case::new(file, &[]).resolve(&["config", "show"]).unwrap_err();
+        let error = refused("project = \"a\"\ndata_dri = \"x\"");
+        assert_eq!(error.kind(), Kind::InvalidArgument);
+        let text = error.to_string();
+        assert!(
+            text.contains("bellwether.toml:2: unknown key \"data_dri\"; did you mean \"data_dir\"?"),
+            "{text}"
+        );
+        let text = refused("\n\nlog = 3").to_string();
+        assert!(text.contains("bellwether.toml:3: "), "{text}");
+    }
+
+    #[test]
+    fn a_named_file_must_be_there() {
+        let error = Case::new("", &[]).resolve(&["config", "show", "--config", "gone.toml"]).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert!(error.to_string().contains("gone.toml: no such file"), "{error}");
+    }
+}

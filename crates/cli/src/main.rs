@@ -1,0 +1,136 @@
+//! The one binary, `bellwether`: reads the command line and the configuration, runs a verb, sets the exit code.
+//! What the verbs do is in `platform`; the protocols are in `gateway`.
+
+mod args;
+mod client;
+mod config;
+mod context;
+mod exit;
+mod interrupt;
+mod output;
+mod progress;
+mod quickstart;
+mod server;
+mod verb;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use platform::{Error, Kind};
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, ConfigVerb, DataVerb, EndpointVerb, ModelVerb, Verb};
+use config::{Flags, Settings, Surroundings};
+use context::Context;
+use exit::Exit;
+use interrupt::Interrupt;
+use output::Output;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Work on other threads that nobody waits for any more gets this long at the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let output = if cli.global.json { Output::Json } else { Output::Human };
+    // A panic has told its place on stderr; the exit code and the JSON document are promised all the same.
+    let done = catch_unwind(AssertUnwindSafe(|| start(cli, output)));
+    let (kind, message) = match done {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => explain(&error),
+        Err(_) => (Kind::Internal, "bellwether failed unexpectedly; the lines above say where".to_owned()),
+    };
+    output.fail(kind, &message);
+    Exit::of(kind).into()
+}
+
+/// Help and version end well; anything else is wrong usage, told in clap's words.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.exit_code() == 0 {
+        // A reader that has left is no failure.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    if json {
+        let rendered = error.render().to_string();
+        Output::Json.fail(Kind::InvalidArgument, rendered.trim_start_matches("error: ").trim_end());
+    } else {
+        let _ = error.print();
+    }
+    Exit::InvalidArgument.into()
+}
+
+/// The kind and the words of a failure; the detail of a fault of ours goes to the log.
+fn explain(error: &anyhow::Error) -> (Kind, String) {
+    match error.downcast_ref::<Error>() {
+        Some(known) => {
+            if known.kind() == Kind::Internal {
+                tracing::error!("{error:#}");
+            }
+            (known.kind(), error.to_string())
+        }
+        None => (Kind::Internal, format!("{error:#}")),
+    }
+}
+
+fn start(cli: Cli, output: Output) -> anyhow::Result<()> {
+    let settings = settings(&cli)?;
+    log_to_stderr(&settings.log.value)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        let interrupt = Interrupt::listen(output);
+        let context = Context { settings, output, interrupt, command: cli.verb.command() };
+        dispatch(&context, cli.verb).await
+    });
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    done
+}
+
+fn settings(cli: &Cli) -> anyhow::Result<Settings> {
+    let working_dir = std::env::current_dir().map_err(|error| {
+        Error::new(Kind::FailedPrecondition, format!("cannot find the working directory: {error}"))
+    })?;
+    let environment = |name: &str| std::env::var_os(name);
+    let surroundings = Surroundings { environment: &environment, working_dir: &working_dir };
+    Ok(config::resolve(&Flags::of(cli), &surroundings)?)
+}
+
+fn log_to_stderr(filter: &str) -> Result<(), Error> {
+    let filter = EnvFilter::builder().parse(filter).map_err(|error| {
+        let message = format!("log filter \"{filter}\" is wrong: {error}; try warn, info or debug");
+        Error::invalid("--log", message)
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Quickstart(args) => quickstart::quickstart(context, args).await?,
+        Verb::Run(args) => quickstart::run(context, args).await?,
+        Verb::Data(DataVerb::Import(args)) => verb::data::import(context, args).await?,
+        Verb::Data(DataVerb::List) => verb::data::list(context).await?,
+        Verb::Data(DataVerb::Show(args)) => verb::data::show(context, &args).await?,
+        Verb::Train(args) => verb::train::train(context, &args).await?,
+        Verb::Model(ModelVerb::Upload(args)) => verb::model::upload(context, args).await?,
+        Verb::Model(ModelVerb::List) => verb::model::list(context).await?,
+        Verb::Model(ModelVerb::Show(args)) => verb::model::show(context, &args).await?,
+        Verb::Endpoint(EndpointVerb::Create(args)) => verb::endpoint::create(context, args).await?,
+        Verb::Endpoint(EndpointVerb::List) => verb::endpoint::list(context).await?,
+        Verb::Endpoint(EndpointVerb::Show(args)) => verb::endpoint::show(context, &args).await?,
+        Verb::Endpoint(EndpointVerb::Deploy(args)) => verb::endpoint::deploy(context, args).await?,
+        Verb::Endpoint(EndpointVerb::Undeploy(args)) => verb::endpoint::undeploy(context, args).await?,
+        Verb::Serve(_) => verb::serve::serve(context).await?,
+        Verb::Predict(args) => verb::predict::predict(context, args).await?,
+        Verb::Config(ConfigVerb::Show) => verb::config::show(context)?,
+    }
+    Ok(())
+}

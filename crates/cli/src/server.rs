@@ -1,0 +1,153 @@
+//! The HTTP server inside this process: bind, serve in the background, drain when asked to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::GatewayOptions;
+use platform::{Error, Kind, Platform};
+use tokio::net::{TcpListener, lookup_host};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::interrupt::Interrupt;
+
+/// Requests in flight get this long once the server is to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// A free port of this machine.
+pub(crate) const FREE_PORT: &str = "127.0.0.1:0";
+
+/// The addresses of `HOST:PORT`, which must all be this machine's own.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] for what is no address or could be reached from elsewhere.
+pub(crate) async fn loopback(listen: &str) -> Result<Vec<SocketAddr>, Error> {
+    let found = lookup_host(listen).await.map_err(|error| {
+        let message = format!("listen address \"{listen}\" is not HOST:PORT ({error}); try 127.0.0.1:8080");
+        Error::invalid("--listen", message)
+    })?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    if addresses.is_empty() || addresses.iter().any(|address| !address.ip().is_loopback()) {
+        let message = format!(
+            "refusing to listen on {listen}: this version has no API keys, so whoever reaches it could deploy models; \
+             listen on 127.0.0.1 and put a proxy that authenticates in front"
+        );
+        return Err(Error::invalid("--listen", message));
+    }
+    Ok(addresses)
+}
+
+/// Takes the address `HOST:PORT`.
+///
+/// # Errors
+/// As [`loopback`]; [`Kind::FailedPrecondition`] naming the flag, if the address is taken.
+pub(crate) async fn bind(listen: &str) -> Result<TcpListener, Error> {
+    let addresses = loopback(listen).await?;
+    TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "it is taken by another process".to_owned(),
+            _ => error.to_string(),
+        };
+        let message = format!("cannot listen on {listen}: {why}; choose another with --listen HOST:PORT (port 0 takes a free one)");
+        Error::new(Kind::FailedPrecondition, message)
+    })
+}
+
+/// A server that answers in the background.
+#[derive(Debug)]
+pub(crate) struct Server {
+    url: String,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Starts to answer, and lets a second process know where.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if the address cannot be told.
+    pub(crate) fn start(platform: &Arc<Platform>, listener: TcpListener) -> Result<Self, Error> {
+        let address =
+            listener.local_addr().map_err(|error| Error::internal("cannot tell the address", error))?;
+        let url = format!("http://{address}");
+        platform.announce_address(&url)?;
+        let router = gateway::router(Arc::clone(platform), GatewayOptions::default());
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            // A dropped sender stops the server as well.
+            let _ = stopped.await;
+        };
+        let serving = tokio::spawn(gateway::serve(listener, router, shutdown));
+        Ok(Self { url, stop, serving })
+    }
+
+    /// `http://127.0.0.1:8080`
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Answers until the user asks to stop, then stops.
+    ///
+    /// # Errors
+    /// As [`Server::stop`].
+    pub(crate) async fn until_interrupted(mut self, interrupt: &Interrupt) -> Result<(), Error> {
+        interrupt.drains();
+        tokio::select! {
+            () = interrupt.wait() => self.stop().await,
+            ended = &mut self.serving => ended_early(ended),
+        }
+    }
+
+    /// Takes no more requests, answers those in flight, and ends.
+    ///
+    /// # Errors
+    /// [`Kind::DeadlineExceeded`] if they take too long.
+    pub(crate) async fn stop(self) -> Result<(), Error> {
+        // A server that has ended already has nobody who listens.
+        let _ = self.stop.send(());
+        match tokio::time::timeout(DRAIN_TIMEOUT, self.serving).await {
+            Ok(ended) => ended_early(ended),
+            Err(_) => {
+                let message = format!(
+                    "requests in flight took longer than {} s and were cut off",
+                    DRAIN_TIMEOUT.as_secs()
+                );
+                Err(Error::new(Kind::DeadlineExceeded, message))
+            }
+        }
+    }
+}
+
+fn ended_early(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<(), Error> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Error::internal(format!("the server ended: {error}"), error)),
+        Err(error) => Err(Error::internal("the server stopped unexpectedly", error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_this_machine_may_be_listened_on() {
+        assert!(loopback("127.0.0.1:0").await.is_ok());
+        assert!(loopback("[::1]:8080").await.is_ok());
+        for listen in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80"] {
+            let error = loopback(listen).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::InvalidArgument);
+            assert!(error.to_string().contains("no API keys"), "{error}");
+        }
+        assert!(loopback("8080").await.unwrap_err().to_string().contains("not HOST:PORT"));
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_names_the_flag() {
+        let taken = TcpListener::bind(FREE_PORT).await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = bind(&address.to_string()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::FailedPrecondition);
+        assert!(error.to_string().contains("taken") && error.to_string().contains("--listen"), "{error}");
+    }
+}

@@ -1,0 +1,9 @@
+//! The verbs: each reads its arguments, asks the platform or a server, and returns what is to be printed.
+
+pub(crate) mod config;
+pub(crate) mod data;
+pub(crate) mod endpoint;
+pub(crate) mod model;
+pub(crate) mod predict;
+pub(crate) mod serve;
+pub(crate) mod train;

@@ -1,0 +1,90 @@
+//! `serve`: brings the deployments of the data directory back and answers until stopped.
+
+use platform::{DeploymentStatus, Error};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::output::{Column, Show, note, table};
+use crate::server::{Server, bind, loopback};
+
+/// What is served, and where.
+#[derive(Debug, Serialize)]
+pub(crate) struct ServingView {
+    url: String,
+    data_dir: String,
+    ready: bool,
+    deployments: Vec<DeploymentStatus>,
+}
+
+impl ServingView {
+    /// What is served at `url`.
+    pub(crate) fn new(context: &Context, url: &str, deployments: Vec<DeploymentStatus>) -> Self {
+        Self {
+            url: url.to_owned(),
+            data_dir: context.settings.data_dir.value.display().to_string(),
+            ready: deployments.iter().all(|status| status.error.is_none()),
+            deployments,
+        }
+    }
+}
+
+impl Show for ServingView {
+    fn text(&self) -> String {
+        let url = &self.url;
+        if self.deployments.is_empty() {
+            return format!(
+                "serving {} at {url}\nnothing is deployed yet: bellwether endpoint deploy NAME --model MODEL --server {url}\n",
+                self.data_dir
+            );
+        }
+        let columns = [
+            Column::Text("endpoint"),
+            Column::Text("deployment"),
+            Column::Text("model"),
+            Column::Text("engine"),
+            Column::Figure("threads"),
+            Column::Figure("MB"),
+            Column::Text("state"),
+        ];
+        let rows = self.deployments.iter().map(|status| {
+            let state = match &status.error {
+                None => "in service".to_owned(),
+                Some(error) => format!("failed: {error}"),
+            };
+            vec![
+                status.endpoint.clone(),
+                status.deployment.clone(),
+                format!("{}@{}", status.model, status.version),
+                status.engine.clone(),
+                status.threads.to_string(),
+                format!("{:.1}", status.memory_bytes as f64 / 1e6),
+                state,
+            ]
+        });
+        format!("{}serving {} at {url}; Ctrl-C stops it\n", table(&columns, rows), self.data_dir)
+    }
+}
+
+/// `serve`
+pub(crate) async fn serve(context: &Context) -> Result<(), Error> {
+    context.refuse_server()?;
+    let listen = &context.settings.listen.value;
+    // A wrong address is told before a data directory is made for it.
+    loopback(listen).await?;
+    let platform = context.open_platform().await?;
+    let server = Server::start(&platform, bind(listen).await?)?;
+    // Health checks are answered while models load.
+    let deployments = tokio::select! {
+        restored = platform.restore_deployments() => restored?,
+        () = context.interrupt.wait() => return server.stop().await,
+    };
+    for status in deployments.iter().filter(|status| status.error.is_some()) {
+        let why = status.error.as_deref().unwrap_or_default();
+        note(&format!(
+            "warning: endpoint \"{}\" deployment {} is not in service: {why}",
+            status.endpoint, status.deployment
+        ));
+    }
+    context.output.show(&ServingView::new(context, server.url(), deployments))?;
+    server.until_interrupted(&context.interrupt).await
+}

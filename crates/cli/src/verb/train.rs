@@ -1,0 +1,96 @@
+//! `train`: a pipeline file in, a bundle out, with an honest word about the test window.
+
+use std::path::{Path, PathBuf};
+
+use platform::{Error, Kind, Pipeline, TrainOptions, TrainReport};
+use serde::Serialize;
+
+use crate::args::TrainArgs;
+use crate::context::Context;
+use crate::interrupt::interrupted;
+use crate::output::{Show, pairs};
+use crate::progress::Progress;
+
+/// What training made.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct TrainView<'a>(pub(crate) &'a TrainReport);
+
+impl Show for TrainView<'_> {
+    fn text(&self) -> String {
+        let report = self.0;
+        let metrics = &report.metrics;
+        let dataset = |key: &str| match &report.dataset[key] {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let ic = &metrics.rank_ic;
+        let left_out = match report.left_out.as_slice() {
+            [] => "none".to_owned(),
+            some => {
+                let named: Vec<String> =
+                    some.iter().map(|(name, field)| format!("{name} (needs {field})")).collect();
+                named.join(", ")
+            }
+        };
+        let lines = pairs([
+            (
+                "data",
+                format!(
+                    "{}@{}, {} to {}",
+                    dataset("name"),
+                    dataset("snapshot"),
+                    dataset("first_date"),
+                    dataset("last_date")
+                ),
+            ),
+            ("features", format!("{}; left out: {left_out}", report.features.len())),
+            (
+                "rows",
+                format!(
+                    "{} train, {} valid, {} test",
+                    report.rows.train, report.rows.valid, report.rows.test
+                ),
+            ),
+            ("accuracy", format!("{:.4} (chance {:.4})", metrics.accuracy, metrics.chance_accuracy)),
+            ("log-loss", format!("{:.4} (chance {:.4})", metrics.log_loss, metrics.chance_log_loss)),
+            (
+                "rank IC",
+                format!(
+                    "{:+.4} a day, t {:+.2}, ICIR {:+.3}, {} days",
+                    ic.mean, ic.t_statistic, ic.icir, ic.days
+                ),
+            ),
+            ("verdict", metrics.verdict.clone()),
+            ("seed", report.seed.to_string()),
+            ("bundle", format!("{} (sha256 {})", report.bundle_dir.display(), report.bundle_digest)),
+        ]);
+        format!("{lines}next: bellwether model upload {}\n", report.bundle_dir.display())
+    }
+}
+
+/// `train`
+pub(crate) async fn train(context: &Context, args: &TrainArgs) -> Result<(), Error> {
+    context.refuse_server()?;
+    let pipeline = Pipeline::read(&args.pipeline)?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => PathBuf::from(format!("{}-bundle", pipeline.name())),
+    };
+    let platform = context.open_platform().await?;
+    let options = TrainOptions { out: &out, base_dir: folder_of(&args.pipeline) };
+    let mut progress = Progress::new(&context.interrupt);
+    let trained = platform.train(&pipeline, options, &mut progress).await;
+    drop(progress);
+    let report =
+        trained.map_err(|error| if error.kind() == Kind::Cancelled { interrupted() } else { error })?;
+    context.output.show(&TrainView(&report))
+}
+
+/// The folder that relative paths in a pipeline file start from.
+pub(crate) fn folder_of(pipeline: &Path) -> &Path {
+    match pipeline.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

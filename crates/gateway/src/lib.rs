@@ -1,0 +1,17 @@
+//! The network surface: Vertex AI's REST subset, health and metrics, over the [`platform`] facade.
+//!
+//! One folder per protocol ([`vertex`], [`native`]); [`router`] puts them on one port, `status` maps the
+//! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
+
+mod bridge;
+mod native;
+mod observe;
+mod origin;
+mod request_id;
+mod router;
+mod server;
+mod status;
+mod vertex;
+
+pub use router::{GatewayOptions, router};
+pub use server::serve;

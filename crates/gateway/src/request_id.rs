@@ -1,0 +1,63 @@
+//! The id of a request: the client's if it is fit to be logged and echoed, else one of ours.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+
+/// The header that carries the id, in both directions.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LENGTH_MAX: usize = 128;
+
+/// Hands out request ids that repeat neither within a process nor, by its start time, across processes.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    prefix: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids of a process that started at `start`.
+    pub(crate) fn new(start: Timestamp) -> Self {
+        Self { prefix: format!("{:x}", start.as_microsecond()), next: AtomicU64::new(1) }
+    }
+
+    /// The id of a request with these headers.
+    pub(crate) fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        match headers.get(&REQUEST_ID) {
+            Some(asked) if is_sane(asked.as_bytes()) => asked.clone(),
+            _ => self.made(),
+        }
+    }
+
+    fn made(&self) -> HeaderValue {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::try_from(format!("{}-{number}", self.prefix))
+            .expect("hex digits and a dash fit a header")
+    }
+}
+
+/// Short, and nothing that could break a log line or a header.
+fn is_sane(id: &[u8]) -> bool {
+    (1..=LENGTH_MAX).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(id: &[u8]) -> HeaderMap {
+        HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_bytes(id).unwrap())])
+    }
+
+    #[test]
+    fn a_sane_id_is_kept_and_any_other_replaced() {
+        let ids = RequestIds::new("2024-01-02T03:04:05Z".parse().unwrap());
+        assert_eq!(ids.of(&with(b"trace-1:a/b_c.d")), "trace-1:a/b_c.d");
+        for bad in [b"".as_slice(), b"two words", b"\xff", &[b'a'; 129], b"<b>"] {
+            assert!(ids.of(&with(bad)).to_str().unwrap().starts_with("60dee"), "{bad:?}");
+        }
+        assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
+    }
+}

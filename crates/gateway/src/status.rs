@@ -1,0 +1,54 @@
+//! The one place where a kind of failure becomes an HTTP status and a gRPC status name.
+
+use axum::http::StatusCode;
+use platform::Kind;
+
+/// The HTTP status and the gRPC status name of a kind, as Google's APIs pair them.
+pub(crate) fn of(kind: Kind) -> (StatusCode, &'static str) {
+    match kind {
+        Kind::InvalidArgument => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
+        Kind::FailedPrecondition => (StatusCode::BAD_REQUEST, "FAILED_PRECONDITION"),
+        Kind::OutOfRange => (StatusCode::BAD_REQUEST, "OUT_OF_RANGE"),
+        Kind::PermissionDenied => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
+        Kind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+        Kind::AlreadyExists => (StatusCode::CONFLICT, "ALREADY_EXISTS"),
+        Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
+        Kind::Cancelled => (client_closed_request(), "CANCELLED"),
+        Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
+        Kind::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "UNIMPLEMENTED"),
+        Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        Kind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED"),
+    }
+}
+
+/// 499, which Google's APIs use for a call its caller stopped; it has no name in HTTP.
+fn client_closed_request() -> StatusCode {
+    StatusCode::from_u16(499).expect("499 is a three-digit status")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_map_as_googles_apis_do() {
+        let cases = [
+            (Kind::InvalidArgument, 400, "INVALID_ARGUMENT"),
+            (Kind::FailedPrecondition, 400, "FAILED_PRECONDITION"),
+            (Kind::OutOfRange, 400, "OUT_OF_RANGE"),
+            (Kind::PermissionDenied, 403, "PERMISSION_DENIED"),
+            (Kind::NotFound, 404, "NOT_FOUND"),
+            (Kind::AlreadyExists, 409, "ALREADY_EXISTS"),
+            (Kind::ResourceExhausted, 429, "RESOURCE_EXHAUSTED"),
+            (Kind::Cancelled, 499, "CANCELLED"),
+            (Kind::Internal, 500, "INTERNAL"),
+            (Kind::Unimplemented, 501, "UNIMPLEMENTED"),
+            (Kind::Unavailable, 503, "UNAVAILABLE"),
+            (Kind::DeadlineExceeded, 504, "DEADLINE_EXCEEDED"),
+        ];
+        for (kind, code, name) in cases {
+            let (status, status_name) = of(kind);
+            assert_eq!((status.as_u16(), status_name), (code, name), "{kind:?}");
+        }
+    }
+}

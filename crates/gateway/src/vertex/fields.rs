@@ -1,0 +1,208 @@
+//! The fields of a JSON request body, taken one by one: what is wrong is named with its path, what is left over
+//! is refused, and names may be `camelCase` or `snake_case`, as protocol buffers' JSON allows.
+
+use platform::{Error, Kind};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// One object of a body, and where in the body it lies.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    path: String,
+    left: Map<String, Value>,
+    known: Vec<&'static str>,
+}
+
+impl Fields {
+    /// Reads a whole body.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] with line and column if it is not one JSON object.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(map)) => Ok(Self::new(String::new(), map)),
+            Ok(_) => Err(Error::new(Kind::InvalidArgument, "the request body must be a JSON object")),
+            Err(error) => Err(not_json(&error)),
+        }
+    }
+
+    fn new(path: String, map: Map<String, Value>) -> Self {
+        let left = map.into_iter().map(|(name, value)| (camel_case(&name), value)).collect();
+        Self { path, left, known: Vec::new() }
+    }
+
+    /// Takes a field; absent and `null` are the same.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] naming the field, if it has another type.
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<Option<T>, Error> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        serde_json::from_value(value).map(Some).map_err(|error| self.invalid(name, &error.to_string()))
+    }
+
+    /// Takes a text; empty counts as absent, as in protocol buffers.
+    ///
+    /// # Errors
+    /// As [`Fields::take`].
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, Error> {
+        Ok(self.take::<String>(name)?.filter(|text| !text.is_empty()))
+    }
+
+    /// Takes a whole number, which may be written `2`, `2.0` or `"2"`.
+    ///
+    /// # Errors
+    /// As [`Fields::take`].
+    pub(crate) fn integer(&mut self, name: &'static str) -> Result<Option<i64>, Error> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        let number = whole(&value);
+        number.map(Some).ok_or_else(|| self.invalid(name, &format!("must be a whole number, got {value}")))
+    }
+
+    /// Takes a nested object.
+    ///
+    /// # Errors
+    /// As [`Fields::take`].
+    pub(crate) fn object(&mut self, name: &'static str) -> Result<Option<Self>, Error> {
+        let path = self.path_of(name);
+        Ok(self.take::<Map<String, Value>>(name)?.map(|map| Self::new(path, map)))
+    }
+
+    /// Refuses a field that asks for something this version does not offer.
+    ///
+    /// # Errors
+    /// [`Kind::Unimplemented`] naming the field, if it is there and says anything.
+    pub(crate) fn refuse(&mut self, name: &'static str, why: &str) -> Result<(), Error> {
+        match self.value(name) {
+            Some(value) if !is_empty(&value) => Err(Error::new(
+                Kind::Unimplemented,
+                format!("{} is not offered by this version: {why}", self.path_of(name)),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the object: nothing may be left but fields that are known to mean nothing here.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] naming the first unknown field and the known ones.
+    pub(crate) fn finish(mut self, meaningless: &[&str]) -> Result<(), Error> {
+        self.left.retain(|name, _| !meaningless.contains(&name.as_str()));
+        let Some(name) = self.left.keys().next() else {
+            return Ok(());
+        };
+        let field = self.path_of(name);
+        let message = format!("unknown field \"{field}\"; known here: {}", self.known.join(", "));
+        Err(Error::invalid(&field, message))
+    }
+
+    /// An error about a field of this object.
+    pub(crate) fn invalid(&self, name: &str, what: &str) -> Error {
+        let field = self.path_of(name);
+        let message = format!("{field}: {what}");
+        Error::invalid(&field, message)
+    }
+
+    /// An error that a field must be given.
+    pub(crate) fn missing(&self, name: &str, example: &str) -> Error {
+        self.invalid(name, &format!("must be given, for example {example}"))
+    }
+
+    fn value(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.left.remove(name).filter(|value| !value.is_null())
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+}
+
+/// The error for a body that is not JSON.
+pub(crate) fn not_json(error: &serde_json::Error) -> Error {
+    Error::new(Kind::InvalidArgument, format!("the request body is not JSON: {error}"))
+}
+
+fn whole(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.as_i64().or_else(|| {
+            let float = number.as_f64()?;
+            (float.fract() == 0.0 && float.abs() < 9e15).then_some(float as i64)
+        }),
+        _ => None,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(on) => !on,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(is_empty),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+    }
+}
+
+fn camel_case(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut letters = part.chars();
+        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(body: &str) -> Fields {
+        Fields::parse(body.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn fields_are_taken_by_either_spelling() {
+        let mut body =
+            fields(r#"{"display_name": "a", "trafficSplit": {"0": 100}, "n": 2.0, "m": "3", "gone": null}"#);
+        assert_eq!(body.text("displayName").unwrap().as_deref(), Some("a"));
+        assert_eq!((body.integer("n").unwrap(), body.integer("m").unwrap()), (Some(2), Some(3)));
+        assert_eq!(body.take::<String>("gone").unwrap(), None);
+        assert!(body.object("trafficSplit").unwrap().is_some());
+        body.finish(&[]).unwrap();
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_path() {
+        let mut body = fields(r#"{"outer": {"count": 1.5, "text": 3, "extra": 1}, "x": {}}"#);
+        let mut outer = body.object("outer").unwrap().unwrap();
+        assert_eq!(outer.integer("count").unwrap_err().violations()[0].field, "outer.count");
+        assert!(outer.text("text").unwrap_err().to_string().starts_with("outer.text: invalid type"));
+        let error = outer.finish(&["x"]).unwrap_err().to_string();
+        assert_eq!(error, "unknown field \"outer.extra\"; known here: count, text");
+        assert!(body.finish(&["x"]).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_offered_is_refused_only_if_it_says_something() {
+        let mut body = fields(r#"{"spec": {"keyName": ""}, "other": {"keyName": "k"}}"#);
+        body.refuse("spec", "why").unwrap();
+        let error = body.refuse("other", "why").unwrap_err();
+        assert_eq!(error.kind(), Kind::Unimplemented);
+        assert_eq!(error.to_string(), "other is not offered by this version: why");
+    }
+
+    #[test]
+    fn broken_json_says_where() {
+        let error = Fields::parse(b"{\n \"a\": }").unwrap_err().to_string();
+        assert_eq!(error, "the request body is not JSON: expected value at line 2 column 7");
+        assert!(Fields::parse(b"[1]").unwrap_err().to_string().contains("must be a JSON object"));
+        assert!(Fields::parse(b"").unwrap_err().to_string().contains("line 1 column 0"));
+    }
+}

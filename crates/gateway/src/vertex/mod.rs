@@ -1,0 +1,137 @@
+//! Vertex AI's REST v1: the calls an unmodified `google-cloud-aiplatform` makes to upload, deploy and predict.
+//!
+//! [`path`] turns a method and a URL into a call, one module per resource answers it, [`error`] is what every
+//! failure looks like. Deliberately not here: what a call does, which is the facade's.
+
+mod endpoint;
+pub(crate) mod error;
+mod fields;
+mod instances;
+mod model;
+mod operation;
+mod path;
+mod predict;
+mod query;
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::LengthLimitError;
+use jiff::Timestamp;
+use platform::{Error, Kind};
+
+use crate::observe::Route;
+use crate::router::Gateway;
+use error::ApiError;
+use path::{Address, Call, Parent};
+use query::Query;
+
+/// Answers any request under `/v1/projects` and `/ui/projects`.
+pub(crate) async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let address = match Address::parse(&parts.method, parts.uri.path()) {
+        Ok(address) => address,
+        Err(error) => return error.into_response(),
+    };
+    let route = Route(address.call.route());
+    let mut response = match call(&gateway, address, &parts, body).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    };
+    response.extensions_mut().insert(route);
+    response
+}
+
+async fn call(gateway: &Gateway, address: Address, parts: &Parts, body: Body) -> Result<Response, ApiError> {
+    let query = Query::parse(&parts.uri)?;
+    let body = read(&parts.headers, body, gateway.options.max_body_bytes).await?;
+    match address.call {
+        Call::UploadModel => model::upload(gateway, address, &body).await,
+        Call::GetModel => model::get(gateway, &address).await,
+        Call::ListModels => model::list(gateway, &address, &query).await,
+        Call::ListModelVersions => model::list_versions(gateway, &address, &query).await,
+        Call::CreateEndpoint => endpoint::create(gateway, address, &query, &body).await,
+        Call::GetEndpoint => endpoint::get(gateway, &address).await,
+        Call::ListEndpoints => endpoint::list(gateway, &address, &query).await,
+        Call::DeployModel => endpoint::deploy(gateway, address, &body).await,
+        Call::UndeployModel => endpoint::undeploy(gateway, address, &body).await,
+        Call::Predict => predict::predict(gateway, &address, &body).await,
+        Call::GetOperation => operation::get(gateway, &address).await,
+    }
+}
+
+/// Reads a body within the limit; one that is announced too long is not read at all.
+async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(ApiError::body_too_large(limit));
+    }
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
+        if is_over_limit(&error) {
+            return ApiError::body_too_large(limit);
+        }
+        Error::new(Kind::Cancelled, "the request body ended early").into()
+    })
+}
+
+fn is_over_limit(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<LengthLimitError>())
+}
+
+/// The id at the end of a resource name of this project, or a bare id; a version is cut off.
+fn resource_id(parent: &Parent, collection: &str, field: &str, name: &str) -> Result<String, Error> {
+    let reference = reference(parent, collection, field, name)?;
+    Ok(reference.split('@').next().unwrap_or_default().to_owned())
+}
+
+/// The same of a model, with its version or alias.
+fn model_reference(parent: &Parent, field: &str, name: &str) -> Result<String, Error> {
+    reference(parent, "models", field, name).map(str::to_owned)
+}
+
+/// Any location will do: it is echoed, never a partition.
+fn reference<'a>(parent: &Parent, collection: &str, field: &str, name: &'a str) -> Result<&'a str, Error> {
+    let segments: Vec<&str> = name.split('/').collect();
+    match segments.as_slice() {
+        [id] if !id.is_empty() => Ok(id),
+        ["projects", project, "locations", _, kind, id] if *kind == collection && !id.is_empty() => {
+            if *project == parent.project {
+                return Ok(id);
+            }
+            let message = format!(
+                "{field}: \"{name}\" is of project \"{project}\", the request of \"{}\"",
+                parent.project
+            );
+            Err(Error::invalid(field, message))
+        }
+        _ => {
+            let message = format!("{field}: \"{name}\" is not projects/P/locations/L/{collection}/ID");
+            Err(Error::invalid(field, message))
+        }
+    }
+}
+
+/// Changes whenever the resource does.
+fn etag(updated_at: Timestamp) -> String {
+    format!("{:x}", updated_at.as_microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_told_from_a_broken_one() {
+        let none = HeaderMap::new();
+        assert_eq!(read(&none, Body::from("12345"), 5).await.unwrap(), "12345");
+        let code = |error: ApiError| error.into_response().status().as_u16();
+        assert_eq!(code(read(&none, Body::from("123456"), 5).await.unwrap_err()), 413);
+        let announced = HeaderMap::from_iter([(header::CONTENT_LENGTH, "6".parse().unwrap())]);
+        assert_eq!(code(read(&announced, Body::empty(), 5).await.unwrap_err()), 413);
+    }
+}

@@ -1,0 +1,247 @@
+//! Models over the wire: `models:upload`, get, list, `:listVersions`.
+//!
+//! To Vertex AI's Model we add, in `metadata`: `bundleDigest`, `signature`, and what the bundle says of itself
+//! (`metrics`, `dataset`, `formats`, ...). `containerSpec` and the schema URIs an upload may carry mean nothing
+//! here: the bundle says how it is served.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::response::{IntoResponse, Response};
+use platform::{ArtifactSource, Error, ModelVersion, Platform, UploadModel, UploadTarget};
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::fields::Fields;
+use super::operation::{self, Finished, time};
+use super::path::{Address, Parent};
+use super::query::Query;
+use super::resource_id;
+use crate::router::Gateway;
+
+/// Fields of Vertex AI's Model that only it writes, or that mean nothing where a bundle describes itself.
+const MEANINGLESS: &[&str] = &[
+    "name",
+    "versionId",
+    "versionCreateTime",
+    "versionUpdateTime",
+    "predictSchemata",
+    "metadataSchemaUri",
+    "metadata",
+    "containerSpec",
+    "supportedExportFormats",
+    "supportedDeploymentResourcesTypes",
+    "supportedInputStorageFormats",
+    "supportedOutputStorageFormats",
+    "trainingPipeline",
+    "createTime",
+    "updateTime",
+    "deployedModels",
+    "etag",
+    "dataStats",
+    "modelSourceInfo",
+    "originalModelInfo",
+    "metadataArtifact",
+    "baseModelSource",
+    "checkpoints",
+    "satisfiesPzs",
+    "satisfiesPzi",
+];
+
+/// `POST models:upload`
+pub(crate) async fn upload(gateway: &Gateway, address: Address, body: &Bytes) -> Result<Response, ApiError> {
+    let request = upload_request(&address.parent, body)?;
+    let (platform, parent) = (Arc::clone(&gateway.platform), address.parent);
+    operation::reply(move || async move {
+        let version = platform.upload_model(request).await?;
+        let finished = Finished {
+            resource: format!("models/{}", version.model),
+            kind: "UploadModel",
+            message: "UploadModelResponse",
+            response: json!({
+                "model": parent.name(&format!("models/{}", version.model)),
+                "modelVersionId": version.version.to_string(),
+            }),
+        };
+        operation::finish(&platform, &parent, finished).await
+    })
+    .await
+}
+
+fn upload_request(parent: &Parent, body: &[u8]) -> Result<UploadModel, Error> {
+    let mut fields = Fields::parse(body)?;
+    let parent_model = fields.text("parentModel")?;
+    let id = fields.text("modelId")?;
+    let target = match (parent_model, id) {
+        (Some(_), Some(_)) => {
+            return Err(
+                fields.invalid("modelId", "give either parentModel (a new version) or modelId (a new model)")
+            );
+        }
+        (Some(name), None) => {
+            UploadTarget::VersionOf { id: resource_id(parent, "models", "parentModel", &name)? }
+        }
+        (None, id) => UploadTarget::New { id },
+    };
+    let Some(mut model) = fields.object("model")? else {
+        return Err(fields.missing("model", r#"{"displayName": "NAME", "artifactUri": "file:///DIR"}"#));
+    };
+    let display_name = model.text("displayName")?;
+    let description = model.text("description")?;
+    let version_description = model.text("versionDescription")?;
+    let Some(uri) = model.text("artifactUri")? else {
+        return Err(model.missing("artifactUri", "\"file:///DIR\", the directory of a bundle"));
+    };
+    let aliases = model.take("versionAliases")?.unwrap_or_default();
+    let labels = model.take("labels")?.unwrap_or_default();
+    model.refuse("explanationSpec", "upload the model without it")?;
+    model.refuse("encryptionSpec", "the artifact store is encrypted by whoever runs it")?;
+    model.finish(MEANINGLESS)?;
+    fields.finish(&["parent", "serviceAccount"])?;
+    Ok(UploadModel {
+        project: parent.project.clone(),
+        target,
+        display_name,
+        description: description.or(version_description).unwrap_or_default(),
+        source: ArtifactSource::Uri(uri),
+        aliases,
+        labels,
+    })
+}
+
+/// `GET models/M[@v]`
+pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response, ApiError> {
+    let version = gateway.platform.get_model(&address.parent.project, &address.id).await?;
+    Ok(Json(written(&gateway.platform, &address.parent, &version)).into_response())
+}
+
+/// `GET models`
+pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
+    let page = query.page()?;
+    let listed = gateway.platform.list_models(&address.parent.project, &page).await?;
+    Ok(page_of(gateway, address, &listed.items, listed.next_token))
+}
+
+/// `GET models/M:listVersions`, oldest first; the page token is the last version before the page.
+pub(crate) async fn list_versions(
+    gateway: &Gateway,
+    address: &Address,
+    query: &Query,
+) -> Result<Response, ApiError> {
+    let page = query.page()?;
+    let after = match &page.token {
+        Some(token) => token.parse::<u32>().map_err(|_| {
+            Error::invalid(
+                "pageToken",
+                format!("page token {token:?} is not one of this list; start without one"),
+            )
+        })?,
+        None => 0,
+    };
+    let model = address.id.split('@').next().unwrap_or_default();
+    let mut versions = gateway.platform.list_model_versions(&address.parent.project, model).await?;
+    versions.retain(|version| version.version > after);
+    let more = versions.len() > page.size;
+    versions.truncate(page.size);
+    let next = versions.last().filter(|_| more).map(|last| last.version.to_string());
+    Ok(page_of(gateway, address, &versions, next))
+}
+
+fn page_of(
+    gateway: &Gateway,
+    address: &Address,
+    versions: &[ModelVersion],
+    next: Option<String>,
+) -> Response {
+    let models: Vec<Value> =
+        versions.iter().map(|version| written(&gateway.platform, &address.parent, version)).collect();
+    let mut page = json!({"models": models});
+    if let Some(next) = next {
+        page["nextPageToken"] = json!(next);
+    }
+    Json(page).into_response()
+}
+
+fn written(platform: &Platform, parent: &Parent, version: &ModelVersion) -> Value {
+    let deployed: Vec<Value> = platform
+        .deployments_of(&parent.project, &version.model, version.version)
+        .into_iter()
+        .map(|(endpoint, id)| json!({"endpoint": parent.name(&format!("endpoints/{endpoint}")), "deployedModelId": id}))
+        .collect();
+    let mut metadata = json!({"bundleDigest": version.bundle_digest, "signature": version.signature});
+    if let (Some(metadata), Some(summary)) = (metadata.as_object_mut(), version.summary.as_object()) {
+        metadata.extend(summary.clone());
+    }
+    json!({
+        "name": parent.name(&format!("models/{}", version.model)),
+        "versionId": version.version.to_string(),
+        "versionAliases": version.aliases,
+        "versionCreateTime": time(version.created_at),
+        "versionUpdateTime": time(version.updated_at),
+        "displayName": version.display_name,
+        "description": version.description,
+        "artifactUri": version.artifact_uri,
+        // DEDICATED_RESOURCES: without it Google's SDK drops the machine type of a deployment.
+        "supportedDeploymentResourcesTypes": [1],
+        "createTime": time(version.created_at),
+        "updateTime": time(version.updated_at),
+        "deployedModels": deployed,
+        "etag": super::etag(version.updated_at),
+        "labels": version.labels,
+        "metadata": metadata,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::Kind;
+
+    use super::*;
+
+    fn request(body: &Value) -> Result<UploadModel, Error> {
+        let parent = Parent { project: "p".to_owned(), location: "l".to_owned() };
+        upload_request(&parent, body.to_string().as_bytes())
+    }
+
+    fn model() -> Value {
+        json!({"displayName": "D", "artifactUri": "file:///b", "containerSpec": {"imageUri": "tf2-cpu"}})
+    }
+
+    #[test]
+    fn an_upload_as_googles_sdk_sends_it() {
+        let mut body = json!({"model": model(), "modelId": "m"});
+        body["model"]["versionAliases"] = json!(["default", "prod"]);
+        body["model"]["labels"] = json!({"k": "v"});
+        let upload = request(&body).unwrap();
+        assert_eq!(upload.target, UploadTarget::New { id: Some("m".to_owned()) });
+        assert_eq!(upload.display_name.as_deref(), Some("D"));
+        assert_eq!(upload.source, ArtifactSource::Uri("file:///b".to_owned()));
+        assert_eq!((upload.aliases.len(), upload.labels["k"].as_str()), (2, "v"));
+        assert_eq!(request(&json!({"model": model()})).unwrap().target, UploadTarget::New { id: None });
+        let parent = "projects/p/locations/elsewhere/models/m@2";
+        let version = request(&json!({"model": model(), "parentModel": parent})).unwrap();
+        assert_eq!(version.target, UploadTarget::VersionOf { id: "m".to_owned() });
+    }
+
+    #[test]
+    fn a_wrong_upload_names_the_field() {
+        let cases = [
+            (json!({}), "model"),
+            (json!({"model": {"displayName": "D"}}), "model.artifactUri"),
+            (json!({"model": model(), "modelId": 3}), "modelId"),
+            (json!({"model": model(), "modelId": "a", "parentModel": "b"}), "modelId"),
+            (json!({"model": model(), "parentModel": "projects/other/locations/l/models/m"}), "parentModel"),
+            (json!({"model": model(), "modell": 1}), "modell"),
+            (json!({"model": {"artifactUri": "file:///b", "artefact": 1}}), "model.artefact"),
+        ];
+        for (body, field) in cases {
+            let error = request(&body).unwrap_err();
+            assert_eq!(error.violations()[0].field, field, "{error}");
+        }
+        let mut explained = json!({"model": model()});
+        explained["model"]["explanationSpec"] =
+            json!({"parameters": {"sampledShapleyAttribution": {"pathCount": 5}}});
+        assert_eq!(request(&explained).unwrap_err().kind(), Kind::Unimplemented);
+    }
+}

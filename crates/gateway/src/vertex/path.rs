@@ -1,0 +1,376 @@
+//! From a method and a raw URL path to the call it means: `/v1/projects/P/locations/L/models/M%401:verb`.
+//!
+//! The table of calls lists all of Vertex AI's model and endpoint calls, so that one this version does not
+//! offer is told apart from one that does not exist.
+
+use axum::http::Method;
+use percent_encoding::percent_decode_str;
+use platform::{Error, Kind};
+
+use super::error::ApiError;
+
+const SEGMENT_LENGTH_MAX: usize = 63;
+
+/// Project and location of a path. The location is echoed in names and is no partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parent {
+    /// The project.
+    pub(crate) project: String,
+    /// The location, as the client gave it.
+    pub(crate) location: String,
+}
+
+impl Parent {
+    /// The resource name of something in here: `projects/P/locations/L/TAIL`.
+    pub(crate) fn name(&self, tail: &str) -> String {
+        format!("projects/{}/locations/{}/{tail}", self.project, self.location)
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Project and location.
+    pub(crate) parent: Parent,
+    /// Id of the model (perhaps with `@version`), endpoint or operation; empty for a whole collection.
+    pub(crate) id: String,
+    /// Operations: the resource they are nested under, `models/x`; absent at the top.
+    pub(crate) nested_under: Option<String>,
+    /// The call.
+    pub(crate) call: Call,
+}
+
+/// The calls this version answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// `POST models:upload`
+    UploadModel,
+    /// `GET models/M`
+    GetModel,
+    /// `GET models`
+    ListModels,
+    /// `GET models/M:listVersions`
+    ListModelVersions,
+    /// `POST endpoints`
+    CreateEndpoint,
+    /// `GET endpoints/E`
+    GetEndpoint,
+    /// `GET endpoints`
+    ListEndpoints,
+    /// `POST endpoints/E:deployModel`
+    DeployModel,
+    /// `POST endpoints/E:undeployModel`
+    UndeployModel,
+    /// `POST endpoints/E:predict`
+    Predict,
+    /// `GET operations/O`, `POST operations/O:wait`: operations are finished when they are recorded.
+    GetOperation,
+}
+
+impl Call {
+    /// What the call is counted under.
+    pub(crate) fn route(self) -> &'static str {
+        match self {
+            Self::UploadModel => "vertex.UploadModel",
+            Self::GetModel => "vertex.GetModel",
+            Self::ListModels => "vertex.ListModels",
+            Self::ListModelVersions => "vertex.ListModelVersions",
+            Self::CreateEndpoint => "vertex.CreateEndpoint",
+            Self::GetEndpoint => "vertex.GetEndpoint",
+            Self::ListEndpoints => "vertex.ListEndpoints",
+            Self::DeployModel => "vertex.DeployModel",
+            Self::UndeployModel => "vertex.UndeployModel",
+            Self::Predict => "vertex.Predict",
+            Self::GetOperation => "vertex.GetOperation",
+        }
+    }
+}
+
+/// Where in the resource tree a path points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Models,
+    Model,
+    Endpoints,
+    Endpoint,
+    Operations,
+    Operation,
+}
+
+/// One of Vertex AI's calls.
+struct Rpc {
+    place: Place,
+    method: Method,
+    /// What follows the colon; empty if there is none.
+    verb: &'static str,
+    name: &'static str,
+    /// The call, if this version answers it.
+    offered: Option<Call>,
+}
+
+const fn offered(place: Place, method: Method, verb: &'static str, call: Call) -> Rpc {
+    Rpc { place, method, verb, name: "", offered: Some(call) }
+}
+
+const fn known(place: Place, method: Method, verb: &'static str, name: &'static str) -> Rpc {
+    Rpc { place, method, verb, name, offered: None }
+}
+
+/// Vertex AI's calls on models, endpoints and operations.
+const RPCS: &[Rpc] = &[
+    offered(Place::Models, Method::POST, "upload", Call::UploadModel),
+    offered(Place::Models, Method::GET, "", Call::ListModels),
+    known(Place::Models, Method::POST, "copy", "CopyModel"),
+    offered(Place::Model, Method::GET, "", Call::GetModel),
+    offered(Place::Model, Method::GET, "listVersions", Call::ListModelVersions),
+    known(Place::Model, Method::PATCH, "", "UpdateModel"),
+    known(Place::Model, Method::DELETE, "", "DeleteModel"),
+    known(Place::Model, Method::DELETE, "deleteVersion", "DeleteModelVersion"),
+    known(Place::Model, Method::POST, "mergeVersionAliases", "MergeVersionAliases"),
+    known(Place::Model, Method::POST, "export", "ExportModel"),
+    offered(Place::Endpoints, Method::POST, "", Call::CreateEndpoint),
+    offered(Place::Endpoints, Method::GET, "", Call::ListEndpoints),
+    offered(Place::Endpoint, Method::GET, "", Call::GetEndpoint),
+    offered(Place::Endpoint, Method::POST, "deployModel", Call::DeployModel),
+    offered(Place::Endpoint, Method::POST, "undeployModel", Call::UndeployModel),
+    offered(Place::Endpoint, Method::POST, "predict", Call::Predict),
+    known(Place::Endpoint, Method::PATCH, "", "UpdateEndpoint"),
+    known(Place::Endpoint, Method::DELETE, "", "DeleteEndpoint"),
+    known(Place::Endpoint, Method::POST, "update", "UpdateEndpointLongRunning"),
+    known(Place::Endpoint, Method::POST, "mutateDeployedModel", "MutateDeployedModel"),
+    known(Place::Endpoint, Method::POST, "rawPredict", "RawPredict"),
+    known(Place::Endpoint, Method::POST, "directPredict", "DirectPredict"),
+    known(Place::Endpoint, Method::POST, "directRawPredict", "DirectRawPredict"),
+    known(Place::Endpoint, Method::POST, "streamRawPredict", "StreamRawPredict"),
+    known(Place::Endpoint, Method::POST, "serverStreamingPredict", "ServerStreamingPredict"),
+    known(Place::Endpoint, Method::POST, "explain", "Explain"),
+    known(Place::Operations, Method::GET, "", "ListOperations"),
+    offered(Place::Operation, Method::GET, "", Call::GetOperation),
+    offered(Place::Operation, Method::POST, "wait", Call::GetOperation),
+    known(Place::Operation, Method::POST, "cancel", "CancelOperation"),
+    known(Place::Operation, Method::DELETE, "", "DeleteOperation"),
+];
+
+impl Address {
+    /// Reads a method and a raw (still percent-encoded) path.
+    ///
+    /// # Errors
+    /// 404 for a path that means nothing, 405 for a method it does not have, 501 for a call of Vertex AI that
+    /// this version does not offer, 400 for a project or location that cannot be one.
+    pub(crate) fn parse(method: &Method, path: &str) -> Result<Self, ApiError> {
+        let unknown = || ApiError::unknown_path(path, "see .../models, .../endpoints and .../operations");
+        let mut segments = decoded(path)?;
+        let verb = match segments.last_mut() {
+            Some(last) => take_verb(last),
+            None => return Err(unknown()),
+        };
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let ["", version, "projects", project, "locations", location, resource @ ..] = segments.as_slice()
+        else {
+            return Err(unknown());
+        };
+        let parent = Parent { project: sane("project", project)?, location: sane("location", location)? };
+        let (place, id, nested_under) = place(resource).ok_or_else(unknown)?;
+        let polling_only = *version == "ui";
+        if polling_only && place != Place::Operation {
+            return Err(unknown());
+        }
+        let call = call(place, method, &verb, path)?;
+        Ok(Self { parent, id, nested_under, call })
+    }
+}
+
+/// The place of the segments after the location, the id they end with, and what an operation is nested under.
+fn place(resource: &[&str]) -> Option<(Place, String, Option<String>)> {
+    let at = |place, id: &str| Some((place, id.to_owned(), None));
+    match resource {
+        [.., ""] | ["", ..] => None,
+        ["models"] => at(Place::Models, ""),
+        ["models", id] => at(Place::Model, id),
+        ["endpoints"] => at(Place::Endpoints, ""),
+        ["endpoints", id] => at(Place::Endpoint, id),
+        ["operations"] => at(Place::Operations, ""),
+        ["operations", id] => at(Place::Operation, id),
+        ["models" | "endpoints", _, "operations"] => at(Place::Operations, ""),
+        [collection @ ("models" | "endpoints"), id, "operations", operation] => {
+            Some((Place::Operation, (*operation).to_owned(), Some(format!("{collection}/{id}"))))
+        }
+        _ => None,
+    }
+}
+
+fn call(place: Place, method: &Method, verb: &str, path: &str) -> Result<Call, ApiError> {
+    let here: Vec<&Rpc> = RPCS.iter().filter(|rpc| rpc.place == place && rpc.verb == verb).collect();
+    if let Some(rpc) = here.iter().find(|rpc| rpc.method == method) {
+        return rpc.offered.ok_or_else(|| {
+            let message = format!("{} ({method} {path}) is not offered by this version", rpc.name);
+            Error::new(Kind::Unimplemented, message).into()
+        });
+    }
+    if !here.is_empty() {
+        let allowed: Vec<&str> = here.iter().map(|rpc| rpc.method.as_str()).collect();
+        return Err(ApiError::wrong_method(method, path, &allowed.join(", ")));
+    }
+    let verbs: Vec<String> = RPCS
+        .iter()
+        .filter(|rpc| rpc.place == place && !rpc.verb.is_empty())
+        .map(|rpc| format!(":{}", rpc.verb))
+        .collect();
+    let hint =
+        if verbs.is_empty() { "it takes no verb".to_owned() } else { format!("verbs: {}", verbs.join(", ")) };
+    Err(ApiError::unknown_path(path, &hint))
+}
+
+/// Cuts `:verb` off the last segment.
+fn take_verb(last: &mut String) -> String {
+    match last.rfind(':') {
+        Some(colon) => {
+            let verb = last.split_off(colon);
+            verb[1..].to_owned()
+        }
+        None => String::new(),
+    }
+}
+
+fn decoded(path: &str) -> Result<Vec<String>, ApiError> {
+    let decode = |segment: &str| match percent_decode_str(segment).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => {
+            Err(Error::new(Kind::InvalidArgument, format!("path segment \"{segment}\" is not UTF-8")).into())
+        }
+    };
+    path.split('/').map(decode).collect()
+}
+
+/// A project or location: letters, digits, `-`, `_` and `.`, led by a letter or digit.
+fn sane(what: &str, text: &str) -> Result<String, Error> {
+    let led_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let all_well = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if led_well && all_well && text.len() <= SEGMENT_LENGTH_MAX {
+        return Ok(text.to_owned());
+    }
+    let rule = format!(
+        "1 to {SEGMENT_LENGTH_MAX} letters, digits, \"-\", \"_\" and \".\", led by a letter or digit"
+    );
+    let message = format!("{what} {text:?} is not one: give {rule}");
+    Err(Error::invalid(what, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    const N: &str = "/v1/projects/p/locations/us-central1";
+
+    fn parse(method: &Method, tail: &str) -> (Call, String, Option<String>) {
+        let address = Address::parse(method, &format!("{N}/{tail}")).unwrap();
+        assert_eq!(address.parent.name("x"), "projects/p/locations/us-central1/x");
+        (address.call, address.id, address.nested_under)
+    }
+
+    fn refusal(method: &Method, path: &str) -> (u16, String) {
+        let error = Address::parse(method, path).unwrap_err();
+        let text = format!("{error:?}");
+        (error.into_response().status().as_u16(), text)
+    }
+
+    #[test]
+    fn every_offered_call_has_its_path() {
+        let (get, post) = (&Method::GET, &Method::POST);
+        let cases = [
+            (post, "models:upload", Call::UploadModel, ""),
+            (get, "models", Call::ListModels, ""),
+            (get, "models/m-1", Call::GetModel, "m-1"),
+            (get, "models/m%402", Call::GetModel, "m@2"),
+            (get, "models/m@challenger", Call::GetModel, "m@challenger"),
+            (get, "models/m%401:listVersions", Call::ListModelVersions, "m@1"),
+            (get, "models/m%401%3AlistVersions", Call::ListModelVersions, "m@1"),
+            (post, "endpoints", Call::CreateEndpoint, ""),
+            (get, "endpoints", Call::ListEndpoints, ""),
+            (get, "endpoints/e", Call::GetEndpoint, "e"),
+            (post, "endpoints/e:deployModel", Call::DeployModel, "e"),
+            (post, "endpoints/e:undeployModel", Call::UndeployModel, "e"),
+            (post, "endpoints/e:predict", Call::Predict, "e"),
+            (get, "operations/7", Call::GetOperation, "7"),
+            (post, "operations/7:wait", Call::GetOperation, "7"),
+        ];
+        for (method, tail, call, id) in cases {
+            assert_eq!(parse(method, tail), (call, id.to_owned(), None), "{tail}");
+        }
+        let nested = parse(get, "endpoints/e/operations/7");
+        assert_eq!(nested, (Call::GetOperation, "7".to_owned(), Some("endpoints/e".to_owned())));
+    }
+
+    #[test]
+    fn the_polling_prefix_serves_operations_only() {
+        for path in
+            ["/ui/projects/p/locations/l/operations/7", "/ui/projects/p/locations/l/models/m/operations/7"]
+        {
+            assert_eq!(Address::parse(&Method::GET, path).unwrap().call, Call::GetOperation, "{path}");
+        }
+        assert_eq!(refusal(&Method::GET, "/ui/projects/p/locations/l/models").0, 404);
+    }
+
+    #[test]
+    fn what_vertex_has_and_we_do_not_is_named() {
+        let cases = [
+            (Method::PATCH, "models/m", "UpdateModel"),
+            (Method::DELETE, "models/m", "DeleteModel"),
+            (Method::DELETE, "models/m@2:deleteVersion", "DeleteModelVersion"),
+            (Method::POST, "models/m@1:mergeVersionAliases", "MergeVersionAliases"),
+            (Method::POST, "models/m:export", "ExportModel"),
+            (Method::POST, "models:copy", "CopyModel"),
+            (Method::POST, "endpoints/e:explain", "Explain"),
+            (Method::POST, "endpoints/e:rawPredict", "RawPredict"),
+            (Method::POST, "endpoints/e:mutateDeployedModel", "MutateDeployedModel"),
+            (Method::DELETE, "endpoints/e", "DeleteEndpoint"),
+            (Method::DELETE, "operations/7", "DeleteOperation"),
+        ];
+        for (method, tail, name) in cases {
+            let (code, text) = refusal(&method, &format!("{N}/{tail}"));
+            assert_eq!(code, 501, "{tail}");
+            assert!(text.contains(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_and_an_unknown_path_differ() {
+        let (code, text) = refusal(&Method::GET, &format!("{N}/endpoints/e:predict"));
+        assert_eq!(code, 405);
+        assert!(text.contains("POST"), "{text}");
+        assert_eq!(refusal(&Method::PUT, &format!("{N}/models")).0, 405);
+        for tail in [
+            "",
+            "/",
+            "/models/",
+            "/models/a/b",
+            "/datasets",
+            "/models/m:frob",
+            "/endpoints:upload",
+            "/operations/7/x",
+        ] {
+            assert_eq!(refusal(&Method::GET, &format!("{N}{tail}")).0, 404, "{tail}");
+        }
+        assert_eq!(refusal(&Method::GET, "/v1/projects/p/models").0, 404);
+    }
+
+    #[test]
+    fn a_hostile_project_or_location_is_refused() {
+        let long = "a".repeat(64);
+        for bad in ["..", "%2E%2E", "a%2Fb", "", "-a", "a%20b", "a%00", "%E2%82%AC", &long] {
+            assert_eq!(
+                refusal(&Method::GET, &format!("/v1/projects/{bad}/locations/l/models")).0,
+                400,
+                "{bad}"
+            );
+            assert_eq!(
+                refusal(&Method::GET, &format!("/v1/projects/p/locations/{bad}/models")).0,
+                400,
+                "{bad}"
+            );
+        }
+        assert_eq!(refusal(&Method::GET, "/v1/projects/%FF/locations/l/models").0, 400);
+    }
+}

@@ -1,0 +1,160 @@
+//! Runs a plan over one instrument's bars.
+
+use std::ops::Range;
+
+use crate::expression::{NodeId, Op, Plan};
+use crate::kernel::{self, RollingInput};
+use crate::panel::Span;
+use crate::{Error, Panel, Result};
+
+/// One instrument of a panel on its own calendar: place 0 is its first bar.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Series<'a> {
+    panel: &'a Panel,
+    instrument: usize,
+    span: Span,
+}
+
+impl<'a> Series<'a> {
+    /// `None` if the instrument has no bar at all.
+    pub(crate) fn new(panel: &'a Panel, instrument: usize) -> Option<Self> {
+        panel.span(instrument).map(|span| Self { panel, instrument, span })
+    }
+
+    /// Bars of the calendar.
+    pub(crate) fn len(&self) -> usize {
+        self.span.last - self.span.first + 1
+    }
+
+    /// The panel's date index of the first bar.
+    pub(crate) fn first_date(&self) -> usize {
+        self.span.first
+    }
+
+    fn read(&self, field: &str, places: Range<usize>, out: &mut [f64]) -> Result<()> {
+        let values = self.panel.field(field).ok_or_else(|| {
+            let known = self.panel.field_names();
+            Error::Feature(crate::nearest::unknown("field", field, &known))
+        })?;
+        let width = self.panel.instruments().len();
+        let from = (self.span.first + places.start) * width + self.instrument;
+        let column = values.get(from..).unwrap_or_default();
+        for (result, value) in out.iter_mut().zip(column.iter().step_by(width)) {
+            *result = *value;
+        }
+        Ok(())
+    }
+}
+
+/// The values of one step, for the places it is needed at.
+#[derive(Debug, Default)]
+struct Column {
+    start: usize,
+    values: Vec<f64>,
+}
+
+impl Column {
+    fn part(&self, places: &Range<usize>) -> &[f64] {
+        &self.values[places.start - self.start..places.end - self.start]
+    }
+}
+
+/// Buffers that are reused from step to step and from instrument to instrument.
+#[derive(Debug, Default)]
+pub(crate) struct Evaluator {
+    columns: Vec<Column>,
+    spare: Vec<Vec<f64>>,
+    scratch: Vec<f64>,
+}
+
+impl Evaluator {
+    /// Computes every result of a plan at `rows` (places on the series' calendar, within it), handing each to
+    /// `sink` with its number.
+    ///
+    /// # Errors
+    /// [`Error::Feature`] for a field the panel lacks.
+    pub(crate) fn run(
+        &mut self,
+        plan: &Plan,
+        series: &Series<'_>,
+        rows: Range<usize>,
+        mut sink: impl FnMut(usize, &[f64]),
+    ) -> Result<()> {
+        for column in self.columns.drain(..) {
+            self.spare.push(column.values);
+        }
+        self.columns.resize_with(plan.ops().len(), Column::default);
+        for (id, op) in plan.ops().iter().enumerate() {
+            let need = plan.need(id);
+            let places =
+                place(rows.start, need.oldest, series.len())..place(rows.end, need.newest, series.len());
+            let mut values = self.spare.pop().unwrap_or_default();
+            values.clear();
+            values.resize(places.len(), f64::NAN);
+            self.step(op, series, places.clone(), &mut values)?;
+            self.columns[id] = Column { start: places.start, values };
+            for (result, root) in plan.roots().iter().enumerate() {
+                if *root == id {
+                    sink(result, self.columns[id].part(&rows));
+                }
+            }
+            for argument in op.arguments() {
+                if plan.last_use(*argument) == id {
+                    let done = std::mem::take(&mut self.columns[*argument].values);
+                    if done.capacity() > 0 {
+                        self.spare.push(done);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, op: &Op, series: &Series<'_>, places: Range<usize>, out: &mut [f64]) -> Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let column = |id: NodeId| &self.columns[id];
+        match op {
+            Op::Field(name) => series.read(name, places, out)?,
+            Op::Number(bits) => out.fill(f64::from_bits(*bits)),
+            Op::Unary(operator, of) => kernel::unary(*operator, column(*of).part(&places), out),
+            Op::Binary(operator, of) => {
+                kernel::binary(*operator, of.map(|id| column(id).part(&places)), out);
+            }
+            Op::If(of) => kernel::select(of.map(|id| column(id).part(&places)), out),
+            Op::Shift(of, bars) => shift(column(*of), *bars, places.start, out),
+            Op::Rolling(operator, of, window) => {
+                let column = &self.columns[*of];
+                let input = RollingInput {
+                    input: &column.values,
+                    lead: places.start - column.start,
+                    window: *window,
+                };
+                kernel::rolling(*operator, &input, out, &mut self.scratch);
+            }
+            Op::Corr(of, window) => {
+                // Both sides are cut to the same places before they are paired.
+                let start = of.map(|id| column(id).start).into_iter().max().unwrap_or(0);
+                let both = of.map(|id| column(id).part(&(start..places.end)));
+                kernel::correlation(both, places.start - start, *window, out);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `row + offset`, kept within the calendar.
+fn place(row: usize, offset: i64, len: usize) -> usize {
+    row.saturating_add_signed(isize::try_from(offset).unwrap_or(isize::MIN)).min(len)
+}
+
+/// Values `bars` ago; `out` is NaN where the calendar does not reach.
+fn shift(of: &Column, bars: i64, start: usize, out: &mut [f64]) {
+    for (row, result) in out.iter_mut().enumerate() {
+        let from = (start + row) as i64 - bars - of.start as i64;
+        if let Some(value) = usize::try_from(from).ok().and_then(|from| of.values.get(from)) {
+            *result = *value;
+        }
+    }
+}

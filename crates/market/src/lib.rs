@@ -1,0 +1,48 @@
+//! From files to numbers a model can learn from: panels of daily bars, features and labels over them, splits.
+//!
+//! [`import()`] turns foreign files into a [`Panel`] and says what is wrong with them; [`snapshot`] keeps panels
+//! in a store; [`Expression`] and [`FeatureSet`] compute features and labels with one set of kernels, in a
+//! batch ([`compute`]) and at serving time ([`latest`]) alike; [`split()`] cuts time so that nothing leaks;
+//! [`FittedProcessors`] scale features by what the training window knew. Deliberately not here: models,
+//! backtests, the network and the clock.
+
+mod panel;
+
+mod expression;
+mod kernel;
+
+pub mod alpha158;
+mod feature;
+
+pub mod ic;
+mod label;
+mod processor;
+mod split;
+
+mod import;
+mod quality;
+mod source;
+
+mod panel_file;
+mod parquet_table;
+pub mod snapshot;
+
+mod average_rank;
+mod error;
+mod nearest;
+
+pub use error::Error;
+pub use expression::Expression;
+pub use feature::{FeatureMatrix, FeatureSet, RowKey, RowRange, compute, latest};
+pub use import::{AcceptJumps, Import, ImportOptions, import};
+pub use label::{LabelConfig, Labels, label};
+pub use nearest::unknown_instrument;
+pub use panel::Panel;
+pub use panel_file::{read_parquet, write_parquet};
+pub use processor::{FittedProcessors, NanPolicy, Normalization, ProcessorConfig};
+pub use quality::{InstrumentQuality, Jump, Quality};
+pub use source::{RawBars, ReadOptions, Source, SourceFile};
+pub use split::{Border, SplitConfig, Splits, split};
+
+/// What this crate's fallible functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,243 @@
+//! The facade: everything Bellwether does, as one set of calls.
+//!
+//! [`Platform`] composes market data, training, artifacts, registry and serving; the gateway and the command
+//! line see only this crate. Deliberately not here: protocols, command lines, the clock and the environment
+//! (they are arguments).
+
+mod builtin;
+mod convert;
+mod dataset;
+mod endpoint;
+mod error;
+mod evaluate;
+mod lock;
+mod machine;
+mod model;
+mod page;
+mod pipeline;
+mod predict;
+mod prepare;
+mod replay;
+mod report;
+mod train;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+use jiff::Timestamp;
+
+pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
+pub use dataset::{ImportDataset, ImportedDataset, read_source_files};
+pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
+pub use error::{Error, FieldViolation, Kind, Result};
+pub use evaluate::{Evaluation, TestMetrics, expected_class};
+pub use lock::Holder;
+pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest};
+pub use market::{AcceptJumps, Quality, SourceFile, ic::IcSummary, snapshot::Snapshot};
+pub use model::{ArtifactSource, UploadModel, UploadTarget};
+pub use page::{PAGE_SIZE_MAX, Page, Paged};
+pub use pipeline::{DataSource, Pipeline};
+pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest};
+pub use registry::{Deployment, Endpoint, ModelVersion, NewOperation, Operation};
+pub use portfolio::report::Command;
+pub use report::{PredictionRow, Predictions, RunReport, write_report};
+pub use serving::Counters;
+pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
+pub use training::{BatchProgress, Control, EpochReport, Observer};
+
+/// Tells the time; given from outside so that nothing below reads a clock.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+const REGISTRY_FILE: &str = "registry.sqlite";
+const SCRATCH: &str = "scratch";
+
+/// How to open a [`Platform`].
+#[derive(Clone)]
+pub struct Options {
+    /// Where everything of this installation lies; made if it is not there.
+    pub data_dir: PathBuf,
+    /// URI of the artifact store; absent: `artifacts` in the data directory.
+    pub artifact_root: Option<String>,
+    /// `file://` roots a client's artifact URI may name, besides the artifact root.
+    pub allowed_roots: Vec<String>,
+    /// What this process is, shown to a second one that wants the same directory.
+    pub holder: String,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("data_dir", &self.data_dir)
+            .field("artifact_root", &self.artifact_root)
+            .field("allowed_roots", &self.allowed_roots)
+            .field("holder", &self.holder)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A data directory in use by this process. Shared as `Arc<Platform>`; every method takes `&self`.
+pub struct Platform {
+    lock: lock::DataDirectoryLock,
+    data_dir: PathBuf,
+    clock: Clock,
+    artifacts: store::Store,
+    datasets: store::Store,
+    allowed_roots: Vec<String>,
+    registry: Box<dyn registry::Store>,
+    serving: endpoint::InService,
+    /// Changes of models, endpoints and data sets happen one at a time.
+    changes: tokio::sync::Mutex<()>,
+    /// Panels in memory, the most recently used last.
+    panels: tokio::sync::Mutex<Vec<(String, u32, dataset::LoadedDataset)>>,
+    /// The newest snapshot of each data set this process has read.
+    newest: RwLock<HashMap<String, u32>>,
+    ids: AtomicU64,
+}
+
+impl std::fmt::Debug for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Platform").field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
+}
+
+impl Platform {
+    /// Opens a data directory, makes it if needed, takes its lock and removes what a killed process left half
+    /// done.
+    ///
+    /// # Errors
+    /// [`Kind::FailedPrecondition`] if another process holds the directory or it cannot be written,
+    /// [`Kind::InvalidArgument`] for an artifact root that cannot be opened.
+    pub async fn open(options: Options) -> Result<Arc<Self>> {
+        let data_dir = make_data_dir(&options.data_dir)?;
+        let lock = lock::DataDirectoryLock::acquire(&data_dir, &options.holder)?;
+        remove_scratch(&data_dir)?;
+        let artifact_root = match options.artifact_root {
+            Some(uri) => uri,
+            None => file_uri(&data_dir.join("artifacts"))?,
+        };
+        let artifacts = store::Store::open(&artifact_root)?;
+        let datasets = store::Store::open(&file_uri(&data_dir)?)?;
+        let mut allowed_roots = options.allowed_roots;
+        for root in &allowed_roots {
+            model::file_path(root).map_err(|why| Error::invalid("allow-root", format!("allowed root \"{root}\" {why}")))?;
+        }
+        if artifact_root.starts_with("file:") {
+            allowed_roots.push(artifact_root);
+        }
+        let registry = registry::SqliteStore::open(&data_dir.join(REGISTRY_FILE)).await?;
+        let platform = Self {
+            lock,
+            data_dir,
+            clock: options.clock,
+            artifacts,
+            datasets,
+            allowed_roots,
+            registry: Box::new(registry),
+            serving: endpoint::InService::default(),
+            changes: tokio::sync::Mutex::new(()),
+            panels: tokio::sync::Mutex::new(Vec::new()),
+            newest: RwLock::new(HashMap::new()),
+            ids: AtomicU64::new(0),
+        };
+        platform.remove_abandoned_uploads().await?;
+        Ok(Arc::new(platform))
+    }
+
+    /// The time, as the process that opened this tells it.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// The data directory, absolute.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The URI of the artifact store.
+    pub fn artifact_root(&self) -> &str {
+        self.artifacts.uri()
+    }
+
+    /// A fresh directory for work in progress; what a killed process leaves there is removed at the next start.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if it cannot be made.
+    pub fn scratch_directory(&self) -> Result<PathBuf> {
+        let path = self.data_dir.join(SCRATCH).join(self.generated_id());
+        std::fs::create_dir_all(&path)
+            .map_err(|error| Error::internal(format!("cannot make {}: {error}; is the disk full?", path.display()), error))?;
+        Ok(path)
+    }
+
+    /// Removes a directory [`Platform::scratch_directory`] made; one that stays is removed at the next start.
+    pub fn remove_scratch_directory(&self, path: &Path) {
+        if path.starts_with(self.data_dir.join(SCRATCH))
+            && let Err(error) = std::fs::remove_dir_all(path)
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a scratch directory");
+        }
+    }
+
+    /// Tells later comers to the data directory where this process answers.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if the lock file cannot be written.
+    pub fn announce_address(&self, url: &str) -> Result<()> {
+        self.lock.announce_address(url)
+    }
+
+    /// Records a finished operation so that clients can poll it.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if the registry cannot be written.
+    pub async fn record_operation(&self, operation: NewOperation) -> Result<Operation> {
+        let id = self.generated_id();
+        Ok(self.registry.put_operation(&id, operation, self.now()).await?)
+    }
+
+    /// A recorded operation.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if it is not known.
+    pub async fn get_operation(&self, project: &str, id: &str) -> Result<Operation> {
+        Ok(self.registry.get_operation(project, id).await?)
+    }
+
+    /// An id no other call got: microseconds of the clock, pushed on where they repeat.
+    fn generated_id(&self) -> String {
+        let now = u64::try_from(self.now().as_microsecond()).unwrap_or_default();
+        let next = |last: u64| Some(now.max(last + 1));
+        let last = self.ids.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default();
+        now.max(last + 1).to_string()
+    }
+}
+
+fn make_data_dir(path: &Path) -> Result<PathBuf> {
+    let made = std::fs::create_dir_all(path).and_then(|()| path.canonicalize());
+    made.map_err(|error| {
+        Error::new(
+            Kind::FailedPrecondition,
+            format!("cannot make the data directory {}: {error}; name another with --data-dir", path.display()),
+        )
+    })
+}
+
+fn remove_scratch(data_dir: &Path) -> Result<()> {
+    let scratch = data_dir.join(SCRATCH);
+    match std::fs::remove_dir_all(&scratch) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::internal(format!("cannot remove {}: {error}", scratch.display()), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn file_uri(path: &Path) -> Result<String> {
+    url::Url::from_file_path(path)
+        .map(String::from)
+        .map_err(|()| Error::invalid("data-dir", format!("{} is not an absolute path", path.display())))
+}

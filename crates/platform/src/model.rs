@@ -1,0 +1,218 @@
+//! Models and versions: upload a bundle, register it, look it up.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use artifact::bundle::{Bundle, MANIFEST};
+use registry::{ModelVersion, NewVersion, UploadMode};
+use serde_json::json;
+
+use crate::{Error, Kind, Page, Paged, Platform, Result};
+
+/// A bundle to become a version.
+#[derive(Debug, Clone)]
+pub struct UploadModel {
+    /// The project it belongs to.
+    pub project: String,
+    /// Which model it becomes a version of.
+    pub target: UploadTarget,
+    /// What people call the model; absent: its id.
+    pub display_name: Option<String>,
+    /// Free text.
+    pub description: String,
+    /// Where the bundle is.
+    pub source: ArtifactSource,
+    /// Aliases the version gets; `default` moves the default to it.
+    pub aliases: Vec<String>,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Which model an upload belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadTarget {
+    /// A model that must not exist yet; an id is made if none is given.
+    New {
+        /// The id asked for.
+        id: Option<String>,
+    },
+    /// A model that must exist.
+    VersionOf {
+        /// Its id.
+        id: String,
+    },
+    /// Either; absent: the id the bundle suggests.
+    NewOrVersionOf {
+        /// The id asked for.
+        id: Option<String>,
+    },
+}
+
+/// Where a bundle is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArtifactSource {
+    /// A directory named by the person at this machine.
+    Directory(PathBuf),
+    /// A `file://` URI named by a client: it must lie under an allowed root.
+    Uri(String),
+}
+
+impl Platform {
+    /// Copies a bundle into the artifact store and registers it as a version.
+    ///
+    /// The version is reserved, the files are written (manifest last), then the version becomes visible: a
+    /// crash in between leaves nothing that a reader sees, and the next start removes what is left.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] for a directory that is no whole bundle, [`Kind::PermissionDenied`] for a URI
+    /// outside the allowed roots, [`Kind::NotFound`] and [`Kind::AlreadyExists`] as the target says.
+    pub async fn upload_model(&self, request: UploadModel) -> Result<ModelVersion> {
+        let directory = match &request.source {
+            ArtifactSource::Directory(directory) => directory.clone(),
+            ArtifactSource::Uri(uri) => self.allowed_directory(uri)?,
+        };
+        let bundle = open_bundle(directory).await?;
+        let _changing = self.changes.lock().await;
+        let (id, mode) = self.upload_target(&request, &bundle);
+        let now = self.now();
+        let version = self.registry.reserve_version(&request.project, &id, mode, now).await?;
+        let prefix = version_prefix(&request.project, &id, version);
+        if let Err(error) = bundle.upload(&self.artifacts, &prefix).await {
+            self.registry.abandon_version(&request.project, &id, version).await?;
+            self.artifacts.delete_prefix(&prefix).await?;
+            return Err(Error::from(error).context(format!("uploading to {}", self.artifacts.url_of(&prefix))));
+        }
+        let manifest = &bundle.manifest;
+        let new = NewVersion {
+            display_name: request.display_name.unwrap_or_else(|| id.clone()),
+            description: request.description,
+            artifact_uri: self.artifacts.url_of(&prefix),
+            bundle_digest: bundle.digest.clone(),
+            signature: manifest.signature.clone(),
+            summary: json!({
+                "metrics": manifest.metrics,
+                "dataset": manifest.dataset,
+                "formats": manifest.formats,
+                "features": manifest.features.names.len(),
+                "lookbackBars": manifest.features.lookback_bars,
+                "nanPolicy": manifest.features.nan_policy,
+                "seed": manifest.seed,
+                "createdBy": manifest.created_by,
+            }),
+            aliases: request.aliases,
+            labels: request.labels,
+        };
+        Ok(self.registry.commit_version(&request.project, &id, version, new, now).await?)
+    }
+
+    /// A version by `id` (its default), `id@number` or `id@alias`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] naming what there is.
+    pub async fn get_model(&self, project: &str, reference: &str) -> Result<ModelVersion> {
+        Ok(self.registry.get_version(project, reference).await?)
+    }
+
+    /// The default version of every model, by id.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] for a page token that is not ours.
+    pub async fn list_models(&self, project: &str, page: &Page) -> Result<Paged<ModelVersion>> {
+        let after = page.token.as_deref();
+        let items = self.registry.list_models(project, after, page.limit()? + 1).await?;
+        Ok(page.cut(items, |version| version.model.clone()))
+    }
+
+    /// Every version of a model, oldest first.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is no such model.
+    pub async fn list_model_versions(&self, project: &str, model: &str) -> Result<Vec<ModelVersion>> {
+        Ok(self.registry.list_versions(project, model).await?)
+    }
+
+    /// Removes what an upload cut short has left; called once, before anything else is done.
+    pub(crate) async fn remove_abandoned_uploads(&self) -> Result<()> {
+        for stale in self.registry.list_uploading().await? {
+            let prefix = version_prefix(&stale.project, &stale.model, stale.version);
+            tracing::info!(prefix, "removing an upload that was cut short");
+            self.artifacts.delete_prefix(&prefix).await?;
+            self.registry.abandon_version(&stale.project, &stale.model, stale.version).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens a registered version's bundle and checks that it is the one that was registered.
+    pub(crate) async fn open_version(&self, version: &ModelVersion) -> Result<Bundle> {
+        let prefix = version_prefix(&version.project, &version.model, version.version);
+        let bundle = Bundle::open_store(&self.artifacts, &prefix).await.map_err(Error::from)?;
+        if bundle.digest != version.bundle_digest {
+            let message = format!(
+                "model \"{}\" version {} was registered with {MANIFEST} {} but the artifact store holds {}; upload it again as a new version",
+                version.model, version.version, version.bundle_digest, bundle.digest
+            );
+            return Err(Error::new(Kind::FailedPrecondition, message));
+        }
+        Ok(bundle)
+    }
+
+    fn upload_target(&self, request: &UploadModel, bundle: &Bundle) -> (String, UploadMode) {
+        match &request.target {
+            UploadTarget::New { id: Some(id) } => (id.clone(), UploadMode::NewModel),
+            UploadTarget::New { id: None } => (self.generated_id(), UploadMode::NewModel),
+            UploadTarget::VersionOf { id } => (id.clone(), UploadMode::ExistingModel),
+            UploadTarget::NewOrVersionOf { id } => {
+                (id.clone().unwrap_or_else(|| bundle.manifest.model.clone()), UploadMode::Either)
+            }
+        }
+    }
+
+    /// Resolves a client's `file://` URI to a directory under an allowed root, links followed.
+    fn allowed_directory(&self, uri: &str) -> Result<PathBuf> {
+        let asked = file_path(uri).map_err(|why| Error::invalid("artifactUri", format!("artifactUri \"{uri}\" {why}")))?;
+        let refused = || {
+            let roots = self.allowed_roots.join(", ");
+            Error::new(
+                Kind::PermissionDenied,
+                format!("artifactUri \"{uri}\" is not a directory under an allowed root ({roots}); the server's operator adds roots with --allow-root"),
+            )
+        };
+        // What is not there and what may not be named get the same answer: a client learns nothing of the disk.
+        let real = asked.canonicalize().map_err(|_| refused())?;
+        let inside = self
+            .allowed_roots
+            .iter()
+            .filter_map(|root| file_path(root).ok()?.canonicalize().ok())
+            .any(|root| real.starts_with(root));
+        if inside && real.is_dir() { Ok(real) } else { Err(refused()) }
+    }
+}
+
+/// Where a version's bundle lies in the artifact store.
+fn version_prefix(project: &str, model: &str, version: u32) -> String {
+    format!("{project}/{model}/{version}")
+}
+
+/// The path of a `file://` URI.
+pub(crate) fn file_path(uri: &str) -> std::result::Result<PathBuf, String> {
+    let parsed = url::Url::parse(uri).map_err(|error| format!("is not a URI ({error})"))?;
+    if parsed.scheme() != "file" {
+        return Err(format!("has scheme {}://; this version reads file:// only", parsed.scheme()));
+    }
+    parsed.to_file_path().map_err(|()| "does not name an absolute path on this machine".to_owned())
+}
+
+async fn open_bundle(directory: PathBuf) -> Result<Bundle> {
+    let open = move || {
+        if !Path::new(&directory).join(MANIFEST).is_file() {
+            let message = format!(
+                "{} holds no {MANIFEST}: this version uploads bundles that `bellwether train` wrote",
+                directory.display()
+            );
+            return Err(Error::invalid("artifactUri", message));
+        }
+        Ok(Bundle::open(&directory)?)
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.map_err(|error| Error::internal("reading the bundle stopped unexpectedly", error))?
+}

@@ -1,0 +1,274 @@
+//! The pipeline file: everything that decides what a trained model is, in one TOML document.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use market::{Expression, FeatureSet, LabelConfig, Panel, ProcessorConfig, SplitConfig, alpha158};
+use serde::{Deserialize, Serialize};
+use training::{FitConfig, ModelConfig};
+
+use crate::machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB};
+use crate::{Error, Kind, Result};
+
+/// Larger pipeline files are refused unread.
+const BYTES_MAX: u64 = 1 << 20;
+const NAME_CHARS_MAX: usize = 63;
+
+/// A parsed and checked pipeline file. Unknown keys are errors, everywhere.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    version: u32,
+    name: String,
+    /// Where the prices come from and who is traded.
+    pub data: DataSection,
+    /// What the model sees.
+    pub features: FeaturesSection,
+    /// What it learns to tell.
+    pub label: LabelConfig,
+    /// Which dates train, validate and test.
+    pub split: SplitConfig,
+    /// How raw features are scaled; fitted on the training window.
+    #[serde(default)]
+    pub processors: ProcessorConfig,
+    /// The network.
+    pub model: ModelConfig,
+    /// How it is fitted.
+    #[serde(default)]
+    pub fit: FitConfig,
+    /// What `run` deploys it with.
+    #[serde(default)]
+    pub deploy: DeploySection,
+    /// The backtest of the report.
+    #[serde(default)]
+    pub backtest: BacktestSection,
+    #[serde(skip)]
+    text: String,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSection {
+    /// Name of the data set.
+    pub dataset: String,
+    /// Files to import it from before training; absent: it is imported already.
+    pub source: Option<DataSource>,
+    /// The instruments that are traded; absent: all but the benchmark.
+    pub universe: Option<Vec<String>>,
+    /// The instrument the backtest is compared with; absent: the equally weighted universe.
+    pub benchmark: Option<String>,
+}
+
+/// Where `[data] source` points.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DataSource {
+    /// One file, or `builtin:NAME` for a data set inside the binary.
+    One(String),
+    /// Several files, merged on date and symbol.
+    Many(Vec<String>),
+}
+
+/// `[features]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturesSection {
+    /// A named set: `alpha158`.
+    pub set: Option<String>,
+    /// Families of the set to take; absent: all that the fields allow.
+    pub families: Option<Vec<String>>,
+    /// Further features, `NAME = "EXPRESSION"`, in alphabetical order of their names.
+    #[serde(default)]
+    pub custom: BTreeMap<String, String>,
+}
+
+/// `[deploy]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeploySection {
+    /// The endpoint; absent: the pipeline's name.
+    pub endpoint: Option<String>,
+    /// Engine threads.
+    pub cpu_cores: f64,
+    /// Memory budget in GB (10^9 bytes).
+    pub memory_gb: f64,
+}
+
+impl Default for DeploySection {
+    fn default() -> Self {
+        Self { endpoint: None, cpu_cores: DEFAULT_CPU_CORES, memory_gb: DEFAULT_MEMORY_GB }
+    }
+}
+
+/// `[backtest]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BacktestSection {
+    /// Long the top one of so many groups, short the bottom one.
+    pub groups: usize,
+    /// Cost per side in basis points of traded value.
+    pub cost_bps: f64,
+}
+
+impl Default for BacktestSection {
+    fn default() -> Self {
+        Self { groups: 10, cost_bps: 10.0 }
+    }
+}
+
+/// The features a pipeline computes, and those its data could not give.
+#[derive(Debug, Clone)]
+pub struct ChosenFeatures {
+    /// What is computed.
+    pub set: FeatureSet,
+    /// Name and missing field of what the named set has and the data lacks.
+    pub left_out: Vec<(String, String)>,
+}
+
+impl Pipeline {
+    /// Parses and checks a pipeline; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] with line and column for what is not TOML or not a key of ours, and for
+    /// values that cannot be.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let parsed: std::result::Result<Self, toml::de::Error> = toml::from_str(text);
+        let mut pipeline = parsed.map_err(|error| syntax_error(text, origin, &error))?;
+        text.clone_into(&mut pipeline.text);
+        pipeline.check().map_err(|error| error.context(origin))?;
+        Ok(pipeline)
+    }
+
+    /// Reads and parses a pipeline file.
+    ///
+    /// # Errors
+    /// As [`Pipeline::parse`]; [`Kind::NotFound`] if the file is not there.
+    pub fn read(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let unreadable = |error: std::io::Error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::NotFound => Kind::NotFound,
+                _ => Kind::InvalidArgument,
+            };
+            Error::new(kind, format!("cannot read pipeline file {shown}: {error}"))
+        };
+        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+        if bytes > BYTES_MAX {
+            let message = format!("pipeline file {shown} has {bytes} bytes; at most {BYTES_MAX} are read");
+            return Err(Error::new(Kind::InvalidArgument, message));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text, &shown.to_string())
+    }
+
+    /// The name, which is also the model's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The endpoint that `run` deploys to.
+    pub fn endpoint(&self) -> &str {
+        self.deploy.endpoint.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The features to compute over a panel.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] for an unknown set or family, a bad expression, a field the data lacks, or
+    /// no feature at all.
+    pub fn features(&self, panel: &Panel) -> Result<ChosenFeatures> {
+        let mut named = Vec::new();
+        let mut left_out = Vec::new();
+        if let Some(set) = &self.features.set {
+            if set != "alpha158" {
+                return Err(Error::invalid("features.set", format!("unknown feature set \"{set}\"; known: alpha158")));
+            }
+            let selection = alpha158::select(&panel.field_names(), self.features.families.as_deref())?;
+            named = selection.included;
+            left_out = selection.left_out;
+        }
+        named.extend(self.features.custom.iter().map(|(name, text)| (name.clone(), text.clone())));
+        if named.is_empty() {
+            let message = "the pipeline has no feature; set [features] set = \"alpha158\" or add [features.custom]";
+            return Err(Error::invalid("features", message));
+        }
+        let set = FeatureSet::new(named)?;
+        set.check_fields(panel)?;
+        Ok(ChosenFeatures { set, left_out })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.version != 1 {
+            let message = format!("pipeline version {} is unknown; this build reads version 1", self.version);
+            return Err(Error::invalid("version", message));
+        }
+        check_name("name", &self.name)?;
+        check_name("data.dataset", &self.data.dataset)?;
+        if self.data.universe.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::invalid("data.universe", "data.universe is empty; name instruments or leave it out"));
+        }
+        if self.features.set.is_none() && self.features.families.is_some() {
+            let message = "features.families needs features.set = \"alpha158\"";
+            return Err(Error::invalid("features.families", message));
+        }
+        for (name, text) in &self.features.custom {
+            Expression::parse(text).map_err(|error| Error::from(error).context(format!("feature {name}")))?;
+        }
+        Expression::parse(&self.label.expression).map_err(|error| Error::from(error).context("label.expression"))?;
+        if !(2..=1000).contains(&self.backtest.groups) {
+            let message = format!("backtest.groups must be 2 to 1000, got {}", self.backtest.groups);
+            return Err(Error::invalid("backtest.groups", message));
+        }
+        if !(0.0..=10_000.0).contains(&self.backtest.cost_bps) {
+            let message = format!("backtest.cost_bps must be 0 to 10000, got {}", self.backtest.cost_bps);
+            return Err(Error::invalid("backtest.cost_bps", message));
+        }
+        crate::ResourceRequest {
+            cpu_cores: Some(self.deploy.cpu_cores),
+            memory_gb: Some(self.deploy.memory_gb),
+            machine_type: None,
+        }
+        .resolve()?;
+        Ok(())
+    }
+}
+
+fn check_name(field: &str, name: &str) -> Result<()> {
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase());
+    let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if first && rest && name.len() <= NAME_CHARS_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "{field} \"{name}\" must be 1 to {NAME_CHARS_MAX} of a-z, 0-9 and \"-\", starting with a letter"
+    );
+    Err(Error::invalid(field, message))
+}
+
+fn syntax_error(text: &str, origin: &str, error: &toml::de::Error) -> Error {
+    let place = error.span().map(|span| {
+        let before = text.get(..span.start).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        format!(":{line}:{column}")
+    });
+    let message = nearest_key(error.message()).unwrap_or_else(|| error.message().to_owned());
+    Error::new(Kind::InvalidArgument, format!("{origin}{}: {message}", place.unwrap_or_default()))
+}
+
+/// Turns serde's list of expected keys into the one that was probably meant.
+fn nearest_key(message: &str) -> Option<String> {
+    let (head, expected) = message.split_once(", expected ")?;
+    let unknown = head.strip_prefix("unknown field `")?.strip_suffix('`')?;
+    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    let nearest = known.iter().max_by(|a, b| {
+        strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))
+    })?;
+    Some(format!("unknown key \"{unknown}\"; did you mean \"{nearest}\"? keys here: {}", known.join(", ")))
+}

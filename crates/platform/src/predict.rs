@@ -1,0 +1,271 @@
+//! Answers: feature vectors or symbols in, probabilities out, with what the answer rests on.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use market::Panel;
+use predictor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::LoadedDataset;
+use crate::endpoint::DeployedModel;
+use crate::{Error, Kind, Platform, Result};
+
+/// A question to an endpoint.
+#[derive(Debug, Clone)]
+pub struct PredictRequest {
+    /// The project.
+    pub project: String,
+    /// The endpoint's id.
+    pub endpoint: String,
+    /// What to answer for.
+    pub instances: Vec<Instance>,
+    /// Symbols: only what was known at the close of this date is used; absent: all there is.
+    pub as_of: Option<Date>,
+}
+
+/// One row to answer for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Instance {
+    /// Raw features in the model's order; NaN is a missing value.
+    Vector(Vec<f32>),
+    /// An instrument whose features are computed here, by the code that computed them for training.
+    Symbol(String),
+}
+
+/// The data set behind an answer by symbol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetUse {
+    /// Its name.
+    pub name: String,
+    /// The snapshot's number.
+    pub snapshot: u32,
+    /// The snapshot's SHA-256.
+    pub digest: String,
+    /// The newest date it holds.
+    pub newest_date: Date,
+}
+
+/// An answer, and what it rests on.
+#[derive(Debug, Clone)]
+pub struct PredictReply {
+    /// Class probabilities of every instance, in order.
+    pub predictions: Vec<Vec<f32>>,
+    /// Which deployment answered.
+    pub deployment_id: String,
+    /// Which model.
+    pub model: String,
+    /// Which version of it.
+    pub version: u32,
+    /// What people call the model.
+    pub model_display_name: String,
+    /// What the reader should know before using it.
+    pub warnings: Vec<String>,
+    /// Symbols: the date of the bar the features end at.
+    pub as_of: Option<Date>,
+    /// Symbols: the data used.
+    pub dataset: Option<DatasetUse>,
+    /// Microseconds waited for a free engine thread.
+    pub queue_us: u64,
+    /// Microseconds computed.
+    pub compute_us: u64,
+}
+
+/// The rows of a request as one matrix, and where they came from.
+struct Rows {
+    values: Vec<f32>,
+    warnings: Vec<String>,
+    source: Option<(Date, DatasetUse)>,
+}
+
+impl Platform {
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for an unknown endpoint or symbol, [`Kind::FailedPrecondition`] if nothing is
+    /// deployed or a symbol has too little history, [`Kind::InvalidArgument`] for a vector that does not fit,
+    /// [`Kind::OutOfRange`] for a date before the data, [`Kind::ResourceExhausted`] under overload.
+    pub async fn predict(&self, request: PredictRequest) -> Result<PredictReply> {
+        let PredictRequest { project, endpoint, instances, as_of } = request;
+        if instances.is_empty() {
+            return Err(Error::invalid("instances", "instances is empty; give at least one"));
+        }
+        let Some(model) = self.serving.pick(&project, &endpoint) else {
+            return Err(self.nothing_serves(&project, &endpoint).await);
+        };
+        let count = instances.len();
+        let rows = self.rows(&model, instances, as_of).await?;
+        let columns = model.manifest.features.names.len();
+        let input = Tensor::float32(vec![count, columns], rows.values)
+            .map_err(|error| Error::internal("cannot lay out the features", error))?;
+        let reply = model.engine.predict(vec![input]).await?;
+        let predictions = output_rows(&reply.outputs, count)?;
+        let (as_of, dataset) = rows.source.unzip();
+        Ok(PredictReply {
+            predictions,
+            deployment_id: model.deployment.id.clone(),
+            model: model.version.model.clone(),
+            version: model.version.version,
+            model_display_name: model.version.display_name.clone(),
+            warnings: rows.warnings,
+            as_of,
+            dataset,
+            queue_us: reply.queue_us,
+            compute_us: reply.compute_us,
+        })
+    }
+
+    async fn nothing_serves(&self, project: &str, endpoint: &str) -> Error {
+        match self.registry.get_endpoint(project, endpoint).await {
+            Err(error) => error.into(),
+            Ok(found) if found.deployments.is_empty() => Error::new(
+                Kind::FailedPrecondition,
+                format!("endpoint \"{endpoint}\" has no model deployed; deploy one with `bellwether endpoint deploy {endpoint} --model MODEL`"),
+            ),
+            Ok(_) => {
+                let reasons = self.readiness().reasons;
+                let why = if reasons.is_empty() { "its traffic split gives no deployment any traffic".to_owned() } else { reasons.join("; ") };
+                Error::new(Kind::Unavailable, format!("endpoint \"{endpoint}\" cannot answer: {why}"))
+            }
+        }
+    }
+
+    async fn rows(&self, model: &Arc<DeployedModel>, instances: Vec<Instance>, as_of: Option<Date>) -> Result<Rows> {
+        let by_symbol = instances.iter().any(|instance| matches!(instance, Instance::Symbol(_)));
+        if !by_symbol {
+            if as_of.is_some() {
+                let message = "as_of applies to {\"symbol\"} instances; a vector says itself what was known";
+                return Err(Error::invalid("parameters.as_of", message));
+            }
+            return vector_rows(model, instances);
+        }
+        let name = model.manifest.dataset["name"].as_str().unwrap_or_default();
+        let dataset = self.load_dataset(name, None).await.map_err(|error| {
+            error.context(format!("answering by symbol needs the data set \"{name}\" the model was trained on"))
+        })?;
+        let model = Arc::clone(model);
+        // Rolling windows over many instruments take milliseconds: not on the async runtime.
+        tokio::task::spawn_blocking(move || symbol_rows(&model, &dataset, instances, as_of))
+            .await
+            .map_err(|error| Error::internal("computing features stopped unexpectedly", error))?
+    }
+}
+
+fn vector_rows(model: &DeployedModel, instances: Vec<Instance>) -> Result<Rows> {
+    let columns = model.manifest.features.names.len();
+    let mut values = Vec::with_capacity(instances.len() * columns);
+    for (index, instance) in instances.into_iter().enumerate() {
+        if let Instance::Vector(vector) = instance {
+            check_vector(model, index, &vector)?;
+            values.extend(vector);
+        }
+    }
+    Ok(Rows { values, warnings: Vec::new(), source: None })
+}
+
+fn check_vector(model: &DeployedModel, index: usize, vector: &[f32]) -> Result<()> {
+    let names = &model.manifest.features.names;
+    let id = format!("{}@{}", model.version.model, model.version.version);
+    if vector.len() != names.len() {
+        let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+        let message = format!(
+            "instance {index} has {} values where model {id} takes {} features ({}, ...)",
+            vector.len(),
+            names.len(),
+            shown.join(", ")
+        );
+        return Err(Error::invalid(&format!("instances[{index}]"), message));
+    }
+    if let Some(bad) = vector.iter().position(|x| x.is_infinite()) {
+        let message = format!("instance {index} feature \"{}\" is infinite; use null for a missing value", names[bad]);
+        return Err(Error::invalid(&format!("instances[{index}][{bad}]"), message));
+    }
+    if model.manifest.features.nan_policy == artifact::bundle::NanPolicy::Reject
+        && let Some(bad) = vector.iter().position(|x| x.is_nan())
+    {
+        let message = format!(
+            "instance {index} feature \"{}\" is missing (null or NaN) and model {id} was trained with nan = \"reject\"; give a number",
+            names[bad]
+        );
+        return Err(Error::invalid(&format!("instances[{index}][{bad}]"), message));
+    }
+    Ok(())
+}
+
+fn symbol_rows(
+    model: &DeployedModel,
+    dataset: &LoadedDataset,
+    instances: Vec<Instance>,
+    as_of: Option<Date>,
+) -> Result<Rows> {
+    let panel = &dataset.panel;
+    let date = bar_date(panel, &dataset.snapshot.name, as_of)?;
+    let mut values = Vec::new();
+    for (index, instance) in instances.into_iter().enumerate() {
+        let vector = match instance {
+            Instance::Vector(vector) => vector,
+            Instance::Symbol(symbol) => symbol_features(model, dataset, &symbol, date)?,
+        };
+        check_vector(model, index, &vector)?;
+        values.extend(vector);
+    }
+    let used = panel.dates()[date];
+    let newest = panel.dates().last().copied().unwrap_or(used);
+    let source = DatasetUse {
+        name: dataset.snapshot.name.clone(),
+        snapshot: dataset.snapshot.number,
+        digest: dataset.snapshot.digest.clone(),
+        newest_date: newest,
+    };
+    Ok(Rows { values, warnings: warnings(model, panel, used, as_of), source: Some((used, source)) })
+}
+
+/// The newest bar known at `as_of`.
+fn bar_date(panel: &Panel, name: &str, as_of: Option<Date>) -> Result<usize> {
+    let (Some(&first), Some(&last)) = (panel.dates().first(), panel.dates().last()) else {
+        return Err(Error::new(Kind::FailedPrecondition, format!("data set \"{name}\" holds no bar")));
+    };
+    let asked = as_of.unwrap_or(last);
+    panel.last_on_or_before(asked).ok_or_else(|| {
+        let message = format!("as_of {asked} is before the data: data set \"{name}\" spans {first} to {last}");
+        Error::new(Kind::OutOfRange, message)
+    })
+}
+
+fn symbol_features(model: &DeployedModel, dataset: &LoadedDataset, symbol: &str, date: usize) -> Result<Vec<f32>> {
+    let panel = &dataset.panel;
+    let instrument = panel.instrument_index(symbol).ok_or_else(|| {
+        let known = market::unknown_instrument(symbol, panel.instruments());
+        Error::new(Kind::NotFound, format!("{known} (data set \"{}\")", dataset.snapshot.name))
+    })?;
+    market::latest(panel, &model.set, instrument, date)
+        .map_err(|error| Error::new(Kind::FailedPrecondition, Error::from(error).to_string()))
+}
+
+fn warnings(model: &DeployedModel, panel: &Panel, used: Date, as_of: Option<Date>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let window = &model.manifest.splits["train"];
+    let edge = |key: &str| window[key].as_str().and_then(|text| text.parse::<Date>().ok());
+    if let (Some(from), Some(to)) = (edge("first_date"), edge("last_date"))
+        && used >= from
+        && used <= to
+    {
+        warnings.push(format!(
+            "as_of {used} lies inside the training window {from} to {to}: the model has seen this answer"
+        ));
+    }
+    if let (Some(asked), Some(&newest)) = (as_of, panel.dates().last())
+        && asked > newest
+    {
+        warnings.push(format!("as_of {asked} is after the newest bar: the answer rests on {newest}"));
+    }
+    warnings
+}
+
+fn output_rows(outputs: &[Tensor], count: usize) -> Result<Vec<Vec<f32>>> {
+    let values = outputs.first().and_then(Tensor::as_float32).filter(|values| values.len() % count == 0);
+    let Some(values) = values else {
+        return Err(Error::new(Kind::Internal, "the model's output is not one float32 row per instance"));
+    };
+    Ok(values.chunks_exact((values.len() / count).max(1)).map(<[f32]>::to_vec).collect())
+}

@@ -1,0 +1,372 @@
+//! The training job: a pipeline in, a bundle directory and its test report out.
+
+use std::path::{Path, PathBuf};
+
+use artifact::bundle::{
+    self, Bundle, BundleParts, FeatureContract, Golden, GoldenRow, Manifest, NamedExpression, Version,
+};
+use artifact::format;
+use market::{FeatureMatrix, NanPolicy, Panel};
+use serde::Serialize;
+use serde_json::json;
+use training::{BatchProgress, Control, EpochReport, Observer, Samples, Trained};
+
+use crate::dataset::LoadedDataset;
+use crate::evaluate::{Evaluation, TestMetrics, evaluate};
+use crate::pipeline::Pipeline;
+use crate::prepare::{Prepared, WindowRows, prepare};
+use crate::{Error, Platform, Result};
+
+/// Where a training job reads and writes.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainOptions<'a> {
+    /// The bundle is written here; the directory is made.
+    pub out: &'a Path,
+    /// Files of `[data] source` are relative to this.
+    pub base_dir: &'a Path,
+}
+
+/// Follows a training job: the stages, and within `fit` the epochs and batches.
+pub trait TrainObserver: Observer {
+    /// A stage begins: `data`, `features`, `fit`, `evaluate`, `save`.
+    fn on_stage(&mut self, stage: &str, detail: &str);
+
+    /// The data is at hand.
+    fn on_data(&mut self, _snapshot: &market::snapshot::Snapshot) {}
+}
+
+/// Rows of the three windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct WindowSizes {
+    /// Labelled training rows.
+    pub train: usize,
+    /// Labelled validation rows.
+    pub valid: usize,
+    /// Labelled test rows.
+    pub test: usize,
+}
+
+/// The raw features of an instrument on a date, as the model takes them; NaN is a missing value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureRow {
+    /// The instrument.
+    pub symbol: String,
+    /// The date of the newest bar used.
+    pub date: jiff::civil::Date,
+    /// In the model's column order.
+    pub features: Vec<f32>,
+}
+
+/// What training made and how it did.
+#[derive(Debug, Serialize)]
+pub struct TrainReport {
+    /// Name of the pipeline and of the model.
+    pub name: String,
+    /// Where the bundle lies.
+    pub bundle_dir: PathBuf,
+    /// SHA-256 of `bundle.json`.
+    pub bundle_digest: String,
+    /// The data set, as the bundle records it.
+    pub dataset: serde_json::Value,
+    /// What a reader must know about the data.
+    pub notes: Vec<String>,
+    /// The data set's quality summary.
+    pub quality: market::Quality,
+    /// Where it came from.
+    pub source: String,
+    /// The instruments that are ranked.
+    pub universe: Vec<String>,
+    /// The power of ten all closes are a multiple of, if there is one.
+    pub price_resolution: Option<f64>,
+    /// Names of the features, in column order.
+    pub features: Vec<String>,
+    /// Names and expressions of the features, in column order.
+    #[serde(skip)]
+    pub expressions: Vec<(String, String)>,
+    /// Bars of history a row needs.
+    pub lookback_bars: usize,
+    /// Features of the named set the data could not give, with the missing field.
+    pub left_out: Vec<(String, String)>,
+    /// Rows of each window.
+    pub rows: WindowSizes,
+    /// Windows and what was purged and embargoed at each border.
+    pub splits: serde_json::Value,
+    /// What was purged and embargoed at each border.
+    #[serde(skip)]
+    pub borders: Vec<market::Border>,
+    /// Loss and accuracy by epoch.
+    pub history: Vec<EpochReport>,
+    /// The test window's figures.
+    pub metrics: TestMetrics,
+    /// The seed all randomness came from.
+    pub seed: u64,
+    /// The raw features of the newest date, one row an instrument.
+    #[serde(skip)]
+    pub newest: Vec<FeatureRow>,
+    /// The series behind the figures, for the report page.
+    #[serde(skip)]
+    pub evaluation: Evaluation,
+    /// The return of the benchmark over each decision date of the test window, if the pipeline names one.
+    #[serde(skip)]
+    pub benchmark_returns: Option<Vec<f64>>,
+}
+
+impl Platform {
+    /// Trains a pipeline and writes the bundle into `options.out`, manifest last.
+    ///
+    /// The fit runs on the calling thread and on rayon's; call it from a multi-threaded runtime.
+    ///
+    /// # Errors
+    /// What data, features, label, split or fit refuse; [`crate::Kind::Cancelled`] if the observer stops it.
+    /// A bundle is written whole or not at all.
+    pub async fn train(
+        &self,
+        pipeline: &Pipeline,
+        options: TrainOptions<'_>,
+        observer: &mut (dyn TrainObserver + Send),
+    ) -> Result<TrainReport> {
+        observer.on_stage("data", &pipeline.data.dataset);
+        let dataset = self.pipeline_dataset(pipeline, options.base_dir).await?;
+        observer.on_data(&dataset.snapshot);
+        let created_at = self.now().to_string();
+        tokio::task::block_in_place(|| {
+            let job = Job { pipeline, dataset: &dataset, out: options.out, created_at };
+            job.run(observer)
+        })
+    }
+}
+
+struct Job<'a> {
+    pipeline: &'a Pipeline,
+    dataset: &'a LoadedDataset,
+    out: &'a Path,
+    created_at: String,
+}
+
+impl Job<'_> {
+    fn run(&self, observer: &mut (dyn TrainObserver + Send)) -> Result<TrainReport> {
+        let panel = &self.dataset.panel;
+        observer.on_stage("features", &format!("{} dates, {} instruments", panel.dates().len(), panel.instruments().len()));
+        let prepared = prepare(panel, self.pipeline)?;
+        let columns = prepared.newest.columns;
+        observer.on_stage(
+            "fit",
+            &format!("{} rows of {columns} features, {} to validate on", prepared.train.keys.len(), prepared.valid.keys.len()),
+        );
+        let trained = training::fit(
+            &self.pipeline.model,
+            &self.pipeline.fit,
+            samples(&prepared.train, columns),
+            Some(samples(&prepared.valid, columns)),
+            &mut Forward(observer),
+        )?;
+        observer.on_stage("evaluate", &format!("{} test rows", prepared.test.keys.len()));
+        let classes = self.pipeline.label.classes;
+        let probabilities = trained.predict(&prepared.test.features);
+        if probabilities.len() != prepared.test.keys.len() * classes {
+            let wide = probabilities.len() / prepared.test.keys.len().max(1);
+            let message = format!("the model's last layer has {wide} units where label.classes is {classes}; make them equal");
+            return Err(Error::invalid("model.layers", message));
+        }
+        let evaluation = evaluate(panel, &prepared.test, &probabilities, classes)?;
+        observer.on_stage("save", &self.out.display().to_string());
+        let digest = self.save(&prepared, &trained, &evaluation.metrics)?;
+        Ok(self.report(prepared, &trained, evaluation, digest))
+    }
+
+    fn save(&self, prepared: &Prepared, trained: &Trained, metrics: &TestMetrics) -> Result<String> {
+        let graph = trained.graph(&prepared.processors)?;
+        let files = format::write_all(&graph)?;
+        let golden = self.golden(&prepared.newest, prepared, trained);
+        let expressions = prepared.set.expressions();
+        let names: Vec<String> = expressions.iter().map(|(name, _)| name.clone()).collect();
+        let opaque = |what: &str, value: serde_json::Result<serde_json::Value>| {
+            value.map_err(|error| Error::internal(format!("cannot write {what} into the bundle"), error))
+        };
+        let signature = graph.signature();
+        let manifest = Manifest {
+            version: Version::V1,
+            created_by: concat!("bellwether ", env!("CARGO_PKG_VERSION")).to_owned(),
+            created_at: self.created_at.clone(),
+            model: self.pipeline.name().to_owned(),
+            files: std::collections::BTreeMap::new(),
+            formats: format::names(),
+            tensor_names: format::tensor_names(&signature),
+            signature,
+            features: FeatureContract {
+                names,
+                expressions: expressions
+                    .into_iter()
+                    .map(|(name, expression)| NamedExpression { name, expression })
+                    .collect(),
+                lookback_bars: prepared.set.lookback_bars(),
+                nan_policy: match prepared.processors.nan_policy {
+                    NanPolicy::Fill => bundle::NanPolicy::Fill,
+                    NanPolicy::Reject => bundle::NanPolicy::Reject,
+                },
+            },
+            processors: opaque("the processors", serde_json::to_value(&prepared.processors))?,
+            label: opaque("the label", serde_json::to_value(&self.pipeline.label))?,
+            dataset: self.dataset_document(),
+            splits: self.splits_document(prepared),
+            seed: self.pipeline.fit.seed,
+            metrics: opaque("the metrics", serde_json::to_value(metrics))?,
+            golden,
+            pipeline: self.pipeline.text().to_owned(),
+        };
+        bundle::write_directory(self.out, BundleParts { manifest, files })?;
+        let written = Bundle::open(self.out)?;
+        let model = written.load(1)?;
+        written.verify_golden(model.as_ref())?;
+        Ok(written.digest.clone())
+    }
+
+    /// The newest rows with their outputs: every engine must reproduce them, and serving must recompute
+    /// their features to the bit. Rows the model would refuse are left out.
+    fn golden(&self, newest: &FeatureMatrix, prepared: &Prepared, trained: &Trained) -> Golden {
+        let panel = &self.dataset.panel;
+        let mut golden = Golden::default();
+        for (key, raw) in newest.rows.iter().zip(newest.values.chunks_exact(newest.columns)) {
+            if prepared.processors.nan_policy == NanPolicy::Reject && raw.iter().any(|x| x.is_nan()) {
+                continue;
+            }
+            let mut processed = raw.to_vec();
+            prepared.processors.apply(&mut processed);
+            golden.outputs.push(trained.predict(&processed));
+            golden.inputs.push(raw.to_vec());
+            golden.rows.push(GoldenRow {
+                date: panel.dates()[key.date].to_string(),
+                symbol: panel.instruments()[key.instrument].clone(),
+            });
+        }
+        golden
+    }
+
+    fn dataset_document(&self) -> serde_json::Value {
+        let snapshot = &self.dataset.snapshot;
+        let dates = self.dataset.panel.dates();
+        json!({
+            "name": snapshot.name,
+            "snapshot": snapshot.number,
+            "digest": snapshot.digest,
+            "first_date": dates.first().map(ToString::to_string),
+            "last_date": dates.last().map(ToString::to_string),
+            "benchmark": self.pipeline.data.benchmark,
+            "notes": snapshot.notes,
+        })
+    }
+
+    fn splits_document(&self, prepared: &Prepared) -> serde_json::Value {
+        let dates = self.dataset.panel.dates();
+        let window = |indices: &[usize], rows: &WindowRows| {
+            json!({
+                "first_date": indices.first().map(|&i| dates[i].to_string()),
+                "last_date": indices.last().map(|&i| dates[i].to_string()),
+                "dates": indices.len(),
+                "rows": rows.keys.len(),
+            })
+        };
+        json!({
+            "train": window(&prepared.splits.train, &prepared.train),
+            "valid": window(&prepared.splits.valid, &prepared.valid),
+            "test": window(&prepared.splits.test, &prepared.test),
+            "horizon_bars": prepared.labels.horizon_bars,
+            "embargo_days": self.pipeline.split.embargo_days,
+            "borders": prepared.splits.borders,
+            "universe": self.universe(prepared),
+        })
+    }
+
+    fn universe(&self, prepared: &Prepared) -> Vec<String> {
+        prepared.universe.iter().map(|&i| self.dataset.panel.instruments()[i].clone()).collect()
+    }
+
+    fn report(&self, prepared: Prepared, trained: &Trained, evaluation: Evaluation, digest: String) -> TrainReport {
+        let snapshot = &self.dataset.snapshot;
+        TrainReport {
+            name: self.pipeline.name().to_owned(),
+            bundle_dir: self.out.to_owned(),
+            bundle_digest: digest,
+            dataset: self.dataset_document(),
+            notes: snapshot.notes.clone(),
+            quality: snapshot.quality.clone(),
+            source: snapshot.source.clone(),
+            universe: self.universe(&prepared),
+            price_resolution: price_resolution(&self.dataset.panel),
+            features: prepared.set.names().into_iter().map(str::to_owned).collect(),
+            expressions: prepared.set.expressions(),
+            lookback_bars: prepared.set.lookback_bars(),
+            rows: WindowSizes {
+                train: prepared.train.keys.len(),
+                valid: prepared.valid.keys.len(),
+                test: prepared.test.keys.len(),
+            },
+            splits: self.splits_document(&prepared),
+            borders: prepared.splits.borders.clone(),
+            newest: self.newest_features(&prepared.newest),
+            left_out: prepared.left_out,
+            history: trained.history().to_vec(),
+            metrics: evaluation.metrics.clone(),
+            seed: self.pipeline.fit.seed,
+            benchmark_returns: self.benchmark_returns(&evaluation),
+            evaluation,
+        }
+    }
+
+    fn newest_features(&self, newest: &FeatureMatrix) -> Vec<FeatureRow> {
+        let panel = &self.dataset.panel;
+        let last = newest.rows.iter().map(|key| key.date).max();
+        let rows = newest.rows.iter().zip(newest.values.chunks_exact(newest.columns));
+        rows.filter(|(key, _)| Some(key.date) == last)
+            .map(|(key, features)| FeatureRow {
+                symbol: panel.instruments()[key.instrument].clone(),
+                date: panel.dates()[key.date],
+                features: features.to_vec(),
+            })
+            .collect()
+    }
+
+    /// The benchmark's return over the label's interval of every test date.
+    fn benchmark_returns(&self, evaluation: &Evaluation) -> Option<Vec<f64>> {
+        let panel = &self.dataset.panel;
+        let benchmark = panel.instrument_index(self.pipeline.data.benchmark.as_deref()?)?;
+        let labels = market::label(panel, &[benchmark], &market::LabelConfig { classes: 2, ..self.pipeline.label.clone() }).ok()?;
+        let of_date = |date: &jiff::civil::Date| {
+            let index = panel.date_index(*date);
+            index.map_or(f64::NAN, |i| labels.returns[i * panel.instruments().len() + benchmark])
+        };
+        Some(evaluation.signal.dates().iter().map(of_date).collect())
+    }
+}
+
+/// The largest power of ten, down to 0.0001, that all closes are a multiple of.
+fn price_resolution(panel: &Panel) -> Option<f64> {
+    let closes = panel.field("close")?;
+    let fits = |decimals: &i32| {
+        let unit = 10f64.powi(*decimals);
+        closes.iter().filter(|close| !close.is_nan()).all(|close| {
+            let scaled = close * unit;
+            (scaled - scaled.round()).abs() < 1e-6 * scaled.max(1.0)
+        })
+    };
+    (0..=4).find(fits).map(|decimals| 10f64.powi(-decimals))
+}
+
+fn samples(rows: &WindowRows, columns: usize) -> Samples<'_> {
+    Samples { features: &rows.features, labels: &rows.labels, columns }
+}
+
+/// Hands the fit's callbacks on; a supertrait object cannot be passed as its base with `Send` kept.
+struct Forward<'a>(&'a mut (dyn TrainObserver + Send));
+
+impl Observer for Forward<'_> {
+    fn on_epoch_begin(&mut self, epoch: usize, epochs: usize) {
+        self.0.on_epoch_begin(epoch, epochs);
+    }
+    fn on_batch_end(&mut self, progress: &BatchProgress) -> Control {
+        self.0.on_batch_end(progress)
+    }
+    fn on_epoch_end(&mut self, report: &EpochReport) -> Control {
+        self.0.on_epoch_end(report)
+    }
+}

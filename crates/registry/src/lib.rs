@@ -1,0 +1,29 @@
+//! What an installation remembers: projects, data sets, models and their versions, endpoints and their
+//! deployments, finished operations; and which changes of state are legal.
+//!
+//! [`Store`] is the seam between these rules and a database; [`SqliteStore`] is the one file that needs no
+//! server. Deliberately not here: the bytes of artifacts, loaded models, authorisation, the clock (times are
+//! arguments).
+
+mod dataset;
+mod document;
+mod endpoint;
+mod error;
+pub mod id;
+mod model;
+mod operation;
+mod store;
+
+pub use dataset::{Dataset, NewSnapshot};
+pub use endpoint::{
+    Deployment, Endpoint, EndpointUpdate, NEW_DEPLOYMENT, NewEndpoint, TrafficSplit, check_deploy,
+    check_undeploy, check_update,
+};
+pub use error::Error;
+pub use model::{DEFAULT_ALIAS, ModelVersion, NewVersion, UnfinishedUpload, UploadMode};
+pub use operation::{MAX_OPERATIONS, NewOperation, Operation};
+pub use store::Store;
+pub use store::sqlite::SqliteStore;
+
+/// What every call of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,125 @@
+//! The seam between the registry and a database.
+
+pub(crate) mod sqlite;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::{
+    Dataset, Deployment, Endpoint, EndpointUpdate, ModelVersion, NewEndpoint, NewOperation, NewSnapshot,
+    NewVersion, Operation, Result, TrafficSplit, UnfinishedUpload, UploadMode,
+};
+
+/// The registry in a database. Every change is one transaction: it happens wholly or not at all, and once a
+/// call has returned it survives a crash. Times are stored in microseconds, and what is returned is what is
+/// stored. A project comes to be with the first thing in it. Lists are in the order of their keys, byte by byte.
+///
+/// Errors, unless said otherwise: [`NotFound`](crate::Error::NotFound) naming what there is,
+/// [`InvalidArgument`](crate::Error::InvalidArgument) for an id or text that cannot be,
+/// [`Internal`](crate::Error::Internal) if the database fails.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// All projects.
+    async fn list_projects(&self) -> Result<Vec<String>>;
+
+    /// Records a snapshot as a data set's newest. Recording the newest again changes nothing.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if its number is not above the recorded one's.
+    async fn put_snapshot(&self, snapshot: NewSnapshot, now: Timestamp) -> Result<Dataset>;
+    /// A data set by name.
+    async fn get_dataset(&self, project: &str, name: &str) -> Result<Dataset>;
+    /// At most `limit` data sets whose names come after `after`, by name.
+    async fn list_datasets(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Dataset>>;
+
+    /// Reserves the next version number of a model. The version is not visible until it is committed.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::Error::AlreadyExists) and [`NotFound`](crate::Error::NotFound) as `mode` says.
+    async fn reserve_version(
+        &self,
+        project: &str,
+        model: &str,
+        mode: UploadMode,
+        now: Timestamp,
+    ) -> Result<u32>;
+    /// Registers a reserved version, whose artifact is now whole. A model's first gets the alias `default`.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if the number is not reserved.
+    async fn commit_version(
+        &self,
+        project: &str,
+        model: &str,
+        version: u32,
+        new: NewVersion,
+        now: Timestamp,
+    ) -> Result<ModelVersion>;
+    /// Gives a reserved number back; a number that is not reserved stays as it is.
+    async fn abandon_version(&self, project: &str, model: &str, version: u32) -> Result<()>;
+    /// All numbers that are reserved: after a start, uploads that were cut short.
+    async fn list_uploading(&self) -> Result<Vec<UnfinishedUpload>>;
+    /// A version by `model` (its default), `model@number` or `model@alias`.
+    async fn get_version(&self, project: &str, reference: &str) -> Result<ModelVersion>;
+    /// The default versions of at most `limit` models whose ids come after `after`, by id.
+    async fn list_models(
+        &self,
+        project: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ModelVersion>>;
+    /// All versions of a model, oldest first.
+    async fn list_versions(&self, project: &str, model: &str) -> Result<Vec<ModelVersion>>;
+
+    /// Makes an endpoint.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::Error::AlreadyExists).
+    async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint>;
+    /// An endpoint by id.
+    async fn get_endpoint(&self, project: &str, id: &str) -> Result<Endpoint>;
+    /// At most `limit` endpoints whose ids come after `after`, by id.
+    async fn list_endpoints(&self, project: &str, after: Option<&str>, limit: usize)
+    -> Result<Vec<Endpoint>>;
+    /// All endpoints of all projects, by project and id.
+    async fn list_all_endpoints(&self) -> Result<Vec<Endpoint>>;
+    /// Changes an endpoint as [`check_update`](crate::check_update) allows.
+    async fn update_endpoint(
+        &self,
+        project: &str,
+        id: &str,
+        update: EndpointUpdate,
+        now: Timestamp,
+    ) -> Result<Endpoint>;
+    /// Adds a deployment as [`check_deploy`](crate::check_deploy) allows; its version must be registered.
+    async fn deploy(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment: Deployment,
+        traffic_split: Option<TrafficSplit>,
+        now: Timestamp,
+    ) -> Result<Endpoint>;
+    /// Removes a deployment as [`check_undeploy`](crate::check_undeploy) allows.
+    async fn undeploy(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment_id: &str,
+        traffic_split: Option<TrafficSplit>,
+        now: Timestamp,
+    ) -> Result<Endpoint>;
+
+    /// Records a finished operation; beyond [`MAX_OPERATIONS`](crate::MAX_OPERATIONS) the project's oldest go.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::Error::AlreadyExists).
+    async fn put_operation(&self, id: &str, new: NewOperation, now: Timestamp) -> Result<Operation>;
+    /// An operation by id.
+    async fn get_operation(&self, project: &str, id: &str) -> Result<Operation>;
+    /// The newest `limit` operations, newest first.
+    async fn list_operations(&self, project: &str, limit: usize) -> Result<Vec<Operation>>;
+
+    /// Waits for what is under way and lets go of the database.
+    async fn close(&self);
+}

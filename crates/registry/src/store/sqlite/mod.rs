@@ -1,0 +1,184 @@
+//! The registry in one SQLite file.
+//!
+//! The file is in write-ahead mode with full synchronisation: what a call has returned survives a crash of the
+//! process and of the machine. Beside it lie `-wal` and `-shm` while it is open; the three are one database.
+
+mod dataset;
+mod endpoint;
+mod open;
+mod operation;
+mod project;
+mod version;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{Row, Sqlite, Transaction};
+
+use crate::store::Store;
+use crate::{
+    Dataset, Deployment, Endpoint, EndpointUpdate, Error, ModelVersion, NewEndpoint, NewOperation,
+    NewSnapshot, NewVersion, Operation, Result, TrafficSplit, UnfinishedUpload, UploadMode,
+};
+
+/// The registry in a SQLite database.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// A transaction that may write. It waits for another writer, so that what it reads stays true.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// A transaction that sees one state of the database.
+    async fn read(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.pool.begin().await?)
+    }
+}
+
+fn time(row: &SqliteRow, column: &str) -> Result<Timestamp> {
+    Timestamp::from_microsecond(row.try_get(column)?).map_err(Error::unreadable)
+}
+
+/// A list limit as SQLite takes it.
+fn limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn list_projects(&self) -> Result<Vec<String>> {
+        project::list(&self.pool).await
+    }
+
+    async fn put_snapshot(&self, snapshot: NewSnapshot, now: Timestamp) -> Result<Dataset> {
+        dataset::put(self, snapshot, now).await
+    }
+
+    async fn get_dataset(&self, project: &str, name: &str) -> Result<Dataset> {
+        dataset::get(self, project, name).await
+    }
+
+    async fn list_datasets(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Dataset>> {
+        dataset::list(self, project, after, limit).await
+    }
+
+    async fn reserve_version(
+        &self,
+        project: &str,
+        model: &str,
+        mode: UploadMode,
+        now: Timestamp,
+    ) -> Result<u32> {
+        version::reserve(self, (project, model), mode, now).await
+    }
+
+    async fn commit_version(
+        &self,
+        project: &str,
+        model: &str,
+        version: u32,
+        new: NewVersion,
+        now: Timestamp,
+    ) -> Result<ModelVersion> {
+        version::commit(self, (project, model, version), new, now).await
+    }
+
+    async fn abandon_version(&self, project: &str, model: &str, version: u32) -> Result<()> {
+        version::abandon(self, (project, model, version)).await
+    }
+
+    async fn list_uploading(&self) -> Result<Vec<UnfinishedUpload>> {
+        version::list_uploading(&self.pool).await
+    }
+
+    async fn get_version(&self, project: &str, reference: &str) -> Result<ModelVersion> {
+        version::get(self, project, reference).await
+    }
+
+    async fn list_models(
+        &self,
+        project: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ModelVersion>> {
+        version::list_models(self, project, after, limit).await
+    }
+
+    async fn list_versions(&self, project: &str, model: &str) -> Result<Vec<ModelVersion>> {
+        version::list(self, project, model).await
+    }
+
+    async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint> {
+        endpoint::create(self, new, now).await
+    }
+
+    async fn get_endpoint(&self, project: &str, id: &str) -> Result<Endpoint> {
+        let mut transaction = self.read().await?;
+        endpoint::get(&mut transaction, project, id).await
+    }
+
+    async fn list_endpoints(
+        &self,
+        project: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Endpoint>> {
+        endpoint::list(self, project, after, limit).await
+    }
+
+    async fn list_all_endpoints(&self) -> Result<Vec<Endpoint>> {
+        endpoint::list_all(self).await
+    }
+
+    async fn update_endpoint(
+        &self,
+        project: &str,
+        id: &str,
+        update: EndpointUpdate,
+        now: Timestamp,
+    ) -> Result<Endpoint> {
+        endpoint::update(self, (project, id), update, now).await
+    }
+
+    async fn deploy(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment: Deployment,
+        traffic_split: Option<TrafficSplit>,
+        now: Timestamp,
+    ) -> Result<Endpoint> {
+        endpoint::deploy(self, (project, endpoint), (&deployment, traffic_split), now).await
+    }
+
+    async fn undeploy(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment_id: &str,
+        traffic_split: Option<TrafficSplit>,
+        now: Timestamp,
+    ) -> Result<Endpoint> {
+        endpoint::undeploy(self, (project, endpoint), (deployment_id, traffic_split), now).await
+    }
+
+    async fn put_operation(&self, id: &str, new: NewOperation, now: Timestamp) -> Result<Operation> {
+        operation::put(self, id, new, now).await
+    }
+
+    async fn get_operation(&self, project: &str, id: &str) -> Result<Operation> {
+        operation::get(self, project, id).await
+    }
+
+    async fn list_operations(&self, project: &str, limit: usize) -> Result<Vec<Operation>> {
+        operation::list(self, project, limit).await
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,114 @@
+//! Opening a database: made if absent, brought up to this build's schema, refused if it cannot be used.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::SqlStr;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::SqliteStore;
+use crate::{Error, Result};
+
+/// The changes of the schema, in order. One that has been released is never edited.
+const MIGRATIONS: [(i64, &str, &str); 1] =
+    [(1, "resources", include_str!("../../../migrations/0001_resources.sql"))];
+
+/// How long a call waits for another writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many connections answer side by side; writes happen one at a time.
+const CONNECTIONS_MAX: u32 = 4;
+
+impl SqliteStore {
+    /// Opens the database at `path`; it is made if there is none. Its directory must exist.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`], naming the file, if it cannot be opened, is no SQLite database, is damaged, or was
+    /// made by a newer build.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX);
+        let unusable = |error: sqlx::Error| Error::Unusable {
+            path: path.to_owned(),
+            reason: reason(&error),
+            source: Some(error.into()),
+        };
+        let store = Self { pool: pool.connect_with(options).await.map_err(unusable)? };
+        let prepared = store.prepare(path).await;
+        if prepared.is_err() {
+            store.pool.close().await;
+        }
+        prepared.map(|()| store)
+    }
+
+    /// A database in memory, gone with the last clone of the store.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] if there is no memory for it.
+    pub async fn in_memory() -> Result<Self> {
+        let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+        // Each connection to memory is a database of its own, so there is one and it is kept.
+        let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1);
+        let pool = pool.idle_timeout(None).max_lifetime(None).connect_with(options).await?;
+        let store = Self { pool };
+        store.prepare(Path::new(":memory:")).await?;
+        Ok(store)
+    }
+
+    async fn prepare(&self, path: &Path) -> Result<()> {
+        let unusable = |reason: String, source| Error::Unusable { path: path.to_owned(), reason, source };
+        let fault = |error: sqlx::Error| unusable(reason(&error), Some(error.into()));
+        let found: String =
+            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.pool).await.map_err(fault)?;
+        if found != "ok" {
+            return Err(unusable(damaged(), Some(found.into())));
+        }
+        migrator().run(&self.pool).await.map_err(|error| match error {
+            MigrateError::VersionMissing(version) => unusable(
+                format!(
+                    "it was made by a newer build (schema {version}, this build knows up to {}); use that build",
+                    MIGRATIONS.len()
+                ),
+                None,
+            ),
+            MigrateError::VersionMismatch(version) => unusable(
+                format!("its schema {version} is not this build's schema {version}; use the build that made it"),
+                None,
+            ),
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => fault(error),
+            other => unusable("its schema cannot be brought up to date".to_owned(), Some(other.into())),
+        })
+    }
+}
+
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS.map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    });
+    Migrator::with_migrations(migrations.into())
+}
+
+/// What a failure to open means to the user, by SQLite's primary result code.
+fn reason(error: &sqlx::Error) -> String {
+    let code = error.as_database_error().and_then(|error| error.code());
+    match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+        Some(5 | 6) => "another process is writing to it; stop that process".to_owned(),
+        Some(8) => "it is read-only; give this user the right to write to it".to_owned(),
+        Some(11) => damaged(),
+        Some(13) => "the disk is full; free some space".to_owned(),
+        Some(14) => "it cannot be opened; check that its directory exists and may be written to".to_owned(),
+        Some(26) => "it is not a SQLite database; move it away, or restore it from a backup".to_owned(),
+        _ => "it cannot be read; check the disk and the file's rights".to_owned(),
+    }
+}
+
+fn damaged() -> String {
+    "it is damaged; restore it from a backup, or move it away to begin anew".to_owned()
+}

@@ -1,0 +1,177 @@
+//! The database as a file: what survives, what is refused, and how that is said.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use registry::{Error, NewEndpoint, SqliteStore, Store, UploadMode};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// A database of schema 1 as text, with one of everything in it. It must load for ever.
+const SCHEMA_1: &str = include_str!("samples/schema-1.sql");
+
+fn new_endpoint(id: &str) -> NewEndpoint {
+    let (project, id) = ("default".to_owned(), id.to_owned());
+    NewEndpoint { project, id, display_name: String::new(), labels: BTreeMap::new() }
+}
+
+async fn refusal(path: &Path) -> String {
+    let error = SqliteStore::open(path).await.unwrap_err();
+    assert!(matches!(&error, Error::Unusable { path: named, .. } if named == path), "{error:?}");
+    error.to_string().replace(&path.display().to_string(), "FILE")
+}
+
+async fn run_sql(path: &Path, sql: &'static str) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+async fn made(directory: &Path) -> PathBuf {
+    let path = directory.join("registry.sqlite");
+    let store = SqliteStore::open(&path).await.unwrap();
+    for n in 0..50 {
+        store.create_endpoint(new_endpoint(&format!("e{n}")), NOW).await.unwrap();
+    }
+    store.close().await;
+    path
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = made(directory.path()).await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(store.list_endpoints("default", None, 100).await.unwrap().len(), 50);
+    // A second opening of the same file sees what the first writes.
+    let second = SqliteStore::open(&path).await.unwrap();
+    store.create_endpoint(new_endpoint("new"), NOW).await.unwrap();
+    assert!(second.get_endpoint("default", "new").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_database_of_schema_1_loads() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.sqlite");
+    run_sql(&path, SCHEMA_1).await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    let version = store.get_version("default", "sp500-deciles@champion").await.unwrap();
+    assert_eq!((version.version, version.aliases.join(" ").as_str()), (1, "champion default"));
+    assert_eq!(version.signature.inputs[0].row_elements(), Some(75));
+    assert_eq!(version.summary["metrics"]["rank_ic"], 0.012);
+    let endpoint = store.get_endpoint("default", "live").await.unwrap();
+    assert_eq!(endpoint.traffic_split, [("1".to_owned(), 100)].into());
+    assert_eq!((endpoint.deployments[0].cpu_cores, endpoint.deployments[0].memory_gb), (2.0, 4.0));
+    assert_eq!(store.get_dataset("default", "sp500-20").await.unwrap().snapshot, 1);
+    assert_eq!(store.get_operation("default", "1764000000000000").await.unwrap().kind, "UploadModel");
+    assert_eq!(store.list_uploading().await.unwrap().len(), 1);
+    assert_eq!(store.reserve_version("default", "sp500-deciles", UploadMode::Either, NOW).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_build_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = made(directory.path()).await;
+    run_sql(
+        &path,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (2, 'later', TRUE, x'00', 0)",
+    )
+    .await;
+    assert_eq!(
+        refusal(&path).await,
+        "cannot use the registry FILE: it was made by a newer build (schema 2, this build knows up to 1); \
+         use that build"
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.sqlite");
+    let contents = "date,symbol,close\n".repeat(1000);
+    std::fs::write(&path, &contents).unwrap();
+    assert_eq!(
+        refusal(&path).await,
+        "cannot use the registry FILE: it is not a SQLite database; move it away, or restore it from a backup"
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), contents);
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = made(directory.path()).await;
+    let whole = std::fs::read(&path).unwrap();
+    let damaged = "cannot use the registry FILE: it is damaged; restore it from a backup, or move it away to \
+                   begin anew";
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(refusal(&path).await, damaged);
+    let mut torn = whole.clone();
+    torn[4096..].fill(0xa5);
+    std::fs::write(&path, torn).unwrap();
+    assert_eq!(refusal(&path).await, damaged);
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("none").join("registry.sqlite");
+    assert_eq!(
+        refusal(&path).await,
+        "cannot use the registry FILE: it cannot be opened; check that its directory exists and may be written to"
+    );
+}
+
+/// A child process writes and says what it has written; it is killed at some point, again and again. Whatever it
+/// said is there afterwards.
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_9() {
+    const CHILD: &str = "REGISTRY_TEST_CHILD_DIRECTORY";
+    if let Some(directory) = std::env::var_os(CHILD) {
+        return write_until_killed(Path::new(&directory)).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("acknowledged");
+    for round in 0..6 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["what_was_acknowledged_survives_kill_9", "--exact"])
+            .env(CHILD, directory.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = || std::fs::read(&log).map_or(0, |text| text.iter().filter(|b| **b == b'\n').count());
+        let before = lines();
+        while lines() < before + 3 {
+            assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_micros(700 * round)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = SqliteStore::open(&directory.path().join("registry.sqlite")).await.unwrap();
+        let acknowledged = std::fs::read_to_string(&log).unwrap();
+        assert!(acknowledged.lines().count() >= before + 3);
+        for id in acknowledged.split_terminator('\n') {
+            assert!(store.get_endpoint("default", id).await.is_ok(), "{id} was acknowledged and is gone");
+        }
+        store.close().await;
+    }
+}
+
+async fn write_until_killed(directory: &Path) {
+    let store = SqliteStore::open(&directory.join("registry.sqlite")).await.unwrap();
+    let log = directory.join("acknowledged");
+    let mut log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+    for n in 0..100_000 {
+        let id = format!("e{}-{n}", std::process::id());
+        store.create_endpoint(new_endpoint(&id), NOW).await.unwrap();
+        log.write_all(format!("{id}\n").as_bytes()).unwrap();
+    }
+}

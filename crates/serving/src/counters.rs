@@ -1,0 +1,173 @@
+//! What a deployment has done, counted with plain atomics, in the form monitoring wants.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::Error;
+
+/// Upper bounds of the histograms' buckets, in seconds. The last bucket has none.
+const BOUNDS_SECONDS: [f64; 14] =
+    [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 2.5];
+
+/// What a deployment has done since it was loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counters {
+    /// Requests that came in, answered or not.
+    pub requests: u64,
+    /// Rows that were answered.
+    pub rows: u64,
+    /// Requests that were not answered, by the reason.
+    pub errors: ErrorCounts,
+    /// Requests waiting now.
+    pub queued: usize,
+    /// How long computed requests had waited for a thread.
+    pub queue: Histogram,
+    /// How long computed requests took to compute.
+    pub compute: Histogram,
+}
+
+/// Requests that were not answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ErrorCounts {
+    /// The tensors did not fit the signature.
+    pub input: u64,
+    /// Too many rows, or tensors over the memory budget.
+    pub too_large: u64,
+    /// Too much was waiting.
+    pub overloaded: u64,
+    /// The caller left before its turn; nothing was computed.
+    pub cancelled: u64,
+    /// The engine failed.
+    pub engine: u64,
+    /// The deployment was being taken out of service.
+    pub stopped: u64,
+}
+
+/// Durations in buckets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Histogram {
+    /// The buckets, ascending; the last one's bound is infinite and its count is that of all durations.
+    pub buckets: Vec<Bucket>,
+    /// All durations together, in seconds.
+    pub sum_seconds: f64,
+}
+
+/// How many durations were at most `upper_seconds`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket {
+    /// The upper bound, itself included.
+    pub upper_seconds: f64,
+    /// Durations up to the bound: each bucket counts those before it too.
+    pub count: u64,
+}
+
+impl ErrorCounts {
+    /// The counts with their names, as label values.
+    pub fn by_kind(&self) -> [(&'static str, u64); 6] {
+        [
+            ("input", self.input),
+            ("too_large", self.too_large),
+            ("overloaded", self.overloaded),
+            ("cancelled", self.cancelled),
+            ("engine", self.engine),
+            ("stopped", self.stopped),
+        ]
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Counting {
+    pub(crate) requests: AtomicU64,
+    pub(crate) rows: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) queue: Durations,
+    pub(crate) compute: Durations,
+    input: AtomicU64,
+    too_large: AtomicU64,
+    overloaded: AtomicU64,
+    engine: AtomicU64,
+    stopped: AtomicU64,
+}
+
+impl Counting {
+    pub(crate) fn failed(&self, error: &Error) {
+        let counter = match error {
+            Error::Input(_) => &self.input,
+            Error::TooManyRows { .. } | Error::RequestTooLarge { .. } => &self.too_large,
+            Error::Overloaded { .. } => &self.overloaded,
+            Error::Stopped(_) => &self.stopped,
+            _ => &self.engine,
+        };
+        add(counter, 1);
+    }
+
+    pub(crate) fn snapshot(&self, queued: usize) -> Counters {
+        Counters {
+            requests: get(&self.requests),
+            rows: get(&self.rows),
+            errors: ErrorCounts {
+                input: get(&self.input),
+                too_large: get(&self.too_large),
+                overloaded: get(&self.overloaded),
+                cancelled: get(&self.cancelled),
+                engine: get(&self.engine),
+                stopped: get(&self.stopped),
+            },
+            queued,
+            queue: self.queue.snapshot(),
+            compute: self.compute.snapshot(),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Durations {
+    counts: [AtomicU64; BOUNDS_SECONDS.len() + 1],
+    sum_nanoseconds: AtomicU64,
+}
+
+impl Durations {
+    pub(crate) fn add(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = BOUNDS_SECONDS.partition_point(|bound| *bound < seconds);
+        add(&self.counts[bucket], 1);
+        add(&self.sum_nanoseconds, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn snapshot(&self) -> Histogram {
+        let bounds = BOUNDS_SECONDS.into_iter().chain([f64::INFINITY]);
+        let mut count = 0;
+        let buckets = bounds.zip(&self.counts).map(|(upper_seconds, in_bucket)| {
+            count += get(in_bucket);
+            Bucket { upper_seconds, count }
+        });
+        let buckets = buckets.collect();
+        Histogram { buckets, sum_seconds: get(&self.sum_nanoseconds) as f64 / 1e9 }
+    }
+}
+
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_count_those_before_them() {
+        let durations = Durations::default();
+        for micros in [5, 10, 11, 700, 60_000_000] {
+            durations.add(Duration::from_micros(micros));
+        }
+        let histogram = durations.snapshot();
+        let counts: Vec<u64> = histogram.buckets.iter().map(|bucket| bucket.count).collect();
+        assert_eq!(counts, [2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5]);
+        assert_eq!(histogram.buckets[14].upper_seconds, f64::INFINITY);
+        assert!((histogram.sum_seconds - 60.000_726).abs() < 1e-9);
+    }
+}

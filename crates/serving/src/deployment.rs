@@ -1,0 +1,329 @@
+//! One model in service: how it is loaded, what it may use, and how it is asked.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use artifact::bundle::{Bundle, ONNX_MODEL};
+use artifact::engine::run_as_worker;
+use predictor::{DataType, PredictError, Predictor, Signature, Tensor, TensorData, TensorSpec};
+use tokio::sync::oneshot;
+
+use crate::counters::{Counters, Counting, add};
+use crate::memory::Climb;
+use crate::queue::{Queue, Refusal};
+use crate::worker::{self, Request, Reserved, Shared};
+use crate::{Error, Result};
+
+/// The most cores a deployment may ask for.
+const CPU_CORES_MAX: f64 = 1024.0;
+
+/// Bytes of a GB, as resources count it.
+const BYTES_PER_GB: f64 = 1e9;
+
+/// What a deployment may use.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Resources {
+    /// CPU cores, above 0. So many threads compute, a fraction counting as one: 0.5 gives one thread, 2.5 three.
+    /// Deployments may ask for more cores together than the machine has.
+    pub cpu_cores: f64,
+    /// Memory in GB (10^9 bytes), above 0: for the model and for the tensors of all requests under way.
+    pub memory_gb: f64,
+}
+
+/// What one deployment takes at once; beyond it, requests are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most rows of one request.
+    pub max_rows_per_request: usize,
+    /// The most requests that wait.
+    pub max_queued_requests: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_rows_per_request: 65_536, max_queued_requests: 1024 }
+    }
+}
+
+/// A bundle to put into service.
+#[derive(Debug, Clone)]
+pub struct LoadSpec<'a> {
+    /// What errors, logs and threads call it.
+    pub name: String,
+    /// The bundle.
+    pub bundle: &'a Bundle,
+    /// What it may use.
+    pub resources: Resources,
+    /// What it takes at once.
+    pub limits: Limits,
+}
+
+/// Any predictor to put into service.
+#[derive(Debug, Clone)]
+pub struct StartSpec {
+    /// What errors, logs and threads call it.
+    pub name: String,
+    /// What it may use.
+    pub resources: Resources,
+    /// What it takes at once.
+    pub limits: Limits,
+    /// Bytes of its weights: it is never said to use less.
+    pub weights_bytes: u64,
+}
+
+/// The answer to one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// In the order of the signature's outputs.
+    pub outputs: Vec<Tensor>,
+    /// Microseconds waited for a thread.
+    pub queue_us: u64,
+    /// Microseconds computed.
+    pub compute_us: u64,
+}
+
+/// A model in service: loaded, proven, measured, with threads of its own.
+///
+/// When the last handle goes, or after [`Deployment::stop`], nothing new is taken, what was taken is answered,
+/// and the threads end.
+pub struct Deployment {
+    shared: Arc<Shared>,
+    limits: Limits,
+    threads: usize,
+    memory_bytes: u64,
+    /// The memory budget less what the model takes.
+    left_bytes: u64,
+    /// What the tensors of the requests under way take.
+    in_use_bytes: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deployment")
+            .field("name", &self.shared.name)
+            .field("engine", &self.engine())
+            .field("threads", &self.threads)
+            .field("memory_bytes", &self.memory_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Deployment {
+    /// Loads a bundle, checks that it reproduces its golden sample, and starts it as [`Deployment::start`] does.
+    /// Blocks while it computes: not for a thread of an async runtime.
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] if it does not load or reproduce, and those of [`Deployment::start`].
+    pub fn load(spec: LoadSpec<'_>) -> Result<Self> {
+        let LoadSpec { name, bundle, resources, limits } = spec;
+        let weights_bytes = bundle.file(ONNX_MODEL).map_or(0, |model| model.len() as u64);
+        Self::start(StartSpec { name, resources, limits, weights_bytes }, || {
+            // One thread a call: the deployment's own threads are the only ones that compute.
+            let predictor = bundle.load(1)?;
+            run_as_worker(|| bundle.verify_golden(&*predictor))?;
+            Ok(predictor)
+        })
+    }
+
+    /// Loads a predictor, runs it on the largest batch it may be asked for, measures the memory both take, and
+    /// starts its threads. Blocks while it computes.
+    ///
+    /// The memory is the highest climb of the process's memory meanwhile, and at least the bytes of the weights.
+    /// What else the process takes meanwhile is counted too, so the figure is rather too high than too low; where
+    /// memory cannot be measured (not on Linux), the weights alone count.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] for resources that cannot be, [`Error::OverMemory`] with both numbers,
+    /// [`Error::FirstRun`], [`Error::Threads`], and whatever `load` fails with.
+    pub fn start(spec: StartSpec, load: impl FnOnce() -> Result<Box<dyn Predictor>>) -> Result<Self> {
+        let StartSpec { name, resources, limits, weights_bytes } = spec;
+        let (threads, budget_bytes) = resources.check()?;
+        let over = |needed_bytes| Error::OverMemory { name: name.clone(), needed_bytes, budget_bytes };
+        // Nothing is loaded that cannot fit.
+        if weights_bytes > budget_bytes {
+            return Err(over(weights_bytes));
+        }
+        let climb = Climb::begin();
+        let predictor = climb.watch(load)?;
+        let model_bytes = climb.bytes().max(weights_bytes);
+        let Some(left_bytes) = budget_bytes.checked_sub(model_bytes) else { return Err(over(model_bytes)) };
+        let row_bytes = row_bytes(&predictor.signature().inputs) + row_bytes(&predictor.signature().outputs);
+        let fitting = usize::try_from(left_bytes / row_bytes.max(1)).unwrap_or(usize::MAX);
+        if fitting == 0 {
+            return Err(over(model_bytes + row_bytes));
+        }
+        let rows = limits.max_rows_per_request.min(fitting);
+        climb.watch(|| run_as_worker(|| warm_up(&*predictor, rows))).map_err(|error| Error::FirstRun {
+            name: name.clone(),
+            rows,
+            reason: error.to_string(),
+        })?;
+        let memory_bytes = climb.bytes().max(model_bytes);
+        if memory_bytes > budget_bytes {
+            return Err(over(memory_bytes));
+        }
+        let queue = Queue::new(limits.max_queued_requests);
+        let shared = Arc::new(Shared { name, predictor, queue, counting: Counting::default() });
+        let in_use_bytes = Arc::default();
+        let deployment = Self { shared, limits, threads, memory_bytes, left_bytes, in_use_bytes };
+        deployment.start_threads()?;
+        Ok(deployment)
+    }
+
+    /// Answers one request: `inputs` in the order of the signature, outputs likewise.
+    ///
+    /// Whoever drops the future before its turn comes is taken off the list without a computation.
+    ///
+    /// # Errors
+    /// At once: [`Error::Input`], [`Error::TooManyRows`], [`Error::RequestTooLarge`], [`Error::Overloaded`],
+    /// [`Error::Stopped`]. Later: [`Error::Engine`].
+    pub async fn predict(&self, inputs: Vec<Tensor>) -> Result<Reply> {
+        add(&self.shared.counting.requests, 1);
+        let answer = self.enqueue(inputs).inspect_err(|error| self.shared.counting.failed(error))?;
+        // The threads answer everything that was queued, unless one of them is killed.
+        answer.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    fn enqueue(&self, inputs: Vec<Tensor>) -> Result<oneshot::Receiver<Result<Reply>>> {
+        let rows = self.check(&inputs)?;
+        let input_bytes: u64 = inputs.iter().map(|tensor| tensor.size_bytes() as u64).sum();
+        let output_bytes = row_bytes(&self.signature().outputs).saturating_mul(rows as u64);
+        let request_bytes = input_bytes.saturating_add(output_bytes);
+        if request_bytes > self.left_bytes {
+            let (name, left_bytes) = (self.shared.name.clone(), self.left_bytes);
+            return Err(Error::RequestTooLarge { name, request_bytes, left_bytes });
+        }
+        let bytes = Reserved::take(&self.in_use_bytes, request_bytes, self.left_bytes)
+            .ok_or_else(|| self.overloaded("their tensors fill the memory budget".to_owned()))?;
+        let (reply, answer) = oneshot::channel();
+        let request = Request { inputs, rows, reply, since: Instant::now(), bytes };
+        match self.shared.queue.push(request) {
+            Ok(()) => Ok(answer),
+            Err(Refusal::Closed) => Err(self.stopped()),
+            Err(Refusal::Full) => {
+                Err(self.overloaded(format!("the limit is {}", self.limits.max_queued_requests)))
+            }
+        }
+    }
+
+    fn check(&self, inputs: &[Tensor]) -> Result<usize> {
+        let rows = self.signature().check_inputs(inputs).map_err(|error| match error {
+            PredictError::Input(reason) | PredictError::Engine(reason) => Error::Input(reason),
+        })?;
+        let limit = self.limits.max_rows_per_request;
+        if rows > limit { Err(Error::TooManyRows { rows, limit }) } else { Ok(rows) }
+    }
+
+    fn overloaded(&self, what: String) -> Error {
+        Error::Overloaded { name: self.shared.name.clone(), queued: self.shared.queue.len(), what }
+    }
+
+    fn stopped(&self) -> Error {
+        Error::Stopped(self.shared.name.clone())
+    }
+
+    /// What errors, logs and threads call it.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// What it takes and gives.
+    pub fn signature(&self) -> &Signature {
+        self.shared.predictor.signature()
+    }
+
+    /// Name and version of the engine.
+    pub fn engine(&self) -> &str {
+        self.shared.predictor.engine()
+    }
+
+    /// The memory measured when it was loaded; see [`Deployment::start`].
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// What it takes at once.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What it has done.
+    pub fn counters(&self) -> Counters {
+        self.shared.counting.snapshot(self.shared.queue.len())
+    }
+
+    /// Takes nothing any more. What was taken is still answered, then the threads end. Does not wait.
+    pub fn stop(&self) {
+        self.shared.queue.close();
+    }
+
+    fn start_threads(&self) -> Result<()> {
+        for index in 0..self.threads {
+            let shared = Arc::clone(&self.shared);
+            // The system shows 15 characters of it: the number comes first.
+            let name = format!("m{index} {}", shared.name.replace('\0', ""));
+            let thread = std::thread::Builder::new().name(name);
+            // What has started already ends with the deployment.
+            thread
+                .spawn(move || run_as_worker(|| worker::work(&shared)))
+                .map_err(|source| Error::Threads { name: self.shared.name.clone(), source })?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Resources {
+    /// Threads, and bytes of memory.
+    fn check(self) -> Result<(usize, u64)> {
+        let Self { cpu_cores, memory_gb } = self;
+        if !(cpu_cores > 0.0 && cpu_cores <= CPU_CORES_MAX) {
+            let message = format!("cpu_cores must be above 0 and at most {CPU_CORES_MAX}, got {cpu_cores}");
+            return Err(Error::Resources(message));
+        }
+        if !(memory_gb > 0.0 && memory_gb.is_finite()) {
+            return Err(Error::Resources(format!("memory_gb must be above 0, got {memory_gb}")));
+        }
+        Ok((cpu_cores.ceil() as usize, (memory_gb * BYTES_PER_GB) as u64))
+    }
+}
+
+/// Bytes one row of these tensors takes; an open inner axis counts as 1.
+fn row_bytes(specs: &[TensorSpec]) -> u64 {
+    let of_spec = |spec: &TensorSpec| {
+        let elements =
+            spec.shape.iter().skip(1).fold(1u64, |n, axis| n.saturating_mul(axis.unwrap_or(1) as u64));
+        elements.saturating_mul(spec.dtype.size_bytes() as u64)
+    };
+    specs.iter().map(of_spec).fold(0, u64::saturating_add)
+}
+
+/// Runs the model once on `rows` rows of zeros.
+fn warm_up(predictor: &dyn Predictor, rows: usize) -> Result<(), PredictError> {
+    let zeros = |spec: &TensorSpec| {
+        let open = |(index, axis): (usize, &Option<usize>)| axis.unwrap_or(if index == 0 { rows } else { 1 });
+        let shape: Vec<usize> = spec.shape.iter().enumerate().map(open).collect();
+        let n = shape.iter().try_fold(1usize, |n, axis| n.checked_mul(*axis)).unwrap_or(usize::MAX);
+        let data = match spec.dtype {
+            DataType::Float32 => TensorData::Float32(vec![0.0; n]),
+            DataType::Float64 => TensorData::Float64(vec![0.0; n]),
+            DataType::Int32 => TensorData::Int32(vec![0; n]),
+            DataType::Int64 => TensorData::Int64(vec![0; n]),
+            DataType::Bool => TensorData::Bool(vec![false; n]),
+        };
+        Tensor::new(shape, data).map_err(|error| PredictError::Input(error.to_string()))
+    };
+    let inputs = predictor.signature().inputs.iter().map(zeros).collect::<Result<_, _>>()?;
+    worker::predict(predictor, inputs).map(drop)
+}

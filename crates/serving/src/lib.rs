@@ -1,0 +1,23 @@
+//! Models in service: load a bundle, prove it, measure it, and answer through a bounded queue on threads of its
+//! own.
+//!
+//! A [`Deployment`] is one loaded version; a [`Table`] is all of them. Deliberately not here: who may ask, which
+//! deployment a request goes to, where bundles lie, protocols. Durations are measured with the monotonic clock;
+//! the time of day is never read.
+
+mod counters;
+mod deployment;
+mod error;
+mod memory;
+mod queue;
+mod table;
+mod worker;
+
+pub use counters::{Bucket, Counters, ErrorCounts, Histogram};
+pub use deployment::{Deployment, Limits, LoadSpec, Reply, Resources, StartSpec};
+pub use error::Error;
+pub use memory::{machine_bytes, resident_bytes};
+pub use table::{Key, Table};
+
+/// What every call of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,5 @@
+//! Networks, one file per architecture.
+
+mod mlp;
+
+pub(crate) use mlp::{Mlp, elements};
