@@ -13,6 +13,7 @@ mod quickstart;
 mod server;
 mod verb;
 
+use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -108,7 +109,8 @@ fn log_to_stderr(filter: &str) -> Result<(), Error> {
         let message = format!("log filter \"{filter}\" is wrong: {error}; try warn, info or debug");
         Error::invalid("--log", message)
     })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     Ok(())
 }
 

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use platform::{
-    ArtifactSource, BatchProgress, Command, Control, CreateEndpoint, Deploy, EpochReport, Error, Instance, Kind,
-    ModelVersion, Observer, Pipeline, Platform, PredictionRow, Predictions, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE,
-    ResourceRequest, RunReport, Snapshot, TrainObserver, TrainOptions, TrainReport, UploadModel,
-    UploadTarget, expected_class,
+    ArtifactSource, BatchProgress, Command, Control, CreateEndpoint, Deploy, EpochReport, Error, Instance,
+    Kind, ModelVersion, Observer, Pipeline, Platform, PredictionRow, Predictions, QUICKSTART_ORIGIN,
+    QUICKSTART_PIPELINE, ResourceRequest, RunReport, Snapshot, TrainObserver, TrainOptions, TrainReport,
+    UploadModel, UploadTarget, expected_class,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -262,22 +262,21 @@ impl Journey<'_> {
         let address = &self.context.settings.listen.value;
         let project = self.context.project();
         let endpoint = self.pipeline.endpoint();
-        let url =
-            format!("http://{address}/v1/projects/{project}/locations/{LOCATION}/endpoints/{endpoint}:predict");
+        let url = format!(
+            "http://{address}/v1/projects/{project}/locations/{LOCATION}/endpoints/{endpoint}:predict"
+        );
         let symbol = predictions.rows.first().map_or("SYMBOL", |row| row.symbol.as_str());
         let as_of = predictions.as_of.map(|date| date.to_string()).unwrap_or_default();
         let body = json!({"instances": [{"symbol": symbol}], "parameters": {"as_of": as_of}});
-        let serve = format!("{} serve --data-dir {}", program(), quoted(&self.context.settings.data_dir.value));
+        let serve =
+            format!("{} serve --data-dir {}", program(), quoted(&self.context.settings.data_dir.value));
         let curl = format!("curl -s {url} -H 'content-type: application/json' -d '{body}'");
         let python = format!(
             "python3 -c 'import urllib.request as u; print(u.urlopen(u.Request(\"{url}\", b\"\"\"{body}\"\"\", \
              {{\"content-type\": \"application/json\"}})).read().decode())'"
         );
-        let command = |title: &str, code: String| Command {
-            title: title.to_owned(),
-            language: "sh".to_owned(),
-            code,
-        };
+        let command =
+            |title: &str, code: String| Command { title: title.to_owned(), language: "sh".to_owned(), code };
         vec![
             command("Keep it running", serve),
             command("Ask it with curl", curl),
@@ -369,9 +368,15 @@ fn training_text(report: &TrainReport) -> String {
     text += &table(&[Column::Text("figure"), Column::Figure("value"), Column::Text("compare with")], rows);
     text += &format!("verdict: {}\n", metrics.verdict);
     if !report.left_out.is_empty() {
-        let names: Vec<String> =
-            report.left_out.iter().map(|(name, fields)| format!("{name} (needs {fields})")).collect();
-        text += &format!("left out: {}\n", names.join(", "));
+        let fields: std::collections::BTreeSet<&str> =
+            report.left_out.iter().flat_map(|(_, fields)| fields.split(", ")).collect();
+        let fields: Vec<&str> = fields.into_iter().collect();
+        text += &format!(
+            "features: {} used, {} of the set left out because the data lacks {} (listed in the report)\n",
+            report.features.len(),
+            report.left_out.len(),
+            fields.join(", ")
+        );
     }
     text
 }

@@ -145,7 +145,7 @@ fn a_taken_port_names_the_flag() {
 #[test]
 fn training_stops_when_asked_and_runs_again_without_clean_up() {
     let bellwether = with_market();
-    bellwether.file("long.toml", &PIPELINE.replace("epochs = 2", "epochs = 1000000"));
+    bellwether.file("long.toml", &PIPELINE.replace("epochs = 2", "epochs = 100000"));
     let mut command = bellwether.command(&["train", "long.toml", "--out", "bundle", "--json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1500));

@@ -43,7 +43,10 @@ impl BuiltinDataset {
     pub fn find(name: &str) -> Result<&'static Self> {
         DATASETS.iter().find(|dataset| dataset.name == name).ok_or_else(|| {
             let known: Vec<&str> = DATASETS.iter().map(|dataset| dataset.name).collect();
-            Error::invalid("data.source", format!("no built-in data set \"{name}\"; there is: {}", known.join(", ")))
+            Error::invalid(
+                "data.source",
+                format!("no built-in data set \"{name}\"; there is: {}", known.join(", ")),
+            )
         })
     }
 

@@ -75,9 +75,10 @@ impl From<serving::Error> for Error {
         let kind = match error {
             E::Bundle(inner) => return inner.into(),
             E::Resources(_) | E::Input(_) | E::TooManyRows { .. } => Kind::InvalidArgument,
-            E::OverMemory { .. } | E::OverMachine { .. } | E::RequestTooLarge { .. } | E::Overloaded { .. } => {
-                Kind::ResourceExhausted
-            }
+            E::OverMemory { .. }
+            | E::OverMachine { .. }
+            | E::RequestTooLarge { .. }
+            | E::Overloaded { .. } => Kind::ResourceExhausted,
             E::AlreadyInService(_) => Kind::AlreadyExists,
             E::Stopped(_) => Kind::Unavailable,
             E::FirstRun { .. } => Kind::FailedPrecondition,

@@ -54,7 +54,8 @@ pub(crate) struct LoadedDataset {
 /// [`Kind::NotFound`] or [`Kind::InvalidArgument`] naming the file that cannot be read.
 pub fn read_source_files(paths: &[impl AsRef<Path>]) -> Result<Vec<SourceFile>> {
     let read = |path: &Path| {
-        let refused = |kind, why: String| Error::new(kind, format!("cannot read data file {}: {why}", path.display()));
+        let refused =
+            |kind, why: String| Error::new(kind, format!("cannot read data file {}: {why}", path.display()));
         let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => refused(Kind::NotFound, "no such file".to_owned()),
             _ => refused(Kind::InvalidArgument, error.to_string()),
@@ -148,7 +149,11 @@ impl Platform {
     }
 
     /// The data a pipeline trains on, imported first if the pipeline names files.
-    pub(crate) async fn pipeline_dataset(&self, pipeline: &Pipeline, base_dir: &Path) -> Result<LoadedDataset> {
+    pub(crate) async fn pipeline_dataset(
+        &self,
+        pipeline: &Pipeline,
+        base_dir: &Path,
+    ) -> Result<LoadedDataset> {
         if let Some(source) = &pipeline.data.source {
             let request = import_request(pipeline, source, base_dir)?;
             self.import_dataset(request).await?;

@@ -168,7 +168,10 @@ impl Platform {
         let CreateEndpoint { project, id, display_name, labels } = request;
         let id = id.unwrap_or_else(|| self.generated_id());
         let _changing = self.changes.lock().await;
-        Ok(self.registry.create_endpoint(NewEndpoint { project, id, display_name, labels }, self.now()).await?)
+        Ok(self
+            .registry
+            .create_endpoint(NewEndpoint { project, id, display_name, labels }, self.now())
+            .await?)
     }
 
     /// An endpoint by id.
@@ -219,7 +222,13 @@ impl Platform {
         let loaded = self.load_deployment(&request.project, &request.endpoint, deployment.clone()).await?;
         let recorded = self
             .registry
-            .deploy(&request.project, &request.endpoint, deployment.clone(), request.traffic_split, self.now())
+            .deploy(
+                &request.project,
+                &request.endpoint,
+                deployment.clone(),
+                request.traffic_split,
+                self.now(),
+            )
             .await;
         match recorded {
             Ok(endpoint) => self.reroute(&endpoint, Some(Arc::new(loaded))),
@@ -296,7 +305,10 @@ impl Platform {
         for (_, route) in self.serving.all() {
             for status in &route.failed {
                 let why = status.error.as_deref().unwrap_or_default();
-                reasons.push(format!("endpoint \"{}\" deployment {}: {why}", status.endpoint, status.deployment));
+                reasons.push(format!(
+                    "endpoint \"{}\" deployment {}: {why}",
+                    status.endpoint, status.deployment
+                ));
             }
         }
         Readiness { ready: reasons.is_empty(), reasons }
@@ -316,7 +328,12 @@ impl Platform {
     }
 
     /// How one deployment is doing; nothing if it is not known here.
-    pub fn deployment_status(&self, project: &str, endpoint: &str, deployment: &str) -> Option<DeploymentStatus> {
+    pub fn deployment_status(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment: &str,
+    ) -> Option<DeploymentStatus> {
         let route = self.serving.get(project, endpoint)?;
         route.statuses(endpoint).into_iter().find(|status| status.deployment == deployment)
     }
@@ -324,15 +341,21 @@ impl Platform {
     /// Endpoint and deployment ids that serve a version.
     pub fn deployments_of(&self, project: &str, model: &str, version: u32) -> Vec<(String, String)> {
         let of_route = |((p, endpoint), route): (RouteKey, Arc<Route>)| {
-            let matching = route.statuses(&endpoint).into_iter().filter(|status| {
-                p == project && status.model == model && status.version == version
-            });
+            let matching = route
+                .statuses(&endpoint)
+                .into_iter()
+                .filter(|status| p == project && status.model == model && status.version == version);
             matching.map(|status| (endpoint.clone(), status.deployment)).collect::<Vec<_>>()
         };
         self.serving.all().into_iter().flat_map(of_route).collect()
     }
 
-    async fn load_deployment(&self, project: &str, endpoint: &str, deployment: Deployment) -> Result<DeployedModel> {
+    async fn load_deployment(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment: Deployment,
+    ) -> Result<DeployedModel> {
         let reference = format!("{}@{}", deployment.model, deployment.version);
         let version = self.registry.get_version(project, &reference).await?;
         let bundle = self.open_version(&version).await?;
@@ -341,7 +364,12 @@ impl Platform {
         let name = format!("{endpoint}/{}", deployment.id);
         let resources = Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb };
         let load = move || {
-            let engine = serving::Deployment::load(LoadSpec { name, bundle: &bundle, resources, limits: Limits::default() });
+            let engine = serving::Deployment::load(LoadSpec {
+                name,
+                bundle: &bundle,
+                resources,
+                limits: Limits::default(),
+            });
             engine.map(|engine| (engine, bundle.manifest))
         };
         let (engine, manifest) = tokio::task::spawn_blocking(load)
@@ -354,8 +382,10 @@ impl Platform {
     /// Rebuilds an endpoint's route from what the registry now says, keeping what is loaded.
     fn reroute(&self, endpoint: &Endpoint, new: Option<Arc<DeployedModel>>) {
         let before = self.serving.get(&endpoint.project, &endpoint.id);
-        let mut loaded: Vec<Arc<DeployedModel>> =
-            before.iter().flat_map(|route| route.deployed.iter().map(|(_, model)| Arc::clone(model))).collect();
+        let mut loaded: Vec<Arc<DeployedModel>> = before
+            .iter()
+            .flat_map(|route| route.deployed.iter().map(|(_, model)| Arc::clone(model)))
+            .collect();
         loaded.extend(new);
         let known = |id: &str| endpoint.deployments.iter().any(|deployment| deployment.id == id);
         let percent = |id: &str| endpoint.traffic_split.get(id).copied().unwrap_or_default();

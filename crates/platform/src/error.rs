@@ -67,7 +67,12 @@ impl Error {
         message: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { kind: Kind::Internal, message: message.into(), violations: Vec::new(), source: Some(source.into()) }
+        Self {
+            kind: Kind::Internal,
+            message: message.into(),
+            violations: Vec::new(),
+            source: Some(source.into()),
+        }
     }
 
     pub(crate) fn of_kind(self, kind: Kind) -> Self {

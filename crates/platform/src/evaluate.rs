@@ -50,7 +50,12 @@ pub fn expected_class(probabilities: &[f32]) -> f64 {
 }
 
 /// Scores the test rows; `probabilities` is row-major, `classes` wide.
-pub(crate) fn evaluate(panel: &Panel, test: &WindowRows, probabilities: &[f32], classes: usize) -> Result<Evaluation> {
+pub(crate) fn evaluate(
+    panel: &Panel,
+    test: &WindowRows,
+    probabilities: &[f32],
+    classes: usize,
+) -> Result<Evaluation> {
     let rows = test.keys.len();
     let mut hits = 0usize;
     let mut loss = 0.0;
@@ -76,7 +81,8 @@ pub(crate) fn evaluate(panel: &Panel, test: &WindowRows, probabilities: &[f32], 
     };
     metrics.verdict = verdict(&metrics);
     let (signal, returns) = tables(panel, test, &scores)?;
-    let rank_ic_by_date = rank_ic_by_date.into_iter().map(|(date, value)| (panel.dates()[date], value)).collect();
+    let rank_ic_by_date =
+        rank_ic_by_date.into_iter().map(|(date, value)| (panel.dates()[date], value)).collect();
     Ok(Evaluation { metrics, rank_ic_by_date, signal, returns })
 }
 

@@ -39,9 +39,9 @@ pub use market::{AcceptJumps, Quality, SourceFile, ic::IcSummary, snapshot::Snap
 pub use model::{ArtifactSource, UploadModel, UploadTarget};
 pub use page::{PAGE_SIZE_MAX, Page, Paged};
 pub use pipeline::{DataSource, Pipeline};
+pub use portfolio::report::Command;
 pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest};
 pub use registry::{Deployment, Endpoint, ModelVersion, NewOperation, Operation};
-pub use portfolio::report::Command;
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use serving::Counters;
 pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
@@ -123,7 +123,8 @@ impl Platform {
         let datasets = store::Store::open(&file_uri(&data_dir)?)?;
         let mut allowed_roots = options.allowed_roots;
         for root in &allowed_roots {
-            model::file_path(root).map_err(|why| Error::invalid("allow-root", format!("allowed root \"{root}\" {why}")))?;
+            model::file_path(root)
+                .map_err(|why| Error::invalid("allow-root", format!("allowed root \"{root}\" {why}")))?;
         }
         if artifact_root.starts_with("file:") {
             allowed_roots.push(artifact_root);
@@ -168,8 +169,9 @@ impl Platform {
     /// [`Kind::Internal`] if it cannot be made.
     pub fn scratch_directory(&self) -> Result<PathBuf> {
         let path = self.data_dir.join(SCRATCH).join(self.generated_id());
-        std::fs::create_dir_all(&path)
-            .map_err(|error| Error::internal(format!("cannot make {}: {error}; is the disk full?", path.display()), error))?;
+        std::fs::create_dir_all(&path).map_err(|error| {
+            Error::internal(format!("cannot make {}: {error}; is the disk full?", path.display()), error)
+        })?;
         Ok(path)
     }
 
@@ -221,7 +223,10 @@ fn make_data_dir(path: &Path) -> Result<PathBuf> {
     made.map_err(|error| {
         Error::new(
             Kind::FailedPrecondition,
-            format!("cannot make the data directory {}: {error}; name another with --data-dir", path.display()),
+            format!(
+                "cannot make the data directory {}: {error}; name another with --data-dir",
+                path.display()
+            ),
         )
     })
 }

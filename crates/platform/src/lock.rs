@@ -26,7 +26,7 @@ pub struct Holder {
 
 /// The held lock; dropping it (or the death of the process, however it dies) frees the directory.
 #[derive(Debug)]
-pub struct DataDirectoryLock {
+pub(crate) struct DataDirectoryLock {
     file: Mutex<File>,
     holder: Holder,
     path: PathBuf,
@@ -38,13 +38,16 @@ impl DataDirectoryLock {
     /// # Errors
     /// [`Kind::FailedPrecondition`] naming the holder and the way to talk to it, if another process has it;
     /// [`Kind::Internal`] if the file cannot be written.
-    pub fn acquire(data_dir: &Path, command: &str) -> Result<Self> {
+    pub(crate) fn acquire(data_dir: &Path, command: &str) -> Result<Self> {
         let path = data_dir.join(FILE_NAME);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(|error| {
             Error::new(
                 Kind::FailedPrecondition,
-                format!("cannot write in the data directory {}: {error}; name another with --data-dir", data_dir.display()),
+                format!(
+                    "cannot write in the data directory {}: {error}; name another with --data-dir",
+                    data_dir.display()
+                ),
             )
         })?;
         match file.try_lock() {
@@ -64,19 +67,23 @@ impl DataDirectoryLock {
     ///
     /// # Errors
     /// [`Kind::Internal`] if the lock file cannot be written.
-    pub fn announce_address(&self, url: &str) -> Result<()> {
+    pub(crate) fn announce_address(&self, url: &str) -> Result<()> {
         self.write_note(&Holder { address: Some(url.to_owned()), ..self.holder.clone() })
     }
 
     fn write_note(&self, holder: &Holder) -> Result<()> {
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let note = serde_json::to_string(holder).map_err(|error| Error::internal("cannot note the lock", error))?;
+        let note =
+            serde_json::to_string(holder).map_err(|error| Error::internal("cannot note the lock", error))?;
         let written = file
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(note.as_bytes()));
         written.map_err(|error| {
-            Error::internal(format!("cannot write {}: {error}; is the disk full?", self.path.display()), error)
+            Error::internal(
+                format!("cannot write {}: {error}; is the disk full?", self.path.display()),
+                error,
+            )
         })
     }
 }
@@ -90,7 +97,9 @@ fn held(data_dir: &Path, file: &mut File) -> Error {
         None => "another process".to_owned(),
     };
     let way_out = match holder.and_then(|holder| holder.address) {
-        Some(address) => format!("talk to it with --server {address}, stop it, or name another directory with --data-dir"),
+        Some(address) => {
+            format!("talk to it with --server {address}, stop it, or name another directory with --data-dir")
+        }
         None => "wait for it, stop it, or name another directory with --data-dir".to_owned(),
     };
     Error::new(

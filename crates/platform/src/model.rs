@@ -80,7 +80,9 @@ impl Platform {
         if let Err(error) = bundle.upload(&self.artifacts, &prefix).await {
             self.registry.abandon_version(&request.project, &id, version).await?;
             self.artifacts.delete_prefix(&prefix).await?;
-            return Err(Error::from(error).context(format!("uploading to {}", self.artifacts.url_of(&prefix))));
+            return Err(
+                Error::from(error).context(format!("uploading to {}", self.artifacts.url_of(&prefix)))
+            );
         }
         let manifest = &bundle.manifest;
         let new = NewVersion {
@@ -169,12 +171,15 @@ impl Platform {
 
     /// Resolves a client's `file://` URI to a directory under an allowed root, links followed.
     fn allowed_directory(&self, uri: &str) -> Result<PathBuf> {
-        let asked = file_path(uri).map_err(|why| Error::invalid("artifactUri", format!("artifactUri \"{uri}\" {why}")))?;
+        let asked = file_path(uri)
+            .map_err(|why| Error::invalid("artifactUri", format!("artifactUri \"{uri}\" {why}")))?;
         let refused = || {
             let roots = self.allowed_roots.join(", ");
             Error::new(
                 Kind::PermissionDenied,
-                format!("artifactUri \"{uri}\" is not a directory under an allowed root ({roots}); the server's operator adds roots with --allow-root"),
+                format!(
+                    "artifactUri \"{uri}\" is not a directory under an allowed root ({roots}); the server's operator adds roots with --allow-root"
+                ),
             )
         };
         // What is not there and what may not be named get the same answer: a client learns nothing of the disk.

@@ -187,7 +187,10 @@ impl Pipeline {
         let mut left_out = Vec::new();
         if let Some(set) = &self.features.set {
             if set != "alpha158" {
-                return Err(Error::invalid("features.set", format!("unknown feature set \"{set}\"; known: alpha158")));
+                return Err(Error::invalid(
+                    "features.set",
+                    format!("unknown feature set \"{set}\"; known: alpha158"),
+                ));
             }
             let selection = alpha158::select(&panel.field_names(), self.features.families.as_deref())?;
             named = selection.included;
@@ -195,7 +198,8 @@ impl Pipeline {
         }
         named.extend(self.features.custom.iter().map(|(name, text)| (name.clone(), text.clone())));
         if named.is_empty() {
-            let message = "the pipeline has no feature; set [features] set = \"alpha158\" or add [features.custom]";
+            let message =
+                "the pipeline has no feature; set [features] set = \"alpha158\" or add [features.custom]";
             return Err(Error::invalid("features", message));
         }
         let set = FeatureSet::new(named)?;
@@ -211,7 +215,10 @@ impl Pipeline {
         check_name("name", &self.name)?;
         check_name("data.dataset", &self.data.dataset)?;
         if self.data.universe.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Error::invalid("data.universe", "data.universe is empty; name instruments or leave it out"));
+            return Err(Error::invalid(
+                "data.universe",
+                "data.universe is empty; name instruments or leave it out",
+            ));
         }
         if self.features.set.is_none() && self.features.families.is_some() {
             let message = "features.families needs features.set = \"alpha158\"";
@@ -220,7 +227,8 @@ impl Pipeline {
         for (name, text) in &self.features.custom {
             Expression::parse(text).map_err(|error| Error::from(error).context(format!("feature {name}")))?;
         }
-        Expression::parse(&self.label.expression).map_err(|error| Error::from(error).context("label.expression"))?;
+        Expression::parse(&self.label.expression)
+            .map_err(|error| Error::from(error).context("label.expression"))?;
         if !(2..=1000).contains(&self.backtest.groups) {
             let message = format!("backtest.groups must be 2 to 1000, got {}", self.backtest.groups);
             return Err(Error::invalid("backtest.groups", message));
@@ -267,8 +275,56 @@ fn nearest_key(message: &str) -> Option<String> {
     let (head, expected) = message.split_once(", expected ")?;
     let unknown = head.strip_prefix("unknown field `")?.strip_suffix('`')?;
     let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    let nearest = known.iter().max_by(|a, b| {
-        strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))
-    })?;
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))?;
     Some(format!("unknown key \"{unknown}\"; did you mean \"{nearest}\"? keys here: {}", known.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = crate::QUICKSTART_PIPELINE;
+
+    fn refusal(from: &str, to: &str) -> String {
+        assert!(SOUND.contains(from), "{from}");
+        let error = Pipeline::parse(&SOUND.replacen(from, to, 1), "p.toml").unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidArgument);
+        error.to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_place_and_the_nearest() {
+        let text = refusal("embargo_days = 5", "embargo_day = 5");
+        assert!(
+            text.starts_with("p.toml:31:1: unknown key \"embargo_day\"; did you mean \"embargo_days\"?"),
+            "{text}"
+        );
+        let text = refusal("[deploy]", "[deployment]");
+        assert!(text.contains("unknown key \"deployment\"; did you mean \"deploy\"?"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_toml_is_refused_with_its_place() {
+        let text = refusal("version = 1", "version 1");
+        assert!(text.starts_with("p.toml:3:"), "{text}");
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_named() {
+        assert!(refusal("version = 1", "version = 2").contains("pipeline version 2 is unknown"));
+        assert!(refusal("\"sp500-deciles\"", "\"SP500 deciles\"").contains("name \"SP500 deciles\" must be"));
+        assert!(refusal("cost_bps = 10", "cost_bps = -1").contains("backtest.cost_bps must be 0 to 10000"));
+        assert!(refusal("groups = 10", "groups = 1").contains("backtest.groups must be 2 to 1000"));
+        assert!(refusal("memory_gb = 4", "memory_gb = 0").contains("memory_gb must be a positive number"));
+        assert!(refusal("Ref($close,-2)", "Reff($close,-2)").contains("Ref"));
+    }
+
+    #[test]
+    fn a_missing_file_is_not_found() {
+        let error = Pipeline::read(Path::new("/nowhere/p.toml")).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert!(error.to_string().contains("/nowhere/p.toml"), "{error}");
+    }
 }

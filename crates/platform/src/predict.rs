@@ -120,17 +120,28 @@ impl Platform {
             Err(error) => error.into(),
             Ok(found) if found.deployments.is_empty() => Error::new(
                 Kind::FailedPrecondition,
-                format!("endpoint \"{endpoint}\" has no model deployed; deploy one with `bellwether endpoint deploy {endpoint} --model MODEL`"),
+                format!(
+                    "endpoint \"{endpoint}\" has no model deployed; deploy one with `bellwether endpoint deploy {endpoint} --model MODEL`"
+                ),
             ),
             Ok(_) => {
                 let reasons = self.readiness().reasons;
-                let why = if reasons.is_empty() { "its traffic split gives no deployment any traffic".to_owned() } else { reasons.join("; ") };
+                let why = if reasons.is_empty() {
+                    "its traffic split gives no deployment any traffic".to_owned()
+                } else {
+                    reasons.join("; ")
+                };
                 Error::new(Kind::Unavailable, format!("endpoint \"{endpoint}\" cannot answer: {why}"))
             }
         }
     }
 
-    async fn rows(&self, model: &Arc<DeployedModel>, instances: Vec<Instance>, as_of: Option<Date>) -> Result<Rows> {
+    async fn rows(
+        &self,
+        model: &Arc<DeployedModel>,
+        instances: Vec<Instance>,
+        as_of: Option<Date>,
+    ) -> Result<Rows> {
         let by_symbol = instances.iter().any(|instance| matches!(instance, Instance::Symbol(_)));
         if !by_symbol {
             if as_of.is_some() {
@@ -141,7 +152,9 @@ impl Platform {
         }
         let name = model.manifest.dataset["name"].as_str().unwrap_or_default();
         let dataset = self.load_dataset(name, None).await.map_err(|error| {
-            error.context(format!("answering by symbol needs the data set \"{name}\" the model was trained on"))
+            error.context(format!(
+                "answering by symbol needs the data set \"{name}\" the model was trained on"
+            ))
         })?;
         let model = Arc::clone(model);
         // Rolling windows over many instruments take milliseconds: not on the async runtime.
@@ -177,7 +190,8 @@ fn check_vector(model: &DeployedModel, index: usize, vector: &[f32]) -> Result<(
         return Err(Error::invalid(&format!("instances[{index}]"), message));
     }
     if let Some(bad) = vector.iter().position(|x| x.is_infinite()) {
-        let message = format!("instance {index} feature \"{}\" is infinite; use null for a missing value", names[bad]);
+        let message =
+            format!("instance {index} feature \"{}\" is infinite; use null for a missing value", names[bad]);
         return Err(Error::invalid(&format!("instances[{index}][{bad}]"), message));
     }
     if model.manifest.features.nan_policy == artifact::bundle::NanPolicy::Reject
@@ -227,12 +241,18 @@ fn bar_date(panel: &Panel, name: &str, as_of: Option<Date>) -> Result<usize> {
     };
     let asked = as_of.unwrap_or(last);
     panel.last_on_or_before(asked).ok_or_else(|| {
-        let message = format!("as_of {asked} is before the data: data set \"{name}\" spans {first} to {last}");
+        let message =
+            format!("as_of {asked} is before the data: data set \"{name}\" spans {first} to {last}");
         Error::new(Kind::OutOfRange, message)
     })
 }
 
-fn symbol_features(model: &DeployedModel, dataset: &LoadedDataset, symbol: &str, date: usize) -> Result<Vec<f32>> {
+fn symbol_features(
+    model: &DeployedModel,
+    dataset: &LoadedDataset,
+    symbol: &str,
+    date: usize,
+) -> Result<Vec<f32>> {
     let panel = &dataset.panel;
     let instrument = panel.instrument_index(symbol).ok_or_else(|| {
         let known = market::unknown_instrument(symbol, panel.instruments());

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use market::{
-    FeatureMatrix, FeatureSet, FittedProcessors, Labels, Panel, RowKey, RowRange, Splits, compute, label, split,
+    FeatureMatrix, FeatureSet, FittedProcessors, Labels, Panel, RowKey, RowRange, Splits, compute, label,
+    split,
 };
 
 use crate::pipeline::Pipeline;
@@ -62,7 +63,8 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
 
     let train_raw = windows.rows_of(&matrix, Window::Train, &labels, panel);
     let (from, to) = pipeline.split.train;
-    let processors = FittedProcessors::fit(&pipeline.processors, &train_raw.features, matrix.columns, (from, to))?;
+    let processors =
+        FittedProcessors::fit(&pipeline.processors, &train_raw.features, matrix.columns, (from, to))?;
     let processed = |mut rows: WindowRows| {
         processors.apply(&mut rows.features);
         rows
@@ -82,15 +84,26 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
         }
     }
     let newest = newest_rows(&matrix);
-    Ok(Prepared { set: chosen.set, left_out: chosen.left_out, universe, splits, processors, train, valid, test, newest, labels })
+    Ok(Prepared {
+        set: chosen.set,
+        left_out: chosen.left_out,
+        universe,
+        splits,
+        processors,
+        train,
+        valid,
+        test,
+        newest,
+        labels,
+    })
 }
 
 fn universe(panel: &Panel, pipeline: &Pipeline) -> Result<Vec<usize>> {
     let benchmark = pipeline.data.benchmark.as_deref();
     let index = |symbol: &str, key: &str| {
-        panel.instrument_index(symbol).ok_or_else(|| {
-            Error::invalid(key, market::unknown_instrument(symbol, panel.instruments()))
-        })
+        panel
+            .instrument_index(symbol)
+            .ok_or_else(|| Error::invalid(key, market::unknown_instrument(symbol, panel.instruments())))
     };
     if let Some(benchmark) = benchmark {
         index(benchmark, "data.benchmark")?;

@@ -22,7 +22,9 @@ impl Platform {
             Err(error) => return Err(error),
         };
         if Some(dataset.snapshot.digest.as_str()) != manifest.dataset["digest"].as_str() {
-            return Ok(format!("not replayed: data set \"{name}\" here is not the one the model was trained on"));
+            return Ok(format!(
+                "not replayed: data set \"{name}\" here is not the one the model was trained on"
+            ));
         }
         let panel = &dataset.panel;
         for (row, raw) in manifest.golden.rows.iter().zip(&manifest.golden.inputs) {
@@ -41,13 +43,19 @@ impl Platform {
                 }
             }
         }
-        Ok(format!("{} rows x {} features replayed: difference 0", manifest.golden.rows.len(), set.names().len()))
+        Ok(format!(
+            "{} rows x {} features replayed: difference 0",
+            manifest.golden.rows.len(),
+            set.names().len()
+        ))
     }
 }
 
 fn differs(symbol: &str, date: &str, why: &str) -> Error {
     Error::new(
         Kind::FailedPrecondition,
-        format!("serving would not give what training gave: {symbol} on {date}: {why}; train again with this build"),
+        format!(
+            "serving would not give what training gave: {symbol} on {date}: {why}; train again with this build"
+        ),
     )
 }

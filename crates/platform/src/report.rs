@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 use portfolio::backtest::{self, Backtest};
 use portfolio::report::{
-    BacktestSection, Benchmark, Border, Command, DataSection, Epoch, Expression, Fact, FeatureSection, LeftOut,
-    PredictionSection, QualityRow, RankIc, Report, SplitSection, TestSection, TrainingSection, Window,
+    BacktestSection, Benchmark, Border, Command, DataSection, Epoch, Expression, Fact, FeatureSection,
+    LeftOut, PredictionSection, QualityRow, RankIc, Report, SplitSection, TestSection, TrainingSection,
+    Window,
 };
 use serde::Serialize;
 
@@ -72,7 +73,10 @@ pub fn write_report(platform: &Platform, run: &RunReport<'_>) -> Result<PathBuf>
         .and_then(|()| std::fs::write(&draft, page))
         .and_then(|()| std::fs::rename(&draft, &path));
     written.map_err(|error| {
-        Error::internal(format!("cannot write the report {}: {error}; is the disk full?", path.display()), error)
+        Error::internal(
+            format!("cannot write the report {}: {error}; is the disk full?", path.display()),
+            error,
+        )
     })?;
     Ok(path)
 }
@@ -138,11 +142,17 @@ fn data(run: &RunReport<'_>) -> DataSection {
         alive_at_end: train.newest.len(),
         price_resolution: train.price_resolution,
         zero_returns: Some(quality.zero_returns_pct / 100.0),
-        adjustment: train.notes.iter().find(|note| note.contains("adjusted")).cloned(),
+        adjustment: train.notes.iter().find(|note| note.contains("back-adjusted")).map(|_| {
+            "back-adjusted by their source, so that past values embed later splits and dividends".to_owned()
+        }),
         notes: train.notes.iter().chain(&quality.notes).cloned().collect(),
         quality: vec![
             row("bars", quality.rows.to_string(), "one a date and instrument"),
-            row("instruments", quality.instruments.to_string(), "universe, index and what else the files hold"),
+            row(
+                "instruments",
+                quality.instruments.to_string(),
+                "universe, index and what else the files hold",
+            ),
             row(
                 "missing bars",
                 format!("{} ({:.2} %)", quality.missing, quality.missing_pct),
@@ -189,7 +199,10 @@ fn features(run: &RunReport<'_>) -> FeatureSection {
             .map(|(name, fields)| LeftOut { name: name.clone(), reason: format!("needs {fields}") })
             .collect(),
         lookback_bars: run.train.lookback_bars,
-        label: run.pipeline.label.expression.clone(),
+        label: format!(
+            "{}, cut into equal classes among the universe of each date; tied returns share their average rank",
+            run.pipeline.label.expression
+        ),
         classes: run.pipeline.label.classes,
         processors: words,
     }
@@ -230,7 +243,9 @@ fn training(run: &RunReport<'_>) -> TrainingSection {
         .layers
         .iter()
         .map(|layer| match layer {
-            ::training::LayerConfig::Dense(dense) => format!("dense {} {}", dense.units, keyword(&dense.activation)),
+            ::training::LayerConfig::Dense(dense) => {
+                format!("dense {} {}", dense.units, keyword(&dense.activation))
+            }
         })
         .collect();
     let seconds: f64 = run.train.history.iter().map(|epoch| epoch.seconds).sum();
@@ -262,7 +277,9 @@ fn keyword(setting: &impl Serialize) -> String {
     match serde_json::to_value(setting) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(serde_json::Value::Object(fields)) => {
-            let part = |(key, value): (&String, &serde_json::Value)| format!("{key} {}", value.to_string().trim_matches('"'));
+            let part = |(key, value): (&String, &serde_json::Value)| {
+                format!("{key} {}", value.to_string().trim_matches('"'))
+            };
             fields.iter().map(part).collect::<Vec<_>>().join(", ")
         }
         other => other.map(|value| value.to_string()).unwrap_or_default(),
@@ -296,10 +313,8 @@ fn test(train: &TrainReport) -> TestSection {
 
 fn traded(run: &RunReport<'_>) -> Result<BacktestSection> {
     let evaluation = &run.train.evaluation;
-    let config = backtest::Config {
-        groups: run.pipeline.backtest.groups,
-        cost_bps: run.pipeline.backtest.cost_bps,
-    };
+    let config =
+        backtest::Config { groups: run.pipeline.backtest.groups, cost_bps: run.pipeline.backtest.cost_bps };
     let backtest = backtest::long_short(&evaluation.signal, &evaluation.returns, &config)?;
     Ok(BacktestSection { benchmark: benchmark(run, &backtest)?, backtest })
 }

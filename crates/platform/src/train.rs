@@ -146,12 +146,19 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(&self, observer: &mut (dyn TrainObserver + Send)) -> Result<TrainReport> {
         let panel = &self.dataset.panel;
-        observer.on_stage("features", &format!("{} dates, {} instruments", panel.dates().len(), panel.instruments().len()));
+        observer.on_stage(
+            "features",
+            &format!("{} dates, {} instruments", panel.dates().len(), panel.instruments().len()),
+        );
         let prepared = prepare(panel, self.pipeline)?;
         let columns = prepared.newest.columns;
         observer.on_stage(
             "fit",
-            &format!("{} rows of {columns} features, {} to validate on", prepared.train.keys.len(), prepared.valid.keys.len()),
+            &format!(
+                "{} rows of {columns} features, {} to validate on",
+                prepared.train.keys.len(),
+                prepared.valid.keys.len()
+            ),
         );
         let trained = training::fit(
             &self.pipeline.model,
@@ -165,7 +172,9 @@ impl Job<'_> {
         let probabilities = trained.predict(&prepared.test.features);
         if probabilities.len() != prepared.test.keys.len() * classes {
             let wide = probabilities.len() / prepared.test.keys.len().max(1);
-            let message = format!("the model's last layer has {wide} units where label.classes is {classes}; make them equal");
+            let message = format!(
+                "the model's last layer has {wide} units where label.classes is {classes}; make them equal"
+            );
             return Err(Error::invalid("model.layers", message));
         }
         let evaluation = evaluate(panel, &prepared.test, &probabilities, classes)?;
@@ -281,7 +290,13 @@ impl Job<'_> {
         prepared.universe.iter().map(|&i| self.dataset.panel.instruments()[i].clone()).collect()
     }
 
-    fn report(&self, prepared: Prepared, trained: &Trained, evaluation: Evaluation, digest: String) -> TrainReport {
+    fn report(
+        &self,
+        prepared: Prepared,
+        trained: &Trained,
+        evaluation: Evaluation,
+        digest: String,
+    ) -> TrainReport {
         let snapshot = &self.dataset.snapshot;
         TrainReport {
             name: self.pipeline.name().to_owned(),
@@ -330,7 +345,12 @@ impl Job<'_> {
     fn benchmark_returns(&self, evaluation: &Evaluation) -> Option<Vec<f64>> {
         let panel = &self.dataset.panel;
         let benchmark = panel.instrument_index(self.pipeline.data.benchmark.as_deref()?)?;
-        let labels = market::label(panel, &[benchmark], &market::LabelConfig { classes: 2, ..self.pipeline.label.clone() }).ok()?;
+        let labels = market::label(
+            panel,
+            &[benchmark],
+            &market::LabelConfig { classes: 2, ..self.pipeline.label.clone() },
+        )
+        .ok()?;
         let of_date = |date: &jiff::civil::Date| {
             let index = panel.date_index(*date);
             index.map_or(f64::NAN, |i| labels.returns[i * panel.instruments().len() + benchmark])

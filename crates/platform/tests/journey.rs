@@ -69,7 +69,8 @@ impl TrainObserver for Quiet {
 }
 
 fn business_days() -> Vec<Date> {
-    let weekday = |d: &Date| !matches!(d.weekday(), jiff::civil::Weekday::Saturday | jiff::civil::Weekday::Sunday);
+    let weekday =
+        |d: &Date| !matches!(d.weekday(), jiff::civil::Weekday::Saturday | jiff::civil::Weekday::Sunday);
     date(2020, 1, 1).series(jiff::Span::new().days(1)).filter(weekday).take(DAYS).collect()
 }
 
@@ -211,7 +212,8 @@ async fn prices_become_an_answer_and_survive_a_restart() {
     assert_eq!(by_symbol.as_of, business_days().last().copied());
     assert_eq!(by_symbol.dataset.as_ref().unwrap().snapshot, 1);
     let newest = report.newest.iter().find(|row| row.symbol == "S03").unwrap();
-    let by_vector = platform.predict(ask(vec![Instance::Vector(newest.features.clone())], None)).await.unwrap();
+    let by_vector =
+        platform.predict(ask(vec![Instance::Vector(newest.features.clone())], None)).await.unwrap();
     assert_eq!(by_symbol.predictions, by_vector.predictions);
     let total: f32 = by_symbol.predictions[0].iter().sum();
     assert!((total - 1.0).abs() < 1e-5, "{total}");
@@ -328,7 +330,10 @@ async fn what_is_refused_changes_nothing() {
         let error = platform.upload_model(from_client(uri(&path))).await.unwrap_err();
         assert_eq!(error.kind(), Kind::PermissionDenied, "{error}");
     }
-    assert_eq!(platform.upload_model(from_client("s3://b/k".to_owned())).await.unwrap_err().kind(), Kind::InvalidArgument);
+    assert_eq!(
+        platform.upload_model(from_client("s3://b/k".to_owned())).await.unwrap_err().kind(),
+        Kind::InvalidArgument
+    );
     drop(platform);
 
     let platform = open_with(&dir.path().join("data"), vec![uri(dir.path())]).await;

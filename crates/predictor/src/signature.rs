@@ -105,8 +105,7 @@ mod tests {
     use super::*;
 
     fn signature() -> Signature {
-        let spec =
-            |name: &str, shape| TensorSpec { name: name.to_owned(), dtype: DataType::Float32, shape };
+        let spec = |name: &str, shape| TensorSpec { name: name.to_owned(), dtype: DataType::Float32, shape };
         Signature { inputs: vec![spec("features", vec![None, Some(3)])], outputs: vec![] }
     }
 

@@ -179,10 +179,7 @@ mod tests {
         assert!(Tensor::float32(vec![2, 3], vec![0.0; 6]).is_ok());
         let error = Tensor::float32(vec![2, 3], vec![0.0; 5]).unwrap_err();
         assert_eq!(error.to_string(), "shape [2, 3] holds 6 elements, got 5");
-        assert!(matches!(
-            Tensor::float32(vec![usize::MAX, 2], vec![]),
-            Err(TensorError::TooLarge { .. })
-        ));
+        assert!(matches!(Tensor::float32(vec![usize::MAX, 2], vec![]), Err(TensorError::TooLarge { .. })));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The database as a file: what survives, what is refused, and how that is said.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};

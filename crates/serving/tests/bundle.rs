@@ -1,5 +1,7 @@
 //! A real bundle in service: it answers as the engine does, however many ask at once.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

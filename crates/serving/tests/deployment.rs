@@ -1,6 +1,8 @@
 //! How a deployment behaves under load, on bad input, when its engine fails and when it goes, with engines made
 //! for the test.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -314,16 +316,21 @@ async fn memory_is_measured_while_loading_and_while_running() {
     const SIZE: usize = 400 << 20;
 
     /// Holds memory from the start, or takes it for the time of a call.
-    struct Hungry(Signature, Vec<u8>, usize, Arc<()>);
+    struct Hungry {
+        signature: Signature,
+        held: Vec<u8>,
+        scratch: usize,
+        _alive: Arc<()>,
+    }
     impl Predictor for Hungry {
         fn signature(&self) -> &Signature {
-            &self.0
+            &self.signature
         }
         fn predict(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, PredictError> {
-            assert_eq!(self.1.iter().map(|x| usize::from(*x)).sum::<usize>(), self.1.len());
-            let scratch = vec![1u8; self.2];
+            assert_eq!(self.held.iter().map(|x| usize::from(*x)).sum::<usize>(), self.held.len());
+            let scratch = vec![1u8; self.scratch];
             std::thread::sleep(Duration::from_millis(20));
-            assert_eq!(scratch.iter().map(|x| usize::from(*x)).sum::<usize>(), self.2);
+            assert_eq!(scratch.iter().map(|x| usize::from(*x)).sum::<usize>(), self.scratch);
             Ok(inputs)
         }
         fn engine(&self) -> &str {
@@ -333,12 +340,12 @@ async fn memory_is_measured_while_loading_and_while_running() {
     for (held, scratch) in [(SIZE, 0), (0, SIZE)] {
         let alive = Arc::new(());
         let load = || {
-            let predictor: Box<dyn Predictor> = Box::new(Hungry(
-                signature(),
-                std::hint::black_box(vec![1u8; held]),
+            let predictor: Box<dyn Predictor> = Box::new(Hungry {
+                signature: signature(),
+                held: std::hint::black_box(vec![1u8; held]),
                 scratch,
-                Arc::clone(&alive),
-            ));
+                _alive: Arc::clone(&alive),
+            });
             Ok(predictor)
         };
         let budget = |memory_gb| StartSpec {

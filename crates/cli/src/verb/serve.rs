@@ -4,7 +4,7 @@ use platform::{DeploymentStatus, Error};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::output::{Column, Show, note, table};
+use crate::output::{Column, Show, table};
 use crate::server::{Server, bind, loopback};
 
 /// What is served, and where.
@@ -78,13 +78,6 @@ pub(crate) async fn serve(context: &Context) -> Result<(), Error> {
         restored = platform.restore_deployments() => restored?,
         () = context.interrupt.wait() => return server.stop().await,
     };
-    for status in deployments.iter().filter(|status| status.error.is_some()) {
-        let why = status.error.as_deref().unwrap_or_default();
-        note(&format!(
-            "warning: endpoint \"{}\" deployment {} is not in service: {why}",
-            status.endpoint, status.deployment
-        ));
-    }
     context.output.show(&ServingView::new(context, server.url(), deployments))?;
     server.until_interrupted(&context.interrupt).await
 }

@@ -135,10 +135,18 @@ async fn endpoints_are_made_deployed_to_and_emptied() {
     );
     assert_eq!(server.get_ok("endpoints").await["endpoints"][0]["name"], endpoint["name"]);
 
-    let kept = json!({"deployedModelId": id, "trafficSplit": {id: 100}}).to_string();
-    server.post("endpoints/tiny:undeployModel", &kept).await.refused(400, "FAILED_PRECONDITION");
-    let operation =
-        server.post_ok("endpoints/tiny:undeployModel", &json!({"deployedModelId": id}).to_string()).await;
+    // A second deployment that leaves the traffic as it is: the first has all of it and may not go.
+    let second = json!({"deployedModel": {"model": "tiny-model", "id": "77", "cpuCores": 1, "memoryGb": 1}});
+    server.post_ok("endpoints/tiny:deployModel", &second.to_string()).await;
+    assert_eq!(server.get_ok("endpoints/tiny").await["trafficSplit"][id], 100);
+    let first = json!({"deployedModelId": id}).to_string();
+    server.post("endpoints/tiny:undeployModel", &first).await.refused(400, "FAILED_PRECONDITION");
+    server.post_ok("endpoints/tiny:undeployModel", r#"{"deployedModelId": "77"}"#).await;
+    server
+        .post("endpoints/tiny:undeployModel", r#"{"deployedModelId": "77"}"#)
+        .await
+        .refused(404, "NOT_FOUND");
+    let operation = server.post_ok("endpoints/tiny:undeployModel", &first).await;
     finished(&operation, "UndeployModel", "UndeployModelResponse");
     poll(&server, &operation).await;
     assert_eq!(server.get_ok("endpoints/tiny").await["deployedModels"], json!([]));

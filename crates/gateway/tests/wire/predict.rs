@@ -31,10 +31,15 @@ async fn a_symbol_a_vector_and_named_features_get_one_answer() {
     assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-5);
 
     let row = server.newest.iter().find(|row| row.symbol == "S03").unwrap();
-    let both = ask(&server, &json!({"instances": [row.features, {"features": row.features}]})).await.json();
-    assert_eq!(both["predictions"][0], reply["predictions"][0]);
-    assert_eq!(both["predictions"][1], reply["predictions"][0]);
-    assert!(both["metadata"].is_null(), "{both}");
+    for instance in [json!(row.features), json!({"features": row.features})] {
+        let by_vector = ask(&server, &json!({"instances": [instance]})).await.json();
+        assert_eq!(by_vector["predictions"], reply["predictions"], "{instance}");
+        assert!(by_vector["metadata"].is_null(), "{by_vector}");
+    }
+    let mixed = json!({"instances": [{"symbol": "S03"}, row.features, {"symbol": "S03"}]});
+    let mixed = ask(&server, &mixed).await.json();
+    assert_eq!(mixed["predictions"][0], mixed["predictions"][1]);
+    assert_eq!(mixed["predictions"].as_array().unwrap().len(), 3);
 
     let gaps: Vec<Value> = row.features.iter().map(|_| Value::Null).collect();
     let missing = ask(&server, &json!({"instances": [gaps], "parameters": {}, "labels": {"a": "b"}})).await;

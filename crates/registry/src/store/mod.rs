@@ -18,6 +18,10 @@ use crate::{
 /// [`InvalidArgument`](crate::Error::InvalidArgument) for an id or text that cannot be,
 /// [`Internal`](crate::Error::Internal) if the database fails.
 #[async_trait]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a resource's path, the change and the time are one call, as its callers read it"
+)]
 pub trait Store: Send + Sync {
     /// All projects.
     async fn list_projects(&self) -> Result<Vec<String>>;
