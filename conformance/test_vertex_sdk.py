@@ -8,6 +8,7 @@ import pytest
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform
+from google.cloud.aiplatform.utils import ModelClientWithOverride
 
 from bundle import PROBABILITY_TOLERANCE, Bundle, difference
 from conftest import Quickstart
@@ -25,10 +26,24 @@ def sdk(server: Server):
     )
 
 
+def upload(model_id: str, folder: Path) -> aiplatform.Model:
+    """Uploads with the SDK's service client: `Model.upload` sends local folders by way of a GCS bucket."""
+    client = aiplatform.initializer.global_config.create_client(client_class=ModelClientWithOverride)
+    operation = client.upload_model(
+        request={
+            "parent": f"projects/default/locations/{LOCATION}",
+            "model_id": model_id,
+            "model": {"display_name": model_id, "artifact_uri": f"file://{folder}"},
+        }
+    )
+    answer = operation.result(timeout=60)
+    return aiplatform.Model(f"{answer.model}@{answer.model_version_id}")
+
+
 @pytest.fixture(scope="module")
 def model(bundle: Bundle, allowed_folder: Path) -> aiplatform.Model:
     folder = shutil.copytree(bundle.folder, allowed_folder / "uploaded")
-    return aiplatform.Model.upload(display_name="uploaded", model_id="uploaded", artifact_uri=f"file://{folder}")
+    return upload("uploaded", folder)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +154,7 @@ def test_what_does_not_exist_is_not_found():
 def test_a_folder_that_was_not_allowed_is_refused(quickstart: Quickstart, tmp_path: Path):
     folder = shutil.copytree(quickstart.bundle_folder, tmp_path / "elsewhere")
     with pytest.raises((exceptions.Forbidden, exceptions.BadRequest)) as refused:
-        aiplatform.Model.upload(display_name="elsewhere", model_id="elsewhere", artifact_uri=f"file://{folder}")
+        upload("elsewhere", folder)
     assert "allow" in str(refused.value)
     assert "elsewhere" not in {found.name for found in aiplatform.Model.list()}
 

@@ -56,21 +56,21 @@ impl Observer for Progress {
         if self.terminal {
             let steps = (progress.epochs * progress.steps) as u64;
             let bar = self.bar.get_or_insert_with(|| bar(steps));
-            bar.set_position(steps_done(progress));
             bar.set_message(format!(
                 "epoch {}/{}  loss {:.4}  accuracy {:.4}  {} epochs left",
                 progress.epoch,
                 progress.epochs,
                 progress.loss,
                 progress.accuracy,
-                progress.epochs - progress.epoch.min(progress.epochs)
+                progress.epochs.saturating_sub(progress.epoch)
             ));
+            bar.set_position(steps_done(progress));
         }
         self.control()
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport) -> Control {
-        let line = format!("          {}", epoch_line(report, self.epochs));
+        let line = epoch_line(report, self.epochs);
         match &self.bar {
             Some(bar) => bar.println(line),
             None => note(&line),
@@ -85,9 +85,10 @@ impl TrainObserver for Progress {
     }
 }
 
+/// A bar that fits a terminal of 80 columns.
 fn bar(steps: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("          {bar:24} {msg}  {eta} left");
+    let style = ProgressStyle::with_template("{bar:18} {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
     bar
 }

@@ -109,6 +109,7 @@ type RouteKey = (String, String);
 pub(crate) struct InService {
     routes: RwLock<HashMap<RouteKey, Arc<Route>>>,
     engines: serving::Table,
+    deployment_ids: AtomicU64,
     restoring: std::sync::atomic::AtomicBool,
 }
 
@@ -117,6 +118,7 @@ impl Default for InService {
         Self {
             routes: RwLock::default(),
             engines: serving::Table::new(serving::machine_bytes()),
+            deployment_ids: AtomicU64::new(0),
             restoring: std::sync::atomic::AtomicBool::default(),
         }
     }
@@ -205,7 +207,7 @@ impl Platform {
         let (cpu_cores, memory_gb) = request.resources.resolve()?;
         let id = match request.deployment_id {
             Some(id) => id,
-            None => free_deployment_id(&endpoint),
+            None => self.generated_deployment_id(&endpoint),
         };
         let deployment = Deployment {
             display_name: request.display_name.unwrap_or_else(|| version.display_name.clone()),
@@ -379,6 +381,18 @@ impl Platform {
         Ok(DeployedModel { deployment, version, manifest, set, engine, replay })
     }
 
+    /// An id of at most 10 digits that no deployment here has had: an answer must not be ascribed to another.
+    /// Seconds of the clock, pushed on where they repeat.
+    fn generated_deployment_id(&self, endpoint: &Endpoint) -> String {
+        let now = u64::try_from(self.now().as_second()).unwrap_or_default();
+        let taken = endpoint.deployments.iter().filter_map(|deployment| deployment.id.parse::<u64>().ok());
+        let least = now.max(taken.max().map_or(0, |id| id + 1));
+        let next = |last: u64| Some(least.max(last + 1));
+        let ids = &self.serving.deployment_ids;
+        let last = ids.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default();
+        least.max(last + 1).to_string()
+    }
+
     /// Rebuilds an endpoint's route from what the registry now says, keeping what is loaded.
     fn reroute(&self, endpoint: &Endpoint, new: Option<Arc<DeployedModel>>) {
         let before = self.serving.get(&endpoint.project, &endpoint.id);
@@ -457,11 +471,6 @@ fn failed_status(endpoint: &str, deployment: &Deployment, error: &Error) -> Depl
         replay: String::new(),
         error: Some(error.to_string()),
     }
-}
-
-fn free_deployment_id(endpoint: &Endpoint) -> String {
-    let taken = endpoint.deployments.iter().filter_map(|deployment| deployment.id.parse::<u64>().ok());
-    (taken.max().unwrap_or_default() + 1).to_string()
 }
 
 fn feature_set(bundle: &Bundle) -> Result<FeatureSet> {

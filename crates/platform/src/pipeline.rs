@@ -229,6 +229,16 @@ impl Pipeline {
         }
         Expression::parse(&self.label.expression)
             .map_err(|error| Error::from(error).context("label.expression"))?;
+        self.model.check()?;
+        self.fit.check()?;
+        if self.model.classes() != self.label.classes {
+            let message = format!(
+                "the last layer has {} units where label.classes is {}; make them equal",
+                self.model.classes(),
+                self.label.classes
+            );
+            return Err(Error::invalid("model.layers", message));
+        }
         if !(2..=1000).contains(&self.backtest.groups) {
             let message = format!("backtest.groups must be 2 to 1000, got {}", self.backtest.groups);
             return Err(Error::invalid("backtest.groups", message));
@@ -316,6 +326,7 @@ mod tests {
         assert!(refusal("version = 1", "version = 2").contains("pipeline version 2 is unknown"));
         assert!(refusal("\"sp500-deciles\"", "\"SP500 deciles\"").contains("name \"SP500 deciles\" must be"));
         assert!(refusal("cost_bps = 10", "cost_bps = -1").contains("backtest.cost_bps must be 0 to 10000"));
+        assert!(refusal("units = 10", "units = 7").contains("7 units where label.classes is 10"));
         assert!(refusal("groups = 10", "groups = 1").contains("backtest.groups must be 2 to 1000"));
         assert!(refusal("memory_gb = 4", "memory_gb = 0").contains("memory_gb must be a positive number"));
         assert!(refusal("Ref($close,-2)", "Reff($close,-2)").contains("Ref"));

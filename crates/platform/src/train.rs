@@ -170,13 +170,6 @@ impl Job<'_> {
         observer.on_stage("evaluate", &format!("{} test rows", prepared.test.keys.len()));
         let classes = self.pipeline.label.classes;
         let probabilities = trained.predict(&prepared.test.features);
-        if probabilities.len() != prepared.test.keys.len() * classes {
-            let wide = probabilities.len() / prepared.test.keys.len().max(1);
-            let message = format!(
-                "the model's last layer has {wide} units where label.classes is {classes}; make them equal"
-            );
-            return Err(Error::invalid("model.layers", message));
-        }
         let evaluation = evaluate(panel, &prepared.test, &probabilities, classes)?;
         observer.on_stage("save", &self.out.display().to_string());
         let digest = self.save(&prepared, &trained, &evaluation.metrics)?;

@@ -204,8 +204,8 @@ async fn prices_become_an_answer_and_survive_a_restart() {
     assert_eq!((first.model.as_str(), first.version), ("tiny", 1));
     assert_eq!(first.aliases, ["default"]);
     endpoint(&platform).await;
-    platform.deploy(deploy("tiny")).await.unwrap();
-    let status = platform.deployment_status("default", "tiny", "1").unwrap();
+    let deployed = platform.deploy(deploy("tiny")).await.unwrap();
+    let status = platform.deployment_status("default", "tiny", &deployed.id).unwrap();
     assert!(status.replay.ends_with("difference 0"), "{}", status.replay);
 
     let by_symbol = platform.predict(ask(symbol("S03"), None)).await.unwrap();

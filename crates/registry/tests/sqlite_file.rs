@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -130,6 +130,16 @@ async fn a_missing_directory_is_said() {
     );
 }
 
+/// A child process that is killed (signal 9) when this goes, however the test ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 /// A child process writes and says what it has written; it is killed at some point, again and again. Whatever it
 /// said is there afterwards.
 #[tokio::test]
@@ -141,22 +151,22 @@ async fn what_was_acknowledged_survives_kill_9() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("acknowledged");
     for round in 0..6 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let child = Command::new(std::env::current_exe().unwrap())
             .args(["what_was_acknowledged_survives_kill_9", "--exact"])
             .env(CHILD, directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        let mut child = Killed(child);
         let lines = || std::fs::read(&log).map_or(0, |text| text.iter().filter(|b| **b == b'\n').count());
         let before = lines();
         while lines() < before + 3 {
-            assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
+            assert!(child.0.try_wait().unwrap().is_none(), "the child ended by itself");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(Duration::from_micros(700 * round)).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(child);
         let store = SqliteStore::open(&directory.path().join("registry.sqlite")).await.unwrap();
         let acknowledged = std::fs::read_to_string(&log).unwrap();
         assert!(acknowledged.lines().count() >= before + 3);

@@ -1,5 +1,6 @@
 //! `train`: a pipeline file in, a bundle out, with an honest word about the test window.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use platform::{Error, Kind, Pipeline, TrainOptions, TrainReport};
@@ -25,14 +26,6 @@ impl Show for TrainView<'_> {
             other => other.to_string(),
         };
         let ic = &metrics.rank_ic;
-        let left_out = match report.left_out.as_slice() {
-            [] => "none".to_owned(),
-            some => {
-                let named: Vec<String> =
-                    some.iter().map(|(name, field)| format!("{name} (needs {field})")).collect();
-                named.join(", ")
-            }
-        };
         let lines = pairs([
             (
                 "data",
@@ -44,7 +37,7 @@ impl Show for TrainView<'_> {
                     dataset("last_date")
                 ),
             ),
-            ("features", format!("{}; left out: {left_out}", report.features.len())),
+            ("features", features_text(report)),
             (
                 "rows",
                 format!(
@@ -67,6 +60,21 @@ impl Show for TrainView<'_> {
         ]);
         format!("{lines}next: bellwether model upload {}\n", report.bundle_dir.display())
     }
+}
+
+/// How many features there are, and for want of which fields some of the set are not.
+fn features_text(report: &TrainReport) -> String {
+    let used = format!("{} used", report.features.len());
+    if report.left_out.is_empty() {
+        return used;
+    }
+    let fields: BTreeSet<&str> = report.left_out.iter().flat_map(|(_, fields)| fields.split(", ")).collect();
+    let fields: Vec<&str> = fields.into_iter().collect();
+    let count = report.left_out.len();
+    format!(
+        "{used}, {count} of the set left out because the data lacks {} (--json names them)",
+        fields.join(", ")
+    )
 }
 
 /// `train`

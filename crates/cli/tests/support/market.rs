@@ -5,11 +5,11 @@ use std::fmt::Write;
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
 
-pub const SYMBOLS: [&str; 12] =
+pub(crate) const SYMBOLS: [&str; 12] =
     ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH", "III", "JJJ", "KKK", "LLL"];
 
 /// Weekdays from 2020-01-01.
-pub fn dates(count: usize) -> Vec<Date> {
+pub(crate) fn dates(count: usize) -> Vec<Date> {
     date(2020, 1, 1)
         .series(1.day())
         .filter(|day| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday))
@@ -18,7 +18,7 @@ pub fn dates(count: usize) -> Vec<Date> {
 }
 
 /// A wide file of closes: random walks of a few percent a day, from a fixed seed.
-pub fn prices_csv(days: usize) -> String {
+pub(crate) fn prices_csv(days: usize) -> String {
     let mut state = 42u64;
     let mut uniform = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -38,7 +38,7 @@ pub fn prices_csv(days: usize) -> String {
 }
 
 /// A pipeline over `prices.csv` beside it.
-pub const PIPELINE: &str = r#"
+pub(crate) const PIPELINE: &str = r#"
 version = 1
 name = "tiny"
 

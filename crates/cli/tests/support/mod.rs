@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "every test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail at once")]
 
-pub mod market;
+pub(crate) mod market;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 /// A folder with a data directory in it; nothing of the surrounding environment reaches the binary.
-pub struct Bellwether {
+pub(crate) struct Bellwether {
     dir: tempfile::TempDir,
 }
 
 /// What a run came to.
 #[derive(Debug)]
-pub struct Run {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
     /// Stdout as the one JSON document it must be.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
             panic!("stdout is not one JSON document: {error}\n{}\n{}", self.stdout, self.stderr)
         })
@@ -33,30 +33,30 @@ impl Run {
 }
 
 impl Bellwether {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// Writes a file into the folder.
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     }
 
-    pub fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.run_with(args, &[])
     }
 
-    pub fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
+    pub(crate) fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
         let Output { status, stdout, stderr } =
             self.command(args).envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
         Run {
@@ -67,14 +67,14 @@ impl Bellwether {
     }
 
     /// Runs a verb that must succeed, and gives its JSON document.
-    pub fn ok(&self, args: &[&str]) -> Value {
+    pub(crate) fn ok(&self, args: &[&str]) -> Value {
         let run = self.run(&[args, &["--json"]].concat());
         assert_eq!(run.code, 0, "{args:?}: {}{}", run.stdout, run.stderr);
         run.json()
     }
 
     /// Runs a verb that must fail with this exit code, and gives its message, which must name what it should.
-    pub fn fails(&self, args: &[&str], code: i32, parts: &[&str]) -> String {
+    pub(crate) fn fails(&self, args: &[&str], code: i32, parts: &[&str]) -> String {
         let run = self.run(&[args, &["--json"]].concat());
         assert_eq!(run.code, code, "{args:?}: {}{}", run.stdout, run.stderr);
         let (_, message) = error_of(&run);
@@ -85,7 +85,7 @@ impl Bellwether {
     }
 
     /// Starts `serve` on a free port and waits until it says where it answers.
-    pub fn serve(&self, more: &[&str]) -> Serving {
+    pub(crate) fn serve(&self, more: &[&str]) -> Serving {
         let args = [&["serve", "--listen", "127.0.0.1:0", "--json"], more].concat();
         let mut command = self.command(&args);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
@@ -100,7 +100,7 @@ impl Bellwether {
         Serving { child, url: value["url"].as_str().unwrap().to_owned(), started: value }
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
         command
             .args(args)
@@ -112,15 +112,15 @@ impl Bellwether {
 }
 
 /// A server that ends with the test.
-pub struct Serving {
-    pub child: Child,
-    pub url: String,
-    pub started: Value,
+pub(crate) struct Serving {
+    pub(crate) child: Child,
+    pub(crate) url: String,
+    pub(crate) started: Value,
 }
 
 impl Serving {
     /// Asks the process to end as a service manager does, and gives its exit code.
-    pub fn terminate(mut self) -> i32 {
+    pub(crate) fn terminate(mut self) -> i32 {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap().code().unwrap_or(-1)
@@ -136,7 +136,7 @@ impl Drop for Serving {
 }
 
 /// Kind and message of the one error document on stdout; stderr tells the same.
-pub fn error_of(run: &Run) -> (String, String) {
+pub(crate) fn error_of(run: &Run) -> (String, String) {
     let document = run.json();
     let part = |key: &str| document["error"][key].as_str().unwrap_or_default().to_owned();
     let message = part("message");

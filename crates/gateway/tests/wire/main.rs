@@ -1,5 +1,7 @@
 //! The router, driven with whole HTTP requests over a platform that holds a small trained model.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail at once")]
+
 mod fixture;
 mod lifecycle;
 mod predict;
