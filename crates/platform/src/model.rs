@@ -74,37 +74,26 @@ impl Platform {
         let bundle = open_bundle(directory).await?;
         let _changing = self.changes.lock().await;
         let (id, mode) = self.upload_target(&request, &bundle);
+        let project = request.project.clone();
+        let mut new = new_version(&id, request, &bundle);
+        // Before anything is reserved or copied.
+        new.check()?;
         let now = self.now();
-        let version = self.registry.reserve_version(&request.project, &id, mode, now).await?;
-        let prefix = version_prefix(&request.project, &id, version);
-        if let Err(error) = bundle.upload(&self.artifacts, &prefix).await {
-            self.registry.abandon_version(&request.project, &id, version).await?;
-            self.artifacts.delete_prefix(&prefix).await?;
-            return Err(
-                Error::from(error).context(format!("uploading to {}", self.artifacts.url_of(&prefix)))
-            );
-        }
-        let manifest = &bundle.manifest;
-        let new = NewVersion {
-            display_name: request.display_name.unwrap_or_else(|| id.clone()),
-            description: request.description,
-            artifact_uri: self.artifacts.url_of(&prefix),
-            bundle_digest: bundle.digest.clone(),
-            signature: manifest.signature.clone(),
-            summary: json!({
-                "metrics": manifest.metrics,
-                "dataset": manifest.dataset,
-                "formats": manifest.formats,
-                "features": manifest.features.names.len(),
-                "lookbackBars": manifest.features.lookback_bars,
-                "nanPolicy": manifest.features.nan_policy,
-                "seed": manifest.seed,
-                "createdBy": manifest.created_by,
-            }),
-            aliases: request.aliases,
-            labels: request.labels,
+        let version = self.registry.reserve_version(&project, &id, mode, now).await?;
+        let prefix = version_prefix(&project, &id, version);
+        new.artifact_uri = self.artifacts.url_of(&prefix);
+        let placed = bundle.upload(&self.artifacts, &prefix).await;
+        let registered = match placed {
+            Ok(()) => {
+                self.registry.commit_version(&project, &id, version, new, now).await.map_err(Error::from)
+            }
+            Err(error) => Err(Error::from(error).context(format!("uploading to {}", new.artifact_uri))),
         };
-        Ok(self.registry.commit_version(&request.project, &id, version, new, now).await?)
+        if registered.is_err() {
+            self.artifacts.delete_prefix(&prefix).await?;
+            self.registry.abandon_version(&project, &id, version).await?;
+        }
+        registered
     }
 
     /// A version by `id` (its default), `id@number` or `id@alias`.
@@ -190,6 +179,30 @@ impl Platform {
             .filter_map(|root| file_path(root).ok()?.canonicalize().ok())
             .any(|root| real.starts_with(root));
         if inside && real.is_dir() { Ok(real) } else { Err(refused()) }
+    }
+}
+
+/// What the registry is told of a version; where it lies is not known yet.
+fn new_version(id: &str, request: UploadModel, bundle: &Bundle) -> NewVersion {
+    let manifest = &bundle.manifest;
+    NewVersion {
+        display_name: request.display_name.unwrap_or_else(|| id.to_owned()),
+        description: request.description,
+        artifact_uri: String::new(),
+        bundle_digest: bundle.digest.clone(),
+        signature: manifest.signature.clone(),
+        summary: json!({
+            "metrics": manifest.metrics,
+            "dataset": manifest.dataset,
+            "formats": manifest.formats,
+            "features": manifest.features.names.len(),
+            "lookbackBars": manifest.features.lookback_bars,
+            "nanPolicy": manifest.features.nan_policy,
+            "seed": manifest.seed,
+            "createdBy": manifest.created_by,
+        }),
+        aliases: request.aliases,
+        labels: request.labels,
     }
 }
 
