@@ -3,7 +3,6 @@
 //! One folder per protocol ([`vertex`], [`native`]); [`router`] puts them on one port, `status` maps the
 //! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
 
-mod bridge;
 mod native;
 mod observe;
 mod origin;

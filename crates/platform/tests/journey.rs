@@ -1,6 +1,8 @@
 //! One model's whole way through the facade: prices in, a version trained, deployed and asked, on made-up
 //! prices; and what the facade refuses on the way.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

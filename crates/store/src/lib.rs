@@ -118,9 +118,9 @@ impl Store {
 
     async fn put_with(&self, path: &str, bytes: Bytes, mode: PutMode) -> Result<(), Error> {
         let location = path::object(path)?;
-        with_retries(async || {
+        with_retries(|| {
             let options = PutOptions::from(mode.clone());
-            self.backend.put_opts(&location, PutPayload::from_bytes(bytes.clone()), options).await
+            self.backend.put_opts(&location, PutPayload::from_bytes(bytes.clone()), options)
         })
         .await
         .map(|_| ())
@@ -142,7 +142,7 @@ impl Store {
     pub async fn get_limited(&self, path: &str, limit_bytes: u64) -> Result<Bytes, Error> {
         let location = path::object(path)?;
         let fail = |source| Error::backend("read", &self.url_of(path), source);
-        let found = with_retries(async || self.backend.get(&location).await).await.map_err(fail)?;
+        let found = with_retries(|| self.backend.get(&location)).await.map_err(fail)?;
         if found.meta.size > limit_bytes {
             let size = found.meta.size;
             return Err(Error::TooLarge { url: self.url_of(path), size, limit: limit_bytes });
@@ -156,7 +156,7 @@ impl Store {
     /// [`Error::Path`], [`Error::Backend`].
     pub async fn exists(&self, path: &str) -> Result<bool, Error> {
         let location = path::object(path)?;
-        match with_retries(async || self.backend.head(&location).await).await {
+        match with_retries(|| self.backend.head(&location)).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(source) => Err(Error::backend("look for", &self.url_of(path), source)),
@@ -189,7 +189,7 @@ impl Store {
     /// [`Error::Path`], [`Error::Backend`].
     pub async fn list_directories(&self, prefix: &str) -> Result<Vec<String>, Error> {
         let location = path::directory(prefix)?;
-        let listing = with_retries(async || self.backend.list_with_delimiter(Some(&location)).await)
+        let listing = with_retries(|| self.backend.list_with_delimiter(Some(&location)))
             .await
             .map_err(|source| Error::backend("list", &self.url_of(prefix), source))?;
         let mut names: Vec<String> = listing
@@ -219,7 +219,7 @@ impl Store {
         }
         for object in self.list(prefix).await? {
             let location = path::object(&object.path)?;
-            match with_retries(async || self.backend.delete(&location).await).await {
+            match with_retries(|| self.backend.delete(&location)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(source) => return Err(Error::backend("delete", &self.url_of(&object.path), source)),
             }

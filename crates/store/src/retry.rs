@@ -8,9 +8,11 @@ const PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
 /// Runs `attempt` until it succeeds, fails for good, or has failed once more than there are pauses.
-pub(crate) async fn with_retries<T>(
-    attempt: impl AsyncFn() -> Result<T, object_store::Error>,
-) -> Result<T, object_store::Error> {
+// Not `AsyncFn`: the compiler cannot prove the future of a borrowing async closure `Send` where a server needs it.
+pub(crate) async fn with_retries<T, F>(attempt: impl Fn() -> F) -> Result<T, object_store::Error>
+where
+    F: Future<Output = Result<T, object_store::Error>>,
+{
     for pause in PAUSES {
         match attempt().await {
             Err(error) if is_transient(&error) => {
@@ -54,7 +56,7 @@ mod tests {
 
     async fn tries_until_result(kind: ErrorKind, failures: usize) -> (usize, bool) {
         let tries = AtomicUsize::new(0);
-        let result = with_retries(async || {
+        let result = with_retries(|| async {
             if tries.fetch_add(1, Ordering::Relaxed) < failures { Err(failure(kind)) } else { Ok(()) }
         })
         .await;

@@ -59,7 +59,7 @@ pub(crate) async fn create(
     let id = query.get("endpointId", "endpoint_id").map(str::to_owned);
     let request = create_request(&address.parent, id, body)?;
     let (platform, parent) = (Arc::clone(&gateway.platform), address.parent);
-    operation::reply(move || async move {
+    operation::reply(async move {
         let endpoint = platform.create_endpoint(request).await?;
         let finished = Finished {
             resource: format!("endpoints/{}", endpoint.id),
@@ -112,7 +112,7 @@ pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) ->
 pub(crate) async fn deploy(gateway: &Gateway, address: Address, body: &Bytes) -> Result<Response, ApiError> {
     let request = deploy_request(&address, body)?;
     let (platform, parent) = (Arc::clone(&gateway.platform), address.parent);
-    operation::reply(move || async move {
+    operation::reply(async move {
         let endpoint = request.endpoint.clone();
         let deployment = platform.deploy(request).await?;
         let finished = Finished {
@@ -227,7 +227,7 @@ pub(crate) async fn undeploy(
 ) -> Result<Response, ApiError> {
     let request = undeploy_request(body)?;
     let platform = Arc::clone(&gateway.platform);
-    operation::reply(move || async move {
+    operation::reply(async move {
         let Undeploy { id, traffic_split } = request;
         platform.undeploy(&address.parent.project, &address.id, &id, traffic_split).await?;
         let finished = Finished {

@@ -53,7 +53,7 @@ const MEANINGLESS: &[&str] = &[
 pub(crate) async fn upload(gateway: &Gateway, address: Address, body: &Bytes) -> Result<Response, ApiError> {
     let request = upload_request(&address.parent, body)?;
     let (platform, parent) = (Arc::clone(&gateway.platform), address.parent);
-    operation::reply(move || async move {
+    operation::reply(async move {
         let version = platform.upload_model(request).await?;
         let finished = Finished {
             resource: format!("models/{}", version.model),

@@ -5,10 +5,10 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use platform::{Error, Kind, NewOperation, Operation, Platform};
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 use super::error::ApiError;
 use super::path::{Address, Parent};
-use crate::bridge;
 use crate::router::Gateway;
 
 /// What Vertex AI's message types are prefixed with in `@type`.
@@ -29,12 +29,13 @@ pub(crate) struct Finished {
 
 /// Makes a change, which goes on to its end even if its caller leaves or times out, so that none is ever half
 /// made, and replies with its operation.
-pub(crate) async fn reply<W, F>(change: W) -> Result<Response, ApiError>
-where
-    W: FnOnce() -> F + Send + 'static,
-    F: Future<Output = Result<Value, ApiError>>,
-{
-    Ok(Json(bridge::off_the_runtime(change).await??).into_response())
+pub(crate) async fn reply(
+    change: impl Future<Output = Result<Value, ApiError>> + Send + 'static,
+) -> Result<Response, ApiError> {
+    match tokio::spawn(change.in_current_span()).await {
+        Ok(operation) => Ok(Json(operation?).into_response()),
+        Err(error) => Err(Error::internal("a change stopped unexpectedly", error).into()),
+    }
 }
 
 /// Records a finished change and gives its operation as JSON.

@@ -15,7 +15,6 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::instances::PredictBody;
 use super::path::Address;
-use crate::bridge;
 use crate::router::Gateway;
 
 /// The header that says which version answered: `MODEL@VERSION`.
@@ -61,8 +60,7 @@ pub(crate) async fn predict(
     let PredictBody { instances, as_of } = PredictBody::parse(body, gateway.options.max_instances)?;
     let project = address.parent.project.clone();
     let request = PredictRequest { project, endpoint: address.id.clone(), instances, as_of };
-    let platform = std::sync::Arc::clone(&gateway.platform);
-    match bridge::off_the_runtime(move || async move { platform.predict(request).await }).await? {
+    match gateway.platform.predict(request).await {
         Ok(reply) => written(address, &reply),
         Err(error) => {
             let mut response = ApiError::from(error).into_response();
