@@ -68,7 +68,7 @@ fn pipelines_that_cannot_be_run_are_refused_before_anything_is_written() {
         ("[\"2020-09-01\", \"2020-11-30\"]", "[\"2020-08-01\", \"2020-11-30\"]", &["train", "valid"]),
         ("source = [\"prices.csv\"]", "source = [\"gone.csv\"]", &["gone.csv"]),
         ("dataset = \"tiny\"", "dataset = \"tiny\"\nuniverse = [\"AAB\"]", &["AAB", "AAA"]),
-        ("units = 4", "units = 3", &["label 3", "classes 0 to 2"]),
+        ("units = 4", "units = 3", &["last layer has 3 units", "label.classes is 4"]),
     ];
     for (good, bad, parts) in cases {
         assert!(PIPELINE.contains(good), "{good}");
