@@ -1,6 +1,6 @@
 //! The network surface: Vertex AI's REST subset, health and metrics, over the [`platform`] facade.
 //!
-//! One folder per protocol ([`vertex`], [`native`]); [`router`] puts them on one port, `status` maps the
+//! One folder per protocol (`vertex`, `native`); [`router`] puts them on one port, `status` maps the
 //! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
 
 mod native;
