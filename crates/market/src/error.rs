@@ -59,6 +59,9 @@ pub enum Error {
     /// An instrument is not in the panel.
     #[error("{0}")]
     UnknownInstrument(String),
+    /// A universe is not in the panel.
+    #[error("{0}")]
+    UnknownUniverse(String),
     /// A row was asked for that the panel cannot give.
     #[error("{0}")]
     Row(String),

@@ -7,6 +7,7 @@
 //! backtests, the network and the clock.
 
 mod panel;
+mod universe;
 
 mod expression;
 mod kernel;
@@ -43,6 +44,7 @@ pub use processor::{FittedProcessors, NanPolicy, Normalization, ProcessorConfig}
 pub use quality::{InstrumentQuality, Jump, Quality};
 pub use source::{RawBars, ReadOptions, Source, SourceFile};
 pub use split::{Border, SplitConfig, Splits, split};
+pub use universe::Universe;
 
 /// What this crate's fallible functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

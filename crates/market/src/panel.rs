@@ -1,30 +1,35 @@
-//! Daily bars of several instruments on one calendar.
+//! Bars of several instruments on one calendar, daily or within the day.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime, Time};
 use sha2::{Digest, Sha256};
 
-use crate::nearest::unknown_instrument;
-use crate::{Error, Result};
+use crate::nearest::{unknown, unknown_instrument};
+use crate::{Error, Result, Universe};
 
 /// The most values (dates x instruments x fields) one panel holds: 1 GiB of them.
 pub(crate) const MAX_VALUES: usize = 1 << 27;
 
-/// Daily bars: sorted dates x sorted instruments, for each named field one value, NaN where there is none.
+/// Bars: sorted times x sorted instruments, for each named field one value, NaN where there is none.
 ///
-/// Fields are laid out date-major: the value of `(date, instrument)` is at `date * instruments + instrument`.
-/// An instrument has a *bar* on a date when at least one of its fields has a value there; its *calendar* is
-/// every date of the panel from its first bar to its last, with or without a bar.
+/// A daily bar's time is midnight of its day. Times are those of the data set's own time zone. Fields are laid
+/// out time-major: the value of `(time, instrument)` is at `time * instruments + instrument`.
+/// An instrument has a *bar* at a time when at least one of its fields has a value there; its *calendar* is
+/// every time of the panel from its first bar to its last, with or without a bar.
 #[derive(Debug, Clone)]
 pub struct Panel {
+    times: Vec<DateTime>,
+    /// The day of each time.
     dates: Vec<Date>,
     instruments: Vec<String>,
     fields: BTreeMap<String, Vec<f64>>,
     spans: Vec<Option<Span>>,
+    universes: BTreeMap<String, Arc<Universe>>,
 }
 
-/// Date indices of an instrument's first and last bar.
+/// Time indices of an instrument's first and last bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) first: usize,
@@ -32,7 +37,8 @@ pub(crate) struct Span {
 }
 
 impl Panel {
-    /// Makes a panel; dates and instruments must be strictly ascending and every field of full size.
+    /// Makes a panel of daily bars; dates and instruments must be strictly ascending and every field of full
+    /// size.
     ///
     /// # Errors
     /// [`Error::Panel`] naming what does not fit.
@@ -47,6 +53,26 @@ impl Panel {
                 pair[1], pair[0]
             )));
         }
+        let times = dates.into_iter().map(|date| date.to_datetime(Time::midnight())).collect();
+        Self::with_times(times, instruments, fields)
+    }
+
+    /// Makes a panel of bars at any times; times and instruments must be strictly ascending and every field
+    /// of full size.
+    ///
+    /// # Errors
+    /// [`Error::Panel`] naming what does not fit.
+    pub fn with_times(
+        times: Vec<DateTime>,
+        instruments: Vec<String>,
+        fields: BTreeMap<String, Vec<f64>>,
+    ) -> Result<Self> {
+        if let Some(pair) = times.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(Error::Panel(format!(
+                "times must ascend strictly, but {} follows {}",
+                pair[1], pair[0]
+            )));
+        }
         if let Some(pair) = instruments.windows(2).find(|pair| pair[0] >= pair[1]) {
             let message = format!("instruments must ascend strictly, but {} follows {}", pair[1], pair[0]);
             return Err(Error::Panel(message));
@@ -54,11 +80,11 @@ impl Panel {
         if fields.is_empty() {
             return Err(Error::Panel("it has no field; a panel needs at least \"close\"".to_owned()));
         }
-        let cells = dates.len().saturating_mul(instruments.len());
+        let cells = times.len().saturating_mul(instruments.len());
         if cells.saturating_mul(fields.len()) > MAX_VALUES {
             return Err(Error::Panel(format!(
                 "{} dates x {} instruments x {} fields are more than the limit of {MAX_VALUES} values",
-                dates.len(),
+                times.len(),
                 instruments.len(),
                 fields.len()
             )));
@@ -68,18 +94,60 @@ impl Panel {
                 return Err(Error::Panel(format!(
                     "field \"{name}\" has {} values, but {} dates x {} instruments need {cells}",
                     values.len(),
-                    dates.len(),
+                    times.len(),
                     instruments.len()
                 )));
             }
         }
-        let spans = spans(dates.len(), instruments.len(), &fields);
-        Ok(Self { dates, instruments, fields, spans })
+        let spans = spans(times.len(), instruments.len(), &fields);
+        let dates = times.iter().map(|time| time.date()).collect();
+        Ok(Self { times, dates, instruments, fields, spans, universes: BTreeMap::new() })
     }
 
-    /// The dates, ascending.
+    /// The same panel with a named universe, which replaces one of that name.
+    ///
+    /// # Errors
+    /// [`Error::Panel`] if the universe is not one of this panel's times and instruments.
+    pub fn with_universe(mut self, name: &str, universe: Universe) -> Result<Self> {
+        universe.check(self.times.len(), self.instruments.len())?;
+        self.universes.insert(name.to_owned(), Arc::new(universe));
+        Ok(self)
+    }
+
+    /// The universe of a name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownUniverse`] with the nearest one.
+    pub fn universe(&self, name: &str) -> Result<&Arc<Universe>> {
+        self.universes.get(name).ok_or_else(|| {
+            let known = self.universe_names();
+            Error::UnknownUniverse(if known.is_empty() {
+                format!("unknown universe \"{name}\": the data set has no membership table; import one")
+            } else {
+                unknown("universe", name, &known)
+            })
+        })
+    }
+
+    /// The names of the universes, ascending.
+    pub fn universe_names(&self) -> Vec<&str> {
+        self.universes.keys().map(String::as_str).collect()
+    }
+
+    /// The times, ascending; midnight for daily bars.
+    pub fn times(&self) -> &[DateTime] {
+        &self.times
+    }
+
+    /// The day of each time, ascending; a day comes once for each of its bars.
     pub fn dates(&self) -> &[Date] {
         &self.dates
+    }
+
+    /// Whether every bar is a whole day's.
+    pub fn is_daily(&self) -> bool {
+        self.times.iter().all(|time| time.time() == Time::midnight())
+            && self.dates.windows(2).all(|pair| pair[0] < pair[1])
     }
 
     /// The instruments, ascending.
@@ -102,31 +170,52 @@ impl Panel {
         self.instruments.binary_search_by(|known| known.as_str().cmp(symbol)).ok()
     }
 
-    /// Where a date stands in [`Panel::dates`].
+    /// Where the first bar of a date stands in [`Panel::dates`].
     pub fn date_index(&self, date: Date) -> Option<usize> {
-        self.dates.binary_search(&date).ok()
+        let first = self.dates.partition_point(|known| *known < date);
+        (self.dates.get(first) == Some(&date)).then_some(first)
     }
 
-    /// The newest date that is not after `date`.
+    /// Where a time stands in [`Panel::times`].
+    pub fn time_index(&self, time: DateTime) -> Option<usize> {
+        self.times.binary_search(&time).ok()
+    }
+
+    /// The newest bar of a date that is not after `date`.
     pub fn last_on_or_before(&self, date: Date) -> Option<usize> {
         self.dates.partition_point(|known| *known <= date).checked_sub(1)
     }
 
-    /// Whether an instrument has a bar on a date; both are indices.
-    pub fn has_bar(&self, date: usize, instrument: usize) -> bool {
-        let cell = date * self.instruments.len() + instrument;
+    /// Whether an instrument has a bar at a time; both are indices.
+    pub fn has_bar(&self, time: usize, instrument: usize) -> bool {
+        let cell = time * self.instruments.len() + instrument;
         self.fields.values().any(|values| !values[cell].is_nan())
     }
 
-    /// The same panel without the bars after `as_of`; instruments stay, even those left without a bar.
+    /// The same panel without the bars after the day `as_of`; instruments stay, even those left without a bar.
     pub fn as_of(&self, as_of: Date) -> Self {
-        let kept = self.dates.partition_point(|date| *date <= as_of);
-        let cells = kept * self.instruments.len();
-        let dates = self.dates[..kept].to_vec();
-        let fields: BTreeMap<_, _> =
-            self.fields.iter().map(|(name, values)| (name.clone(), values[..cells].to_vec())).collect();
-        let spans = spans(dates.len(), self.instruments.len(), &fields);
-        Self { dates, instruments: self.instruments.clone(), fields, spans }
+        self.prefix(self.dates.partition_point(|date| *date <= as_of))
+    }
+
+    /// The panel of the first so many times; instruments stay, even those left without a bar.
+    pub fn prefix(&self, times: usize) -> Self {
+        let kept = times.min(self.times.len());
+        let width = self.instruments.len();
+        let fields: BTreeMap<_, _> = self
+            .fields
+            .iter()
+            .map(|(name, values)| (name.clone(), values[..kept * width].to_vec()))
+            .collect();
+        let spans = spans(kept, width, &fields);
+        let universes = self.universes.iter();
+        Self {
+            times: self.times[..kept].to_vec(),
+            dates: self.dates[..kept].to_vec(),
+            instruments: self.instruments.clone(),
+            fields,
+            spans,
+            universes: universes.map(|(name, of)| (name.clone(), Arc::new(of.prefix(kept, width)))).collect(),
+        }
     }
 
     /// The panel of the named instruments alone, on the same dates.
@@ -150,10 +239,14 @@ impl Panel {
                 .collect()
         };
         let fields = self.fields.iter().map(|(name, values)| (name.clone(), pick(values))).collect();
-        Self::new(self.dates.clone(), chosen, fields)
+        let mut selected = Self::with_times(self.times.clone(), chosen, fields)?;
+        for (name, universe) in &self.universes {
+            selected = selected.with_universe(name, universe.select(self.times.len(), width, &indices))?;
+        }
+        Ok(selected)
     }
 
-    /// SHA-256, in hexadecimal, of dates, instruments, fields and values; every NaN counts as the same.
+    /// SHA-256, in hexadecimal, of times, instruments, fields and values; every NaN counts as the same.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         let text = |hash: &mut Sha256, text: &str| {
@@ -164,8 +257,10 @@ impl Panel {
         for count in [self.dates.len(), self.instruments.len(), self.fields.len()] {
             hash.update((count as u64).to_le_bytes());
         }
-        for date in &self.dates {
-            text(&mut hash, &date.to_string());
+        for time in &self.times {
+            // A daily bar is known by its day alone.
+            let midnight = time.time() == Time::midnight();
+            text(&mut hash, &if midnight { time.date().to_string() } else { time.to_string() });
         }
         for symbol in &self.instruments {
             text(&mut hash, symbol);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
-use market::{FeatureMatrix, FeatureSet, Panel, RowKey, RowRange, alpha158, compute, latest};
+use market::{FeatureMatrix, FeatureSet, Panel, RowKey, RowRange, Universe, alpha158, compute, latest};
 use proptest::prelude::*;
 
 /// Expressions of every operator, beside those of Alpha158.
@@ -56,7 +56,7 @@ fn sets() -> impl Strategy<Value = FeatureSet> {
 }
 
 fn all(panel: &Panel, set: &FeatureSet) -> FeatureMatrix {
-    compute(panel, set, &RowRange { dates: 0..panel.dates().len(), instruments: None })
+    compute(panel, set, &RowRange { dates: 0..panel.dates().len(), universe: Universe::all() })
         .expect("all fields are there")
 }
 
@@ -123,7 +123,7 @@ proptest! {
     fn one_row_is_the_same_row_of_many(panel in panels(), set in sets()) {
         let matrix = all(&panel, &set);
         for (key, values) in matrix.rows.iter().zip(matrix.values.chunks(matrix.columns)) {
-            let alone = latest(&panel, &set, key.instrument, key.date).expect("it is a row of many");
+            let alone = latest(&panel, &set, &Universe::all(), *key).expect("it is a row of many");
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
             prop_assert_eq!(bits(&alone), bits(values));
         }
@@ -160,10 +160,14 @@ fn rows_come_by_date_then_instrument_and_only_with_their_whole_look_back() {
 fn a_row_that_cannot_be_is_refused_in_words() {
     let made = panel(&[vec![None, Some(1.0), Some(1.0), Some(1.0)]], &[vec![None; 4]]);
     let set = FeatureSet::new(vec![("R".to_owned(), "Ref($close,2)".to_owned())]).expect("well formed");
-    let refusal = |date| latest(&made, &set, 0, date).expect_err("it is refused").to_string();
+    let one = |instrument, date| latest(&made, &set, &Universe::all(), RowKey { date, instrument });
+    let refusal = |date| one(0, date).expect_err("it is refused").to_string();
     assert_eq!(refusal(0), "N0 has no bar on 2020-01-01");
     assert_eq!(refusal(2), "N0 has 1 bars before 2020-01-03, but the features need 2; ask for a later date");
-    assert!(latest(&made, &set, 0, 3).is_ok());
+    assert!(one(0, 3).is_ok());
     assert!(refusal(4).contains("not within the panel's 0..4"));
-    assert!(latest(&made, &set, 1, 3).is_err_and(|e| e.to_string().contains("instrument index 1")));
+    assert!(one(1, 3).is_err_and(|e| e.to_string().contains("instrument index 1")));
+    let others = Universe::by_time(vec![true, true, true, false]);
+    let outside = latest(&made, &set, &others, RowKey { date: 3, instrument: 0 });
+    assert_eq!(outside.expect_err("it left").to_string(), "N0 is not in the universe on 2020-01-04");
 }

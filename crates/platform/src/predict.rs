@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use market::Panel;
+use market::{Panel, RowKey, Universe};
 use predictor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -258,7 +258,7 @@ fn symbol_features(
         let known = market::unknown_instrument(symbol, panel.instruments());
         Error::new(Kind::NotFound, format!("{known} (data set \"{}\")", dataset.snapshot.name))
     })?;
-    market::latest(panel, &model.set, instrument, date)
+    market::latest(panel, &model.set, &Universe::all(), RowKey { date, instrument })
         .map_err(|error| Error::new(Kind::FailedPrecondition, Error::from(error).to_string()))
 }
 

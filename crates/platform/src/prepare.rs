@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use market::{
-    FeatureMatrix, FeatureSet, FittedProcessors, Labels, Panel, RowKey, RowRange, Splits, compute, label,
-    split,
+    FeatureMatrix, FeatureSet, FittedProcessors, Labels, Panel, RowKey, RowRange, Splits, Universe, compute,
+    label, split,
 };
 
 use crate::pipeline::Pipeline;
@@ -57,7 +57,7 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
     let labels = label(panel, &universe, &pipeline.label)?;
     let splits = split(panel.dates(), &pipeline.split, labels.horizon_bars)?;
     let first = splits.train.first().copied().unwrap_or_default();
-    let range = RowRange { dates: first..panel.dates().len(), instruments: Some(universe.clone()) };
+    let range = RowRange { dates: first..panel.dates().len(), universe: Universe::fixed(universe.clone()) };
     let matrix = compute(panel, &chosen.set, &range)?;
     let windows = Windows::new(panel.dates().len(), &splits);
 

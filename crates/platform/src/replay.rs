@@ -1,7 +1,7 @@
 //! Served equals trained: at deployment the newest training rows are computed again by the serving path.
 
 use artifact::bundle::Manifest;
-use market::FeatureSet;
+use market::{FeatureSet, RowKey, Universe};
 
 use crate::{Error, Kind, Platform, Result};
 
@@ -33,7 +33,7 @@ impl Platform {
             let (Some(instrument), Some(date)) = (instrument, date) else {
                 return Err(differs(&row.symbol, &row.date, "it is not in the data set"));
             };
-            let served = market::latest(panel, set, instrument, date)?;
+            let served = market::latest(panel, set, &Universe::all(), RowKey { date, instrument })?;
             for ((served, trained), feature) in served.iter().zip(raw).zip(set.names()) {
                 // Which NaN it is does not matter: JSON keeps one.
                 let same = trained.to_bits() == served.to_bits() || trained.is_nan() && served.is_nan();

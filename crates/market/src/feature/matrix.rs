@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{Evaluator, FeatureSet, Series};
-use crate::{Error, Panel, Result};
+use crate::{Error, Panel, Result, Universe};
 
 /// Which bar a row is about: indices into the panel's dates and instruments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,8 +21,8 @@ pub struct RowKey {
 pub struct RowRange {
     /// Date indices.
     pub dates: Range<usize>,
-    /// Instrument indices; absent: all.
-    pub instruments: Option<Vec<usize>>,
+    /// Who has rows, and is compared with whom by operators across instruments.
+    pub universe: Universe,
 }
 
 /// Features of rows, by date and then instrument.
@@ -38,20 +38,19 @@ pub struct FeatureMatrix {
 
 /// Computes the features of every bar in a range that has the whole look-back behind it.
 ///
-/// A row appears if the instrument has a bar on the date and at least [`FeatureSet::lookback_bars`] days of
+/// A row appears if the instrument belongs to the universe on the date, has a bar there and at least [`FeatureSet::lookback_bars`] days of
 /// its calendar before: features of cut windows would not be those of a model's training. A row depends on
 /// those days alone, so bars before them and after the row change nothing, bit for bit.
 ///
 /// # Errors
-/// [`Error::Feature`] for a field the panel lacks, [`Error::Row`] for an index that is not in the panel or
-/// occurs twice.
+/// [`Error::Feature`] for a field the panel lacks, [`Error::Row`] for an index that is not in the panel.
 pub fn compute(panel: &Panel, set: &FeatureSet, rows: &RowRange) -> Result<FeatureMatrix> {
     set.check_fields(panel)?;
     let instruments = check_range(panel, rows)?;
     let blocks = instruments
         .par_iter()
         .map_init(Evaluator::default, |evaluator, instrument| {
-            block(panel, set, &Cut { instrument: *instrument, dates: rows.dates.clone() }, evaluator)
+            block(panel, set, &Cut { instrument: *instrument, rows }, evaluator)
         })
         .collect::<Result<Vec<Block>>>()?;
     Ok(interleave(&blocks, rows.dates.clone(), set.names().len()))
@@ -62,11 +61,12 @@ pub fn compute(panel: &Panel, set: &FeatureSet, rows: &RowRange) -> Result<Featu
 /// # Errors
 /// [`Error::Row`] if the instrument has no bar on that date or too short a history before it,
 /// [`Error::Feature`] for a field the panel lacks.
-pub fn latest(panel: &Panel, set: &FeatureSet, instrument: usize, date: usize) -> Result<Vec<f32>> {
+pub fn latest(panel: &Panel, set: &FeatureSet, universe: &Universe, row: RowKey) -> Result<Vec<f32>> {
+    let RowKey { date, instrument } = row;
     set.check_fields(panel)?;
     check_range(
         panel,
-        &RowRange { dates: date..date.saturating_add(1), instruments: Some(vec![instrument]) },
+        &RowRange { dates: date..date.saturating_add(1), universe: Universe::fixed(vec![instrument]) },
     )?;
     let symbol = &panel.instruments()[instrument];
     let day = panel.dates()[date];
@@ -74,6 +74,10 @@ pub fn latest(panel: &Panel, set: &FeatureSet, instrument: usize, date: usize) -
     let series = Series::new(panel, instrument).ok_or_else(no_bar)?;
     if !panel.has_bar(date, instrument) {
         return Err(no_bar());
+    }
+    universe.check(panel.times().len(), panel.instruments().len())?;
+    if !universe.contains(date, instrument, panel.instruments().len()) {
+        return Err(Error::Row(format!("{symbol} is not in the universe on {day}")));
     }
     let place = date - series.first_date();
     let needed = set.lookback_bars();
@@ -95,22 +99,14 @@ fn check_range(panel: &Panel, rows: &RowRange) -> Result<Vec<usize>> {
         let Range { start, end } = rows.dates;
         return Err(Error::Row(format!("date indices {start}..{end} are not within the panel's 0..{dates}")));
     }
-    let Some(chosen) = &rows.instruments else { return Ok((0..width).collect()) };
-    let mut sorted = chosen.clone();
-    sorted.sort_unstable();
-    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::Row(format!("instrument index {} is asked for twice", pair[0])));
-    }
-    if let Some(beyond) = sorted.last().filter(|index| **index >= width) {
-        return Err(Error::Row(format!("instrument index {beyond} is not within the panel's 0..{width}")));
-    }
-    Ok(sorted)
+    rows.universe.check(dates, width)?;
+    Ok(rows.universe.instruments(width))
 }
 
 /// What of one instrument is computed.
-struct Cut {
+struct Cut<'a> {
     instrument: usize,
-    dates: Range<usize>,
+    rows: &'a RowRange,
 }
 
 /// The rows of one instrument, by date.
@@ -120,16 +116,20 @@ struct Block {
     values: Vec<f32>,
 }
 
-fn block(panel: &Panel, set: &FeatureSet, cut: &Cut, evaluator: &mut Evaluator) -> Result<Block> {
+fn block(panel: &Panel, set: &FeatureSet, cut: &Cut<'_>, evaluator: &mut Evaluator) -> Result<Block> {
     let mut block = Block { instrument: cut.instrument, dates: Vec::new(), values: Vec::new() };
     let Some(series) = Series::new(panel, cut.instrument) else { return Ok(block) };
     let origin = series.first_date();
-    let from = cut.dates.start.max(origin + set.lookback_bars());
-    let to = cut.dates.end.min(origin + series.len());
+    let from = cut.rows.dates.start.max(origin + set.lookback_bars());
+    let to = cut.rows.dates.end.min(origin + series.len());
     if from >= to {
         return Ok(block);
     }
-    block.dates = (from..to).filter(|date| panel.has_bar(*date, cut.instrument)).collect();
+    let width = panel.instruments().len();
+    let wanted = |date: &usize| {
+        cut.rows.universe.contains(*date, cut.instrument, width) && panel.has_bar(*date, cut.instrument)
+    };
+    block.dates = (from..to).filter(wanted).collect();
     let columns = set.names().len();
     block.values = vec![0.0; block.dates.len() * columns];
     let Block { dates, values, .. } = &mut block;
