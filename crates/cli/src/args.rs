@@ -83,6 +83,12 @@ pub(crate) enum Verb {
     /// Import and inspect market data
     #[command(subcommand, after_help = "Example:\n  bellwether data import prices.csv --name us-stocks")]
     Data(DataVerb),
+    /// Compute features and look into expressions
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bellwether features compute --dataset us-stocks --set alpha158 --out features.parquet"
+    )]
+    Features(FeaturesVerb),
     /// Train a model from a pipeline file and write its bundle
     #[command(
         after_help = "Example:\n  bellwether train examples/sp500-deciles.toml --out ./sp500-deciles-bundle"
@@ -119,6 +125,7 @@ impl Verb {
             Self::Data(DataVerb::Import(_)) => "bellwether data import",
             Self::Data(DataVerb::List) => "bellwether data list",
             Self::Data(DataVerb::Show(_)) => "bellwether data show",
+            Self::Features(FeaturesVerb::Compute(_)) => "bellwether features compute",
             Self::Train(_) => "bellwether train",
             Self::Model(ModelVerb::Upload(_)) => "bellwether model upload",
             Self::Model(ModelVerb::List) => "bellwether model list",
@@ -199,6 +206,33 @@ pub(crate) struct DataShowArgs {
     /// Name of the data set, and the snapshot if not the newest
     #[arg(value_name = "NAME[@N]")]
     pub(crate) dataset: String,
+}
+
+/// `features ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum FeaturesVerb {
+    /// Compute features of every bar of a data set into a Parquet file: date, symbol, one column a feature
+    #[command(
+        after_help = "Examples:\n  bellwether features compute --dataset us-stocks --set alpha158 --out features.parquet\n  bellwether features compute --dataset us-stocks@3 --set my-features.toml --as-of 2022-12-28 --out features.parquet"
+    )]
+    Compute(FeaturesComputeArgs),
+}
+
+/// `features compute`
+#[derive(Debug, Args)]
+pub(crate) struct FeaturesComputeArgs {
+    /// Name of the data set, and the snapshot if not the newest
+    #[arg(long, value_name = "NAME[@N]")]
+    pub(crate) dataset: String,
+    /// A named set, or a TOML file with a [features] section as in a pipeline file
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub(crate) set: String,
+    /// The file to write
+    #[arg(long, value_name = "FILE.parquet")]
+    pub(crate) out: PathBuf,
+    /// Use only what was known at the end of this day [default: everything]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date)]
+    pub(crate) as_of: Option<Date>,
 }
 
 /// `train`

@@ -22,7 +22,7 @@ use clap::Parser;
 use platform::{Error, Kind};
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, ConfigVerb, DataVerb, EndpointVerb, ModelVerb, Verb};
+use args::{Cli, ConfigVerb, DataVerb, EndpointVerb, FeaturesVerb, ModelVerb, Verb};
 use config::{Flags, Settings, Surroundings};
 use context::Context;
 use exit::Exit;
@@ -121,6 +121,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Data(DataVerb::Import(args)) => verb::data::import(context, args).await?,
         Verb::Data(DataVerb::List) => verb::data::list(context).await?,
         Verb::Data(DataVerb::Show(args)) => verb::data::show(context, &args).await?,
+        Verb::Features(FeaturesVerb::Compute(args)) => verb::features::compute(context, args).await?,
         Verb::Train(args) => verb::train::train(context, &args).await?,
         Verb::Model(ModelVerb::Upload(args)) => verb::model::upload(context, args).await?,
         Verb::Model(ModelVerb::List) => verb::model::list(context).await?,

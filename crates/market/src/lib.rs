@@ -14,6 +14,7 @@ mod kernel;
 
 pub mod alpha158;
 mod feature;
+mod feature_file;
 
 pub mod ic;
 mod label;
@@ -35,6 +36,7 @@ mod nearest;
 pub use error::Error;
 pub use expression::Expression;
 pub use feature::{FeatureMatrix, FeatureSet, RowKey, RowRange, compute, latest};
+pub use feature_file::FeatureWriter;
 pub use import::{AcceptJumps, Import, ImportOptions, import};
 pub use label::{LabelConfig, Labels, label};
 pub use nearest::unknown_instrument;

@@ -9,7 +9,7 @@ use arrow_array::{Array, ArrayRef, Date32Array, Float64Array, RecordBatch, Strin
 use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
 use jiff::Unit;
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime, Time};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
@@ -147,8 +147,15 @@ impl Bars {
 
 const EPOCH: Date = jiff::civil::date(1970, 1, 1);
 
-fn days_since_epoch(date: Date) -> i32 {
+pub(crate) fn days_since_epoch(date: Date) -> i32 {
     EPOCH.until((Unit::Day, date)).map_or(0, |span| span.get_days())
+}
+
+/// Microseconds of a civil time since the start of 1970.
+pub(crate) fn micros_since_epoch(time: DateTime) -> i64 {
+    const MICROS_A_DAY: i64 = 86_400_000_000;
+    let within = time.time().duration_since(Time::midnight()).as_micros();
+    i64::from(days_since_epoch(time.date())) * MICROS_A_DAY + i64::try_from(within).unwrap_or_default()
 }
 
 fn from_epoch_days(days: i32) -> Option<Date> {

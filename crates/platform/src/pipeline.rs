@@ -83,6 +83,33 @@ pub struct FeaturesSection {
     pub custom: BTreeMap<String, String>,
 }
 
+impl FeaturesSection {
+    /// The features to compute over a panel: those of the named set its fields allow, then the further ones.
+    pub(crate) fn choose(&self, panel: &Panel) -> Result<ChosenFeatures> {
+        let mut named = Vec::new();
+        let mut left_out = Vec::new();
+        if let Some(set) = &self.set {
+            if set != "alpha158" {
+                return Err(Error::invalid(
+                    "features.set",
+                    format!("unknown feature set \"{set}\"; known: alpha158"),
+                ));
+            }
+            let selection = alpha158::select(&panel.field_names(), self.families.as_deref())?;
+            named = selection.included;
+            left_out = selection.left_out;
+        }
+        named.extend(self.custom.iter().map(|(name, text)| (name.clone(), text.clone())));
+        if named.is_empty() {
+            let message = "there is no feature; set [features] set = \"alpha158\" or add [features.custom]";
+            return Err(Error::invalid("features", message));
+        }
+        let set = FeatureSet::new(named)?;
+        set.check_fields(panel)?;
+        Ok(ChosenFeatures { set, left_out })
+    }
+}
+
 /// `[deploy]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -145,21 +172,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::parse`]; [`Kind::NotFound`] if the file is not there.
     pub fn read(path: &Path) -> Result<Self> {
-        let shown = path.display();
-        let unreadable = |error: std::io::Error| {
-            let kind = match error.kind() {
-                std::io::ErrorKind::NotFound => Kind::NotFound,
-                _ => Kind::InvalidArgument,
-            };
-            Error::new(kind, format!("cannot read pipeline file {shown}: {error}"))
-        };
-        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-        if bytes > BYTES_MAX {
-            let message = format!("pipeline file {shown} has {bytes} bytes; at most {BYTES_MAX} are read");
-            return Err(Error::new(Kind::InvalidArgument, message));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        Self::parse(&text, &shown.to_string())
+        Self::parse(&read_text(path, "pipeline file")?, &path.display().to_string())
     }
 
     /// The name, which is also the model's.
@@ -183,28 +196,7 @@ impl Pipeline {
     /// [`Kind::InvalidArgument`] for an unknown set or family, a bad expression, a field the data lacks, or
     /// no feature at all.
     pub fn features(&self, panel: &Panel) -> Result<ChosenFeatures> {
-        let mut named = Vec::new();
-        let mut left_out = Vec::new();
-        if let Some(set) = &self.features.set {
-            if set != "alpha158" {
-                return Err(Error::invalid(
-                    "features.set",
-                    format!("unknown feature set \"{set}\"; known: alpha158"),
-                ));
-            }
-            let selection = alpha158::select(&panel.field_names(), self.features.families.as_deref())?;
-            named = selection.included;
-            left_out = selection.left_out;
-        }
-        named.extend(self.features.custom.iter().map(|(name, text)| (name.clone(), text.clone())));
-        if named.is_empty() {
-            let message =
-                "the pipeline has no feature; set [features] set = \"alpha158\" or add [features.custom]";
-            return Err(Error::invalid("features", message));
-        }
-        let set = FeatureSet::new(named)?;
-        set.check_fields(panel)?;
-        Ok(ChosenFeatures { set, left_out })
+        self.features.choose(panel)
     }
 
     fn check(&self) -> Result<()> {
@@ -257,6 +249,24 @@ impl Pipeline {
     }
 }
 
+/// Reads a file of ours as text; `what` names its kind in errors.
+pub(crate) fn read_text(path: &Path, what: &str) -> Result<String> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound => Kind::NotFound,
+            _ => Kind::InvalidArgument,
+        };
+        Error::new(kind, format!("cannot read {what} {shown}: {error}"))
+    };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > BYTES_MAX {
+        let message = format!("{what} {shown} has {bytes} bytes; at most {BYTES_MAX} are read");
+        return Err(Error::new(Kind::InvalidArgument, message));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
 fn check_name(field: &str, name: &str) -> Result<()> {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase());
     let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
@@ -269,7 +279,8 @@ fn check_name(field: &str, name: &str) -> Result<()> {
     Err(Error::invalid(field, message))
 }
 
-fn syntax_error(text: &str, origin: &str, error: &toml::de::Error) -> Error {
+/// What is wrong with a TOML file of ours, and where.
+pub(crate) fn syntax_error(text: &str, origin: &str, error: &toml::de::Error) -> Error {
     let place = error.span().map(|span| {
         let before = text.get(..span.start).unwrap_or(text);
         let line = before.matches('\n').count() + 1;

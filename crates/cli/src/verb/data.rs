@@ -139,7 +139,7 @@ pub(crate) async fn show(context: &Context, args: &DataShowArgs) -> Result<(), E
 }
 
 /// `NAME` or `NAME@N`.
-fn parse_reference(text: &str) -> Result<(&str, Option<u32>), Error> {
+pub(crate) fn parse_reference(text: &str) -> Result<(&str, Option<u32>), Error> {
     match text.split_once('@') {
         None => Ok((text, None)),
         Some((name, number)) => {

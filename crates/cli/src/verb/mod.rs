@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod endpoint;
+pub(crate) mod features;
 pub(crate) mod model;
 pub(crate) mod predict;
 pub(crate) mod serve;

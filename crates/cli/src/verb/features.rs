@@ -1,0 +1,64 @@
+//! `features compute`: the features of a data set as a file.
+
+use platform::{ComputeFeatures, ComputedFeatures, Error};
+use serde::Serialize;
+
+use super::data::parse_reference;
+use crate::args::FeaturesComputeArgs;
+use crate::context::Context;
+use crate::output::{Show, note, pairs, printable};
+
+/// So many features that could not be computed are listed; `--json` lists all.
+const LEFT_OUT_SHOWN: usize = 5;
+
+/// A file of features just written.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct ComputedView(ComputedFeatures);
+
+impl Show for ComputedView {
+    fn text(&self) -> String {
+        let done = &self.0;
+        let per_second = done.rows as f64 / done.compute_seconds.max(1e-9);
+        let mut text = pairs([
+            ("data set", format!("{}@{}", done.dataset, done.snapshot)),
+            ("rows", done.rows.to_string()),
+            ("features", done.features.to_string()),
+            ("look-back", format!("{} bars; bars with a shorter history have no row", done.lookback_bars)),
+            (
+                "time",
+                format!(
+                    "read {:.2} s, compute {:.2} s ({per_second:.0} rows/s), write {:.2} s",
+                    done.read_seconds, done.compute_seconds, done.write_seconds
+                ),
+            ),
+        ]);
+        for (name, missing) in done.left_out.iter().take(LEFT_OUT_SHOWN) {
+            text += &format!("left out: {name} needs {missing}, which the data lacks\n");
+        }
+        if done.left_out.len() > LEFT_OUT_SHOWN {
+            text += &format!("left out: and {} more\n", done.left_out.len() - LEFT_OUT_SHOWN);
+        }
+        for line in &done.notes {
+            text += &format!("note: {}\n", printable(line));
+        }
+        text + &format!("wrote {}\n", done.out.display())
+    }
+}
+
+/// `features compute`
+pub(crate) async fn compute(context: &Context, args: FeaturesComputeArgs) -> Result<(), Error> {
+    context.refuse_server()?;
+    let (name, snapshot) = parse_reference(&args.dataset)?;
+    let request = ComputeFeatures {
+        dataset: name.to_owned(),
+        snapshot,
+        set: args.set,
+        as_of: args.as_of,
+        out: args.out,
+    };
+    let platform = context.open_platform().await?;
+    note(&format!("computing {} over {name}", request.set));
+    let computed = platform.compute_features(request).await?;
+    context.output.show(&ComputedView(computed))
+}
