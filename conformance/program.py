@@ -28,6 +28,14 @@ def find_binary() -> Path:
     return binary
 
 
+def qlib_python() -> str:
+    """The Python that has pyqlib, as conformance/run made it."""
+    named = os.environ.get("QLIB_PYTHON")
+    if not named:
+        raise SystemExit("QLIB_PYTHON is not set: run the tests by conformance/run")
+    return named
+
+
 def environment() -> dict[str, str]:
     """Ours, without settings of the binary that a developer may have."""
     return {key: value for key, value in os.environ.items() if not key.startswith("BELLWETHER")}
