@@ -16,6 +16,7 @@ mod machine;
 mod model;
 mod page;
 mod pipeline;
+mod placebo;
 mod predict;
 mod prepare;
 mod replay;
@@ -41,6 +42,7 @@ pub use market::{AcceptJumps, Quality, SourceFile, ic::IcSummary, snapshot::Snap
 pub use model::{ArtifactSource, UploadModel, UploadTarget};
 pub use page::{PAGE_SIZE_MAX, Page, Paged};
 pub use pipeline::{DataSource, Pipeline};
+pub use placebo::{ModelCheck, Outcome};
 pub use portfolio::report::Command;
 pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest};
 pub use registry::{Deployment, Endpoint, ModelVersion, NewOperation, Operation};

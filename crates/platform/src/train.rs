@@ -12,8 +12,9 @@ use serde_json::json;
 use training::{BatchProgress, Control, EpochReport, Observer, Samples, Trained};
 
 use crate::dataset::LoadedDataset;
-use crate::evaluate::{Evaluation, TestMetrics, evaluate};
+use crate::evaluate::{Evaluation, TestMetrics, evaluate, expected_class};
 use crate::pipeline::Pipeline;
+use crate::placebo::{self, ModelCheck};
 use crate::prepare::{Prepared, WindowRows, prepare};
 use crate::{Error, Platform, Result};
 
@@ -28,7 +29,7 @@ pub struct TrainOptions<'a> {
 
 /// Follows a training job: the stages, and within `fit` the epochs and batches.
 pub trait TrainObserver: Observer {
-    /// A stage begins: `data`, `features`, `fit`, `evaluate`, `save`.
+    /// A stage begins: `data`, `features`, `fit`, `evaluate`, `certify`, `save`.
     fn on_stage(&mut self, stage: &str, detail: &str);
 
     /// The data is at hand.
@@ -98,6 +99,8 @@ pub struct TrainReport {
     pub history: Vec<EpochReport>,
     /// The test window's figures.
     pub metrics: TestMetrics,
+    /// What the placebos and the alarm of the leak certificate say.
+    pub model_checks: Vec<ModelCheck>,
     /// The seed all randomness came from.
     pub seed: u64,
     /// The raw features of the newest date, one row an instrument.
@@ -143,6 +146,13 @@ struct Job<'a> {
     created_at: String,
 }
 
+/// What was found out about a trained model.
+struct Findings {
+    evaluation: Evaluation,
+    checks: Vec<ModelCheck>,
+    digest: String,
+}
+
 impl Job<'_> {
     fn run(&self, observer: &mut (dyn TrainObserver + Send)) -> Result<TrainReport> {
         let panel = &self.dataset.panel;
@@ -171,9 +181,13 @@ impl Job<'_> {
         let classes = self.pipeline.label.classes;
         let probabilities = trained.predict(&prepared.test.features);
         let evaluation = evaluate(panel, &prepared.test, &probabilities, classes)?;
+        observer.on_stage("certify", "placebos: shuffled labels, shifted returns");
+        let scores: Vec<f64> = probabilities.chunks_exact(classes).map(expected_class).collect();
+        let (model, fit) = (&self.pipeline.model, &self.pipeline.fit);
+        let checks = placebo::check(&placebo::Subject { prepared: &prepared, model, fit, scores: &scores })?;
         observer.on_stage("save", &self.out.display().to_string());
         let digest = self.save(&prepared, &trained, &evaluation.metrics)?;
-        Ok(self.report(prepared, &trained, evaluation, digest))
+        Ok(self.report(prepared, &trained, Findings { evaluation, checks, digest }))
     }
 
     fn save(&self, prepared: &Prepared, trained: &Trained, metrics: &TestMetrics) -> Result<String> {
@@ -283,13 +297,8 @@ impl Job<'_> {
         prepared.universe.iter().map(|&i| self.dataset.panel.instruments()[i].clone()).collect()
     }
 
-    fn report(
-        &self,
-        prepared: Prepared,
-        trained: &Trained,
-        evaluation: Evaluation,
-        digest: String,
-    ) -> TrainReport {
+    fn report(&self, prepared: Prepared, trained: &Trained, findings: Findings) -> TrainReport {
+        let Findings { evaluation, checks, digest } = findings;
         let snapshot = &self.dataset.snapshot;
         TrainReport {
             name: self.pipeline.name().to_owned(),
@@ -315,6 +324,7 @@ impl Job<'_> {
             left_out: prepared.left_out,
             history: trained.history().to_vec(),
             metrics: evaluation.metrics.clone(),
+            model_checks: checks,
             seed: self.pipeline.fit.seed,
             benchmark_returns: self.benchmark_returns(&evaluation),
             evaluation,

@@ -1,0 +1,215 @@
+//! What a leak would do to a trained model: the part of the leak certificate that needs one.
+//!
+//! A model of shuffled labels must know nothing of the test window; a score must say nothing of returns of
+//! another time; and a rank IC that is too good to be true raises an alarm.
+
+use std::collections::BTreeMap;
+
+use market::ic::{self, IcSummary};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+use training::{FitConfig, ModelConfig, Samples, Silent};
+
+use crate::Result;
+use crate::evaluate::expected_class;
+use crate::prepare::{Prepared, WindowRows};
+
+/// A placebo with a larger t-statistic, either way, is not chance: 1 in 16,000 by chance.
+const T_STATISTIC_MAX: f64 = 4.0;
+/// A larger mean daily rank IC of the test window raises the alarm: published signals stay below 0.10.
+const ALARM_IC: f64 = 0.10;
+/// A model of shuffled labels has learned what it can within so many epochs.
+const EPOCHS_MAX: usize = 3;
+/// Scores are compared with returns so many trading days later; at least half of the window must be left.
+const SHIFT_DAYS: usize = 60;
+
+/// What a check of the model came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing was found.
+    Passed,
+    /// A leak, or something no honest model does.
+    Failed,
+    /// Look again before believing it; never a refusal.
+    Alarm,
+    /// The window is too short to tell.
+    TooShort,
+}
+
+/// One check of a trained model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelCheck {
+    /// `shuffled_labels`, `time_shift` or `test_ic_alarm`.
+    pub name: String,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// The daily rank IC it was judged by.
+    pub rank_ic: IcSummary,
+    /// The finding in words.
+    pub detail: String,
+}
+
+/// What the checks are made with.
+pub(crate) struct Subject<'a> {
+    pub(crate) prepared: &'a Prepared,
+    pub(crate) model: &'a ModelConfig,
+    pub(crate) fit: &'a FitConfig,
+    /// The model's score of every test row.
+    pub(crate) scores: &'a [f64],
+}
+
+/// Runs every check; the same seed gives the same findings.
+pub(crate) fn check(subject: &Subject<'_>) -> Result<Vec<ModelCheck>> {
+    Ok(vec![shuffled_labels(subject)?, time_shift(subject), test_ic_alarm(subject)])
+}
+
+/// Trains the same network on labels shuffled within each date: whatever it then knows of the test window
+/// came by a way that is not the labels.
+fn shuffled_labels(subject: &Subject<'_>) -> Result<ModelCheck> {
+    let Subject { prepared, model, fit, .. } = subject;
+    let mut random = ChaCha8Rng::seed_from_u64(fit.seed);
+    let labels = shuffled(&prepared.train, &mut random);
+    let columns = prepared.set.names().len();
+    let short = FitConfig { epochs: fit.epochs.min(EPOCHS_MAX), ..(*fit).clone() };
+    let samples = Samples { features: &prepared.train.features, labels: &labels, columns };
+    let placebo = training::fit(model, &short, samples, None, &mut Silent)?;
+    let classes = model.classes();
+    let probabilities = placebo.predict(&prepared.test.features);
+    let scores: Vec<f64> = probabilities.chunks_exact(classes).map(expected_class).collect();
+    let rank_ic = daily(&prepared.test, &scores, &prepared.test.returns);
+    Ok(placebo_check("shuffled_labels", rank_ic, "a model trained on labels shuffled within each date"))
+}
+
+/// Labels in another order within each date.
+fn shuffled(rows: &WindowRows, random: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut by_date: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (row, key) in rows.keys.iter().enumerate() {
+        by_date.entry(key.date).or_default().push(row);
+    }
+    let mut labels = rows.labels.clone();
+    for places in by_date.into_values() {
+        // Fisher and Yates; a few names a date make the bias of the remainder nothing.
+        for left in (1..places.len()).rev() {
+            let chosen = random.next_u64() % (left as u64 + 1);
+            labels.swap(places[left], places[chosen as usize]);
+        }
+    }
+    labels
+}
+
+/// Compares each score with the return of the same instrument [`SHIFT_DAYS`] test dates later.
+fn time_shift(subject: &Subject<'_>) -> ModelCheck {
+    let test = &subject.prepared.test;
+    let mut dates: Vec<usize> = test.keys.iter().map(|key| key.date).collect();
+    dates.sort_unstable();
+    dates.dedup();
+    if dates.len() < 2 * SHIFT_DAYS {
+        return ModelCheck {
+            name: "time_shift".to_owned(),
+            outcome: Outcome::TooShort,
+            rank_ic: ic::summarise(&[]),
+            detail: format!("the test window has {} dates; {} are needed", dates.len(), 2 * SHIFT_DAYS),
+        };
+    }
+    let earned: BTreeMap<(usize, usize), f64> = test
+        .keys
+        .iter()
+        .zip(&test.returns)
+        .map(|(key, value)| ((key.date, key.instrument), *value))
+        .collect();
+    let later = |date: usize| dates.binary_search(&date).ok().and_then(|at| dates.get(at + SHIFT_DAYS));
+    let shifted: Vec<f64> = test
+        .keys
+        .iter()
+        .map(|key| {
+            let date = later(key.date).copied().unwrap_or(usize::MAX);
+            earned.get(&(date, key.instrument)).copied().unwrap_or(f64::NAN)
+        })
+        .collect();
+    let rank_ic = daily(test, subject.scores, &shifted);
+    placebo_check(
+        "time_shift",
+        rank_ic,
+        &format!("the scores against returns {SHIFT_DAYS} trading days later"),
+    )
+}
+
+fn test_ic_alarm(subject: &Subject<'_>) -> ModelCheck {
+    let test = &subject.prepared.test;
+    let rank_ic = daily(test, subject.scores, &test.returns);
+    let (outcome, reading) = if rank_ic.mean.abs() > ALARM_IC {
+        (Outcome::Alarm, "above what honest signals reach: look for a leak before believing it")
+    } else {
+        (Outcome::Passed, "within what honest signals reach")
+    };
+    let detail =
+        format!("mean daily rank IC {:+.4} of the test window, {reading} ({ALARM_IC})", rank_ic.mean);
+    ModelCheck { name: "test_ic_alarm".to_owned(), outcome, rank_ic, detail }
+}
+
+fn placebo_check(name: &str, rank_ic: IcSummary, what: &str) -> ModelCheck {
+    let outcome = if !rank_ic.t_statistic.is_finite() {
+        Outcome::TooShort
+    } else if rank_ic.t_statistic.abs() > T_STATISTIC_MAX {
+        Outcome::Failed
+    } else {
+        Outcome::Passed
+    };
+    let detail = format!(
+        "{what}: mean daily rank IC {:+.4}, t-statistic {:+.2} over {} days; beyond {T_STATISTIC_MAX} is no chance",
+        rank_ic.mean, rank_ic.t_statistic, rank_ic.days
+    );
+    ModelCheck { name: name.to_owned(), outcome, rank_ic, detail }
+}
+
+fn daily(test: &WindowRows, scores: &[f64], returns: &[f64]) -> IcSummary {
+    let dates: Vec<usize> = test.keys.iter().map(|key| key.date).collect();
+    let values: Vec<f64> =
+        ic::rank_ic_by_date(&dates, scores, returns).into_iter().map(|(_, value)| value).collect();
+    ic::summarise(&values)
+}
+
+#[cfg(test)]
+mod tests {
+    use market::RowKey;
+
+    use super::*;
+
+    fn rows(dates: usize, instruments: usize) -> WindowRows {
+        let mut rows = WindowRows::default();
+        for date in 0..dates {
+            for instrument in 0..instruments {
+                rows.keys.push(RowKey { date, instrument });
+                rows.labels.push(instrument as u32);
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn labels_are_shuffled_within_their_date_alone() {
+        let mut rows = rows(50, 6);
+        for (label, key) in rows.labels.iter_mut().zip(&rows.keys) {
+            *label += 100 * key.date as u32;
+        }
+        let found = shuffled(&rows, &mut ChaCha8Rng::seed_from_u64(1));
+        assert_ne!(found, rows.labels);
+        for (date, own) in found.chunks(6).enumerate() {
+            let mut own = own.to_vec();
+            own.sort_unstable();
+            assert_eq!(own, rows.labels[6 * date..6 * date + 6]);
+        }
+    }
+
+    #[test]
+    fn a_placebo_that_knows_something_fails() {
+        let judged = |daily: &[f64]| placebo_check("p", ic::summarise(daily), "it").outcome;
+        let noisy: Vec<f64> = (0..100).map(|day| if day % 2 == 0 { 0.2 } else { -0.2 }).collect();
+        assert_eq!(judged(&noisy), Outcome::Passed);
+        let leaking: Vec<f64> = noisy.iter().map(|value| value + 0.1).collect();
+        assert_eq!(judged(&leaking), Outcome::Failed);
+        assert_eq!(judged(&[0.5]), Outcome::TooShort);
+    }
+}
