@@ -4,9 +4,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::average_rank::doubled_ranks;
-use crate::expression::Plan;
-use crate::feature::{Evaluator, Series, check_fields};
-use crate::{Error, Expression, Panel, Result};
+use crate::feature::{Evaluator, Program, Series, check_fields};
+use crate::{Error, Expression, Panel, Result, Universe};
 
 /// How a label is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,18 +65,20 @@ pub fn label(panel: &Panel, universe: &[usize], config: &LabelConfig) -> Result<
 }
 
 fn returns(panel: &Panel, universe: &[usize], expression: &Expression) -> Result<Vec<f64>> {
-    let plan = Plan::new([expression.root()]);
+    let program = Program::new([expression.root()]);
+    let across = program.across(panel, &Universe::fixed(universe.to_vec()), 0..panel.times().len())?;
     let lookback = expression.lookback_bars();
     let columns = universe
         .par_iter()
         .map_init(Evaluator::default, |evaluator, instrument| {
-            let Some(series) = Series::new(panel, *instrument) else {
+            let Some(series) = Series::new(panel, *instrument, &across) else {
                 return Ok((*instrument, 0, Vec::new()));
             };
             let from = lookback.min(series.len());
             let mut column = Vec::new();
-            evaluator
-                .run(&plan, &series, from..series.len(), |_, values| column.extend_from_slice(values))?;
+            evaluator.run(program.plan(), &series, from..series.len(), |_, values| {
+                column.extend_from_slice(values)
+            })?;
             Ok((*instrument, series.first_date() + from, column))
         })
         .collect::<Result<Vec<_>>>()?;

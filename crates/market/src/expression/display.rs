@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::operators::{COMPARISON, Form, INFIX, Rolling, SIGN, Unary, name_of};
+use super::operators::{COMPARISON, Form, INFIX, SIGN, Unary, name_of};
 use super::{Binary, Node};
+use crate::kernel::{Stat, Window};
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -14,6 +15,7 @@ impl fmt::Display for Node {
 /// Writes a node where only operators that bind at least as tightly as `binds` may stand bare.
 fn write(node: &Node, f: &mut fmt::Formatter<'_>, binds: u8) -> fmt::Result {
     match node {
+        Node::Field(name) if name.starts_with('$') => write!(f, "P(${name})"),
         Node::Field(name) => write!(f, "${name}"),
         Node::Number(value) => number(*value, f),
         Node::Unary(Unary::Neg, of) => {
@@ -25,13 +27,24 @@ fn write(node: &Node, f: &mut fmt::Formatter<'_>, binds: u8) -> fmt::Result {
         Node::If(parts) => write!(f, "If({},{},{})", parts[0], parts[1], parts[2]),
         Node::Ref(of, bars) => write!(f, "Ref({of},{bars})"),
         Node::Delta(of, bars) => write!(f, "Delta({of},{bars})"),
-        Node::Rolling(Rolling::Quantile(level), of, window) => {
+        Node::Rolling(Stat::Quantile(level), of, window) => {
             write!(f, "Quantile({of},{window},{})", level.value())
         }
         Node::Rolling(operator, of, window) => {
             write!(f, "{}({of},{window})", name_of(Form::Rolling(*operator)))
         }
-        Node::Corr(of, window) => write!(f, "Corr({},{},{window})", of[0], of[1]),
+        Node::Ema(of, span) => {
+            write!(f, "EMA({of},")?;
+            number(*span, f)?;
+            write!(f, ")")
+        }
+        Node::Pair(stat, of, window) => {
+            write!(f, "{}({},{},{window})", name_of(Form::Pair(*stat)), of[0], of[1])
+        }
+        Node::Cross(operator, of) => write!(f, "{}({of})", name_of(Form::Cross(*operator))),
+        Node::Neutralize(of) => write!(f, "CSNeutralize({},{})", of[0], of[1]),
+        Node::Mask(of, instrument) => write!(f, "Mask({of},'{instrument}')"),
+        Node::Stored(slot) => write!(f, "#{slot}"),
     }
 }
 
@@ -58,4 +71,14 @@ fn binary(operator: Binary, operands: &[Node; 2], f: &mut fmt::Formatter<'_>, bi
 fn number(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let short = value == 0.0 || (1e-4..1e15).contains(&value.abs());
     if short { write!(f, "{value}") } else { write!(f, "{value:e}") }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bars(bars) => write!(f, "{bars}"),
+            Self::Expanding => write!(f, "0"),
+            Self::Decay(alpha) => number(f64::from_bits(*alpha), f),
+        }
+    }
 }

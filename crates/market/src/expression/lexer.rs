@@ -15,11 +15,13 @@ impl SyntaxError {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
-    /// `$close`, without the `$`.
+    /// `$close`, without the `$`; `$$roe` keeps one.
     Field(String),
     /// An operator's name.
     Name(String),
     Number(f64),
+    /// `'BRK.B'`, without the quotes.
+    Text(String),
     /// `( ) , + - * / > >= < <= == !=`
     Symbol(&'static str),
     End,
@@ -32,6 +34,7 @@ impl Token {
             Self::Field(name) => format!("\"${name}\""),
             Self::Name(name) => format!("\"{name}\""),
             Self::Number(value) => format!("\"{value}\""),
+            Self::Text(text) => format!("'{text}'"),
             Self::Symbol(symbol) => format!("\"{symbol}\""),
             Self::End => "the end".to_owned(),
         }
@@ -69,8 +72,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, SyntaxError> {
 fn token(chars: &[char], at: usize) -> Result<(Token, usize), SyntaxError> {
     let first = chars[at];
     if first == '$' {
-        let end = word_end(chars, at + 1);
-        if end == at + 1 {
+        let begin = at + 1 + usize::from(chars.get(at + 1) == Some(&'$'));
+        let end = word_end(chars, begin);
+        if end == begin {
             return Err(SyntaxError::new(at + 1, "a field's name must follow \"$\", as in $close"));
         }
         return Ok((Token::Field(chars[at + 1..end].iter().collect()), end));
@@ -78,6 +82,14 @@ fn token(chars: &[char], at: usize) -> Result<(Token, usize), SyntaxError> {
     if first.is_ascii_alphabetic() || first == '_' {
         let end = word_end(chars, at);
         return Ok((Token::Name(chars[at..end].iter().collect()), end));
+    }
+    if first == '\'' {
+        let text: String = chars[at + 1..].iter().take_while(|c| **c != '\'').collect();
+        let end = at + 1 + text.chars().count();
+        if end == chars.len() {
+            return Err(SyntaxError::new(at + 1, "the closing \"'\" is missing"));
+        }
+        return Ok((Token::Text(text), end + 1));
     }
     if first.is_ascii_digit() || first == '.' {
         return number(chars, at);

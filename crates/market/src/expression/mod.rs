@@ -1,4 +1,4 @@
-//! The expression language: a subset of Qlib's, parsed, checked and planned here.
+//! The expression language: Qlib's, and operators across instruments; parsed, checked and planned here.
 //!
 //! `Mean($close,5)/$close` names fields by `$`, and operators as Qlib does. How an operator computes lives in
 //! `kernel`; how a plan runs over a panel lives in `feature`.
@@ -12,9 +12,10 @@ mod plan;
 use std::collections::BTreeSet;
 use std::fmt;
 
-pub(crate) use operators::{Binary, Rolling, Unary};
-pub(crate) use plan::{NodeId, Op, Plan};
+pub(crate) use operators::{Binary, Cross, Level, Unary};
+pub(crate) use plan::{NodeId, Op, Plan, Step};
 
+use crate::kernel::{PairStat, Stat, Window};
 use crate::{Error, Result};
 
 /// A parsed expression. It prints in a canonical form that parses to the same expression.
@@ -33,6 +34,9 @@ pub(crate) struct Offsets {
     pub(crate) newest: i64,
 }
 
+/// An offset that lies before any first bar, and stays there when others are added to it.
+const FIRST_BAR: i64 = i64::MIN / 4;
+
 impl Offsets {
     pub(crate) const NOW: Self = Self { oldest: 0, newest: 0 };
 
@@ -45,9 +49,18 @@ impl Offsets {
         Self { oldest: self.oldest - bars, newest: self.newest - bars }
     }
 
-    /// As seen from an operator that reads its argument over a window of so many bars.
-    pub(crate) fn over(self, window: usize) -> Self {
-        Self { oldest: self.oldest - (window as i64 - 1), newest: self.newest }
+    /// As seen from an operator that reads its argument from the first bar on.
+    pub(crate) fn since_the_first_bar(self) -> Self {
+        Self { oldest: FIRST_BAR, newest: self.newest }
+    }
+
+    /// As seen from an operator that reads its argument over a window; of one that reads all bars so far, the
+    /// part that every row needs.
+    pub(crate) fn over(self, window: Window) -> Self {
+        match window {
+            Window::Bars(bars) => Self { oldest: self.oldest - (bars as i64 - 1), newest: self.newest },
+            Window::Expanding | Window::Decay(_) => self,
+        }
     }
 }
 
@@ -59,10 +72,20 @@ pub(crate) enum Node {
     Unary(Unary, Box<Node>),
     Binary(Binary, Box<[Node; 2]>),
     If(Box<[Node; 3]>),
+    /// 0: the first value of all.
     Ref(Box<Node>, i64),
+    /// 0: from the first value of all.
     Delta(Box<Node>, usize),
-    Rolling(Rolling, Box<Node>, usize),
-    Corr(Box<[Node; 2]>, usize),
+    Rolling(Stat, Box<Node>, Window),
+    Ema(Box<Node>, f64),
+    Pair(PairStat, Box<[Node; 2]>, Window),
+    Cross(Cross, Box<Node>),
+    /// The value and its group.
+    Neutralize(Box<[Node; 2]>),
+    /// Of another instrument.
+    Mask(Box<Node>, String),
+    /// What was computed across instruments before.
+    Stored(usize),
 }
 
 impl Expression {
@@ -92,7 +115,21 @@ impl Expression {
         fields
     }
 
-    /// How many bars before its own it reads.
+    /// Whether it reads all bars back to an instrument's first: by a window of 0, a decay or `Ref(x,0)`.
+    pub fn looks_back_to_the_first_bar(&self) -> bool {
+        self.root.any(&|node| match node {
+            Node::Ref(_, 0) | Node::Delta(_, 0) | Node::Ema(..) => true,
+            Node::Rolling(_, _, window) | Node::Pair(_, _, window) => !matches!(window, Window::Bars(_)),
+            _ => false,
+        })
+    }
+
+    /// Whether it reads other instruments than the one it is computed for.
+    pub fn is_cross_sectional(&self) -> bool {
+        self.root.any(&|node| matches!(node, Node::Cross(..) | Node::Neutralize(_) | Node::Mask(..)))
+    }
+
+    /// How many bars before its own it reads at least; see [`Expression::looks_back_to_the_first_bar`].
     pub fn lookback_bars(&self) -> usize {
         usize::try_from(-self.offsets.oldest).unwrap_or(0)
     }
@@ -120,16 +157,42 @@ impl fmt::Display for Expression {
 }
 
 impl Node {
-    fn children(&self) -> &[Node] {
+    pub(crate) fn children(&self) -> &[Node] {
         match self {
-            Self::Field(_) | Self::Number(_) => &[],
+            Self::Field(_) | Self::Number(_) | Self::Stored(_) => &[],
             Self::Unary(_, child)
             | Self::Ref(child, _)
             | Self::Delta(child, _)
-            | Self::Rolling(_, child, _) => std::slice::from_ref(child),
-            Self::Binary(_, children) | Self::Corr(children, _) => children.as_slice(),
+            | Self::Rolling(_, child, _)
+            | Self::Ema(child, _)
+            | Self::Cross(_, child)
+            | Self::Mask(child, _) => std::slice::from_ref(child),
+            Self::Binary(_, children) | Self::Pair(_, children, _) | Self::Neutralize(children) => {
+                children.as_slice()
+            }
             Self::If(children) => children.as_slice(),
         }
+    }
+
+    pub(crate) fn children_mut(&mut self) -> &mut [Self] {
+        match self {
+            Self::Field(_) | Self::Number(_) | Self::Stored(_) => &mut [],
+            Self::Unary(_, child)
+            | Self::Ref(child, _)
+            | Self::Delta(child, _)
+            | Self::Rolling(_, child, _)
+            | Self::Ema(child, _)
+            | Self::Cross(_, child)
+            | Self::Mask(child, _) => std::slice::from_mut(child),
+            Self::Binary(_, children) | Self::Pair(_, children, _) | Self::Neutralize(children) => {
+                children.as_mut_slice()
+            }
+            Self::If(children) => children.as_mut_slice(),
+        }
+    }
+
+    fn any(&self, test: &impl Fn(&Self) -> bool) -> bool {
+        test(self) || self.children().iter().any(|child| child.any(test))
     }
 
     fn collect_fields(&self, fields: &mut BTreeSet<String>) {
@@ -146,7 +209,7 @@ impl Node {
         match self {
             Self::Ref(_, bars) => inner.shifted(*bars),
             Self::Delta(_, bars) => inner.union(inner.shifted(*bars as i64)),
-            Self::Rolling(_, _, window) | Self::Corr(_, window) => inner.over(*window),
+            Self::Rolling(_, _, window) | Self::Pair(_, _, window) => inner.over(*window),
             _ => inner,
         }
     }
@@ -184,9 +247,14 @@ mod tests {
         assert_eq!(fields, ["close", "high", "low", "open"]);
     }
 
+    fn windows() -> impl Strategy<Value = Window> {
+        prop_oneof![Just(Window::Expanding), (1usize..90).prop_map(Window::Bars)]
+    }
+
     fn nodes() -> impl Strategy<Value = Node> {
         let leaf = prop_oneof![
-            prop::sample::select(vec!["close", "volume"]).prop_map(|name| Node::Field(name.to_owned())),
+            prop::sample::select(vec!["close", "volume", "$roe"])
+                .prop_map(|name| Node::Field(name.to_owned())),
             prop_oneof![-1e9..1e9, Just(1e-12), Just(0.5), Just(-3.0)].prop_map(Node::Number),
         ];
         let unary = prop::sample::select(vec![Unary::Neg, Unary::Abs, Unary::Log, Unary::Not]);
@@ -209,14 +277,14 @@ mod tests {
                     (!folds).then_some(Node::Unary(op, of))
                 }),
                 (binary.clone(), pair.clone()).prop_map(|(op, of)| Node::Binary(op, of)),
-                (pair.clone(), 2usize..90).prop_map(|(of, window)| Node::Corr(of, window)),
-                (boxed.clone(), prop_oneof![-5i64..0, 1i64..90]).prop_map(|(of, bars)| Node::Ref(of, bars)),
-                (boxed.clone(), 1usize..90).prop_map(|(of, bars)| Node::Delta(of, bars)),
-                (boxed.clone(), 1usize..90).prop_map(|(of, window)| Node::Rolling(
-                    Rolling::Slope,
-                    of,
-                    window
-                )),
+                (pair.clone(), windows()).prop_map(|(of, window)| Node::Pair(PairStat::Corr, of, window)),
+                pair.clone().prop_map(Node::Neutralize),
+                boxed.clone().prop_map(|of| Node::Cross(Cross::Zscore, of)),
+                boxed.clone().prop_map(|of| Node::Mask(of, "BRK.B".to_owned())),
+                (boxed.clone(), 1u32..90).prop_map(|(of, span)| Node::Ema(of, f64::from(span))),
+                (boxed.clone(), -5i64..90).prop_map(|(of, bars)| Node::Ref(of, bars)),
+                (boxed.clone(), 0usize..90).prop_map(|(of, bars)| Node::Delta(of, bars)),
+                (boxed.clone(), windows()).prop_map(|(of, window)| Node::Rolling(Stat::Slope, of, window)),
                 (inner.clone(), pair).prop_map(|(condition, of)| {
                     let [yes, no] = *of;
                     Node::If(Box::new([condition, yes, no]))

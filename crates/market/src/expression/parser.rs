@@ -2,7 +2,8 @@
 
 use super::Node;
 use super::lexer::{Placed, SyntaxError, Token, tokens};
-use super::operators::{ADDITIVE, COMPARISON, Form, INFIX, Level, MULTIPLICATIVE, OPERATORS, Rolling, Unary};
+use super::operators::{ADDITIVE, COMPARISON, Form, INFIX, Level, MULTIPLICATIVE, OPERATORS, Unary};
+use crate::kernel::{Stat, Window};
 use crate::nearest::unknown;
 
 /// Longer expressions are refused.
@@ -26,7 +27,8 @@ pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxError> {
         let reason = format!("it has {chars} characters, more than the limit of {MAX_CHARS}");
         return Err(SyntaxError::new(MAX_CHARS + 1, reason));
     }
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0, look_ahead_column: None };
+    let tokens = tokens(text)?;
+    let mut parser = Parser { tokens, at: 0, depth: 0, look_ahead_column: None, point_in_time: false };
     let root = parser.binary(COMPARISON)?;
     let rest = parser.peek();
     if rest.token != Token::End {
@@ -41,6 +43,8 @@ struct Parser {
     at: usize,
     depth: usize,
     look_ahead_column: Option<usize>,
+    /// Whether the argument of `P` is being read.
+    point_in_time: bool,
 }
 
 /// An argument of a call and where it begins.
@@ -112,6 +116,14 @@ impl Parser {
         let Placed { token, column } = self.next();
         match token {
             Token::Number(value) => Ok(Node::Number(value)),
+            Token::Field(name) if name.starts_with('$') != self.point_in_time => {
+                let reason = if self.point_in_time {
+                    format!("P takes a field by its date of publication, as in P($${name})")
+                } else {
+                    format!("a field by its date of publication is written P(${name})")
+                };
+                Err(SyntaxError::new(column, reason))
+            }
             Token::Field(name) => Ok(Node::Field(name.to_lowercase())),
             Token::Symbol("(") => {
                 let inner = self.nested(column, |parser| parser.binary(COMPARISON))?;
@@ -143,8 +155,8 @@ impl Parser {
     }
 
     fn call(&mut self, name: &str, column: usize) -> Result<Node, SyntaxError> {
-        let Some((name, form)) = OPERATORS.iter().find(|(known, _)| *known == name) else {
-            let names: Vec<&str> = OPERATORS.iter().map(|(name, _)| *name).collect();
+        let Some((name, form, _)) = OPERATORS.iter().find(|(known, ..)| *known == name) else {
+            let names: Vec<&str> = OPERATORS.iter().map(|(name, ..)| *name).collect();
             let reason = unknown("operator", name, &names);
             return Err(SyntaxError::new(column, reason));
         };
@@ -152,9 +164,7 @@ impl Parser {
         self.expect("(", |found| format!("\"(\" is expected as in {}, found {}", usage(), found.shown()))?;
         let mut arguments = Vec::new();
         loop {
-            let start = self.peek().column;
-            let node = self.nested(start, |parser| parser.binary(COMPARISON))?;
-            arguments.push(Argument { node, column: start });
+            arguments.push(self.argument(*form, arguments.len())?);
             let placed = self.next();
             match placed.token {
                 Token::Symbol(",") => {}
@@ -173,6 +183,28 @@ impl Parser {
         self.build(*form, arguments)
     }
 
+    fn argument(&mut self, form: Form, place: usize) -> Result<Argument, SyntaxError> {
+        let Placed { token, column } = self.peek().clone();
+        let called = self.tokens.get(self.at + 1).is_some_and(|next| next.token == Token::Symbol("("));
+        match (form, place, token) {
+            // An instrument's symbol, as it is written.
+            (Form::Mask, 1, Token::Name(symbol) | Token::Text(symbol)) => {
+                self.next();
+                Ok(Argument { node: Node::Field(symbol), column })
+            }
+            (Form::Neutralize, 1, Token::Name(group)) if !called => {
+                self.next();
+                Ok(Argument { node: Node::Field(group.to_lowercase()), column })
+            }
+            _ => {
+                let outside = std::mem::replace(&mut self.point_in_time, form == Form::PointInTime);
+                let node = self.nested(column, |parser| parser.binary(COMPARISON))?;
+                self.point_in_time = outside;
+                Ok(Argument { node, column })
+            }
+        }
+    }
+
     fn build(&mut self, form: Form, arguments: Vec<Argument>) -> Result<Node, SyntaxError> {
         let mut rest = arguments.into_iter();
         let mut take = || rest.next().expect("the number of arguments was checked");
@@ -180,17 +212,30 @@ impl Parser {
             Form::Unary(operator) => Node::Unary(operator, Box::new(take().node)),
             Form::Binary(operator) => Node::Binary(operator, Box::new([take().node, take().node])),
             Form::If => Node::If(Box::new([take().node, take().node, take().node])),
-            Form::Rolling(operator) => Node::Rolling(operator, Box::new(take().node), window(&take())?),
-            Form::Delta => Node::Delta(Box::new(take().node), window(&take())?),
-            Form::Corr => Node::Corr(Box::new([take().node, take().node]), window(&take())?),
+            Form::Rolling(stat) => {
+                let of = Box::new(take().node);
+                Node::Rolling(stat, of, stat_window(stat, &take())?)
+            }
+            Form::Ema => {
+                let of = Box::new(take().node);
+                ema(of, &take())?
+            }
+            Form::Delta => {
+                let of = Box::new(take().node);
+                Node::Delta(of, delta(&take())?)
+            }
+            Form::Pair(stat) => {
+                let of = Box::new([take().node, take().node]);
+                Node::Pair(stat, of, finite_or_all(&take())?)
+            }
             Form::Median => {
                 let of = Box::new(take().node);
-                Node::Rolling(Rolling::Quantile(Level::MEDIAN), of, window(&take())?)
+                Node::Rolling(Stat::Quantile(Level::MEDIAN), of, finite_or_all(&take())?)
             }
             Form::Quantile => {
                 let of = Box::new(take().node);
-                let window = window(&take())?;
-                Node::Rolling(Rolling::Quantile(level(&take())?), of, window)
+                let window = finite_or_all(&take())?;
+                Node::Rolling(Stat::Quantile(level(&take())?), of, window)
             }
             Form::Ref => {
                 let of = Box::new(take().node);
@@ -200,6 +245,29 @@ impl Parser {
                     self.look_ahead_column.get_or_insert(bars.column);
                 }
                 Node::Ref(of, shift)
+            }
+            Form::Cross(operator) => Node::Cross(operator, Box::new(take().node)),
+            Form::Neutralize => Node::Neutralize(Box::new([take().node, take().node])),
+            Form::Mask => {
+                let of = Box::new(take().node);
+                let instrument = take();
+                match instrument.node {
+                    Node::Field(symbol) => Node::Mask(of, symbol),
+                    other => {
+                        let reason = format!(
+                            "Mask needs an instrument's symbol, as in Mask($close, 'BRK.B'), got {other}"
+                        );
+                        return Err(SyntaxError::new(instrument.column, reason));
+                    }
+                }
+            }
+            Form::PointInTime => {
+                let field = take();
+                if !matches!(field.node, Node::Field(_)) {
+                    let reason = "P takes a field by its date of publication alone, as in P($$roe)";
+                    return Err(SyntaxError::new(field.column, reason));
+                }
+                field.node
             }
         })
     }
@@ -214,22 +282,84 @@ fn whole(argument: &Argument) -> Option<i64> {
     }
 }
 
-fn window(argument: &Argument) -> Result<usize, SyntaxError> {
-    whole(argument).and_then(|bars| usize::try_from(bars).ok()).filter(|bars| *bars > 0).ok_or_else(|| {
+/// A window of so many bars, or of all bars so far.
+fn finite_or_all(argument: &Argument) -> Result<Window, SyntaxError> {
+    match whole(argument) {
+        Some(0) => Ok(Window::Expanding),
+        Some(bars) if bars > 0 => Ok(Window::Bars(bars.unsigned_abs() as usize)),
+        _ => {
+            let reason = format!(
+                "a window must be a whole number of bars from 1 to {MAX_WINDOW_BARS}, or 0 for all bars so far, got {}",
+                argument.node
+            );
+            Err(SyntaxError::new(argument.column, reason))
+        }
+    }
+}
+
+fn stat_window(stat: Stat, argument: &Argument) -> Result<Window, SyntaxError> {
+    if let (Stat::Mean, Some(alpha)) = (stat, decay(argument)) {
+        return Ok(Window::Decay(alpha.to_bits()));
+    }
+    if let Some(alpha) = decay(argument) {
         let reason = format!(
-            "a window must be a whole number of bars from 1 to {MAX_WINDOW_BARS}, got {}; windows without a \
-             finite look-back (0, or a decay below 1) are refused",
+            "a decay as window ({alpha}) has a meaning for Mean and EMA alone (Qlib gives the mean for any operator)"
+        );
+        return Err(SyntaxError::new(argument.column, reason));
+    }
+    let window = finite_or_all(argument)?;
+    let least = match stat {
+        Stat::Skew => 3,
+        Stat::Kurt => 4,
+        _ => 1,
+    };
+    match window {
+        Window::Bars(bars) if bars < least => {
+            let reason = format!("its window must be at least {least} bars, got {bars}");
+            Err(SyntaxError::new(argument.column, reason))
+        }
+        other => Ok(other),
+    }
+}
+
+fn decay(argument: &Argument) -> Option<f64> {
+    match argument.node {
+        Node::Number(value) if value > 0.0 && value < 1.0 => Some(value),
+        _ => None,
+    }
+}
+
+fn ema(of: Box<Node>, argument: &Argument) -> Result<Node, SyntaxError> {
+    if let Some(alpha) = decay(argument) {
+        return Ok(Node::Rolling(Stat::Mean, of, Window::Decay(alpha.to_bits())));
+    }
+    match argument.node {
+        Node::Number(span) if (1.0..=MAX_WINDOW_BARS as f64).contains(&span) => Ok(Node::Ema(of, span)),
+        _ => {
+            let reason = format!(
+                "EMA needs a span from 1 to {MAX_WINDOW_BARS} bars, or a decay between 0 and 1, got {}",
+                argument.node
+            );
+            Err(SyntaxError::new(argument.column, reason))
+        }
+    }
+}
+
+fn reference(argument: &Argument) -> Result<i64, SyntaxError> {
+    whole(argument).ok_or_else(|| {
+        let reason = format!(
+            "Ref needs a whole number of bars up to {MAX_WINDOW_BARS}, negative for later bars, 0 for the first bar of \
+             all, got {}",
             argument.node
         );
         SyntaxError::new(argument.column, reason)
     })
 }
 
-fn reference(argument: &Argument) -> Result<i64, SyntaxError> {
-    whole(argument).filter(|bars| *bars != 0).ok_or_else(|| {
+fn delta(argument: &Argument) -> Result<usize, SyntaxError> {
+    whole(argument).and_then(|bars| usize::try_from(bars).ok()).ok_or_else(|| {
         let reason = format!(
-            "Ref needs a whole number of bars from 1 to {MAX_WINDOW_BARS}, or negative for later bars, got {}; 0 \
-             would mean the first bar ever, which no finite look-back holds",
+            "Delta needs a whole number of bars up to {MAX_WINDOW_BARS}, 0 for the first bar of all, got {}",
             argument.node
         );
         SyntaxError::new(argument.column, reason)
@@ -277,6 +407,12 @@ mod tests {
             ("Ref($close,-2)", "Ref($close,-2)"),
             ("If(And($a>1,Not($b)),$a,-$b)", "If(And($a>1,Not($b)),$a,-$b)"),
             ("Corr($close,Log($volume+1),20)", "Corr($close,Log($volume+1),20)"),
+            ("Mean($close,0)+Mean($close,.5)", "Mean($close,0)+Mean($close,0.5)"),
+            ("EMA($close,20)-EMA($close,0.1)", "EMA($close,20)-Mean($close,0.1)"),
+            ("CSNeutralize(CSRank($close), Sector)", "CSNeutralize(CSRank($close),$sector)"),
+            ("Mask($close, SP500)/Mask($close,'BRK.B')", "Mask($close,'SP500')/Mask($close,'BRK.B')"),
+            ("P($$ROE)/$close", "P($$roe)/$close"),
+            ("Ref($close,0)+Delta($close,0)", "Ref($close,0)+Delta($close,0)"),
         ] {
             assert_eq!(parse(text).expect(text).root.to_string(), canonical, "{text}");
         }
@@ -308,11 +444,18 @@ mod tests {
             assert_eq!(refusal(text), (column, reason.to_owned()), "{text}");
         }
         for (text, column, part) in [
-            ("Mean($close,0)", 13, "got 0"),
-            ("Mean($close,0.5)", 13, "got 0.5"),
+            ("Std($close,0.5)", 12, "for Mean and EMA alone"),
+            ("Mean($close,-5)", 13, "got -5"),
             ("Mean($close,$open)", 13, "got $open"),
             ("Mean($close,1e9)", 13, "from 1 to 10000"),
-            ("Ref($close,0)", 12, "0 would mean the first bar ever"),
+            ("Ref($close,0.5)", 12, "got 0.5"),
+            ("Skew($close,2)", 13, "at least 3 bars, got 2"),
+            ("EMA($close,0)", 12, "a span from 1 to 10000 bars"),
+            ("P($roe)", 3, "as in P($$roe)"),
+            ("$$roe+1", 1, "is written P($$roe)"),
+            ("P($$roe+1)", 3, "alone, as in P($$roe)"),
+            ("Mask($close,$open+1)", 13, "needs an instrument's symbol"),
+            ("Mask($close,'SP", 13, "closing"),
         ] {
             let (found, reason) = refusal(text);
             assert_eq!(found, column, "{text}");

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Binary, Node, Offsets, Rolling, Unary};
+use super::{Binary, Node, Offsets, Unary};
+use crate::kernel::{PairStat, Stat, Window};
 
 /// A step's place in the plan; its arguments come before it.
 pub(crate) type NodeId = usize;
@@ -11,6 +12,8 @@ pub(crate) type NodeId = usize;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     Field(String),
+    /// What was computed across instruments before, by its slot.
+    Stored(usize),
     /// A constant, by its bits.
     Number(u64),
     Unary(Unary, NodeId),
@@ -18,19 +21,44 @@ pub(crate) enum Op {
     If([NodeId; 3]),
     /// The value so many bars ago; negative for later bars.
     Shift(NodeId, i64),
-    Rolling(Rolling, NodeId, usize),
-    Corr([NodeId; 2], usize),
+    /// The first value of all.
+    First(NodeId),
+    Rolling(Stat, NodeId, Window),
+    Pair(PairStat, [NodeId; 2], Window),
 }
 
 impl Op {
     pub(crate) fn arguments(&self) -> &[NodeId] {
         match self {
-            Self::Field(_) | Self::Number(_) => &[],
-            Self::Unary(_, of) | Self::Shift(of, _) | Self::Rolling(_, of, _) => std::slice::from_ref(of),
-            Self::Binary(_, of) | Self::Corr(of, _) => of,
+            Self::Field(_) | Self::Stored(_) | Self::Number(_) => &[],
+            Self::Unary(_, of) | Self::Shift(of, _) | Self::First(of) | Self::Rolling(_, of, _) => {
+                std::slice::from_ref(of)
+            }
+            Self::Binary(_, of) | Self::Pair(_, of, _) => of,
             Self::If(of) => of,
         }
     }
+
+    /// The bars of its arguments that are read for results at `own`.
+    fn reads(&self, own: Offsets) -> Offsets {
+        match self {
+            Self::Shift(_, bars) => own.shifted(*bars),
+            Self::First(_) => own.since_the_first_bar(),
+            Self::Rolling(_, _, Window::Bars(bars)) | Self::Pair(_, _, Window::Bars(bars)) => {
+                own.over(Window::Bars(*bars))
+            }
+            Self::Rolling(..) | Self::Pair(..) => own.since_the_first_bar(),
+            _ => own,
+        }
+    }
+}
+
+/// Steps that are computed together: one, or all statistics of the same series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    One(NodeId),
+    Rolling { of: NodeId, results: Vec<NodeId> },
+    Pair { of: [NodeId; 2], results: Vec<NodeId> },
 }
 
 /// Steps in order, what each is needed for, and which ones are results.
@@ -39,8 +67,10 @@ pub(crate) struct Plan {
     ops: Vec<Op>,
     /// Bars each step must be computed for, relative to the rows asked for.
     needs: Vec<Offsets>,
-    /// The last step that reads this one; itself if none does.
-    last_uses: Vec<NodeId>,
+    /// The steps in the order they are taken.
+    steps: Vec<Step>,
+    /// The last of `steps` that reads this one's values; the one that makes them if none does.
+    last_uses: Vec<usize>,
     /// The step of each result, in the order of the expressions.
     roots: Vec<NodeId>,
 }
@@ -51,25 +81,32 @@ impl Plan {
         let roots: Vec<NodeId> = expressions.into_iter().map(|root| builder.add(root)).collect();
         let ops = builder.ops;
         let mut needs: Vec<Option<Offsets>> = vec![None; ops.len()];
-        let mut last_uses: Vec<NodeId> = (0..ops.len()).collect();
         for root in &roots {
             widen(&mut needs[*root], Offsets::NOW);
         }
         for id in (0..ops.len()).rev() {
             // Every step was added for a result, so something below it has set its need.
-            let own = needs[id].unwrap_or(Offsets::NOW);
-            let read = match &ops[id] {
-                Op::Shift(_, bars) => own.shifted(*bars),
-                Op::Rolling(_, _, window) | Op::Corr(_, window) => own.over(*window),
-                _ => own,
-            };
+            let read = ops[id].reads(needs[id].unwrap_or(Offsets::NOW));
             for argument in ops[id].arguments() {
                 widen(&mut needs[*argument], read);
-                last_uses[*argument] = last_uses[*argument].max(id);
             }
         }
-        let needs = needs.into_iter().map(|need| need.unwrap_or(Offsets::NOW)).collect();
-        Self { ops, needs, last_uses, roots }
+        let needs: Vec<Offsets> = needs.into_iter().map(|need| need.unwrap_or(Offsets::NOW)).collect();
+        let steps = steps(&ops);
+        let mut last_uses = vec![0; ops.len()];
+        for (index, step) in steps.iter().enumerate() {
+            for id in step.results() {
+                last_uses[*id] = index;
+                for argument in ops[*id].arguments() {
+                    last_uses[*argument] = index;
+                }
+            }
+        }
+        Self { ops, needs, steps, last_uses, roots }
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     pub(crate) fn ops(&self) -> &[Op] {
@@ -80,13 +117,54 @@ impl Plan {
         self.needs[id]
     }
 
-    pub(crate) fn last_use(&self, id: NodeId) -> NodeId {
+    /// Which of the steps is the last to read an op's values.
+    pub(crate) fn last_use(&self, id: NodeId) -> usize {
         self.last_uses[id]
     }
 
     pub(crate) fn roots(&self) -> &[NodeId] {
         &self.roots
     }
+}
+
+impl Step {
+    pub(crate) fn results(&self) -> &[NodeId] {
+        match self {
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Rolling { results, .. } | Self::Pair { results, .. } => results,
+        }
+    }
+}
+
+/// Orders ops so that the statistics of one series come together, where the first of them would.
+fn steps(ops: &[Op]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut rolling: HashMap<NodeId, usize> = HashMap::new();
+    let mut pairs: HashMap<[NodeId; 2], usize> = HashMap::new();
+    for (id, op) in ops.iter().enumerate() {
+        match op {
+            Op::Rolling(_, of, _) => {
+                let at = *rolling.entry(*of).or_insert_with(|| {
+                    steps.push(Step::Rolling { of: *of, results: Vec::new() });
+                    steps.len() - 1
+                });
+                if let Step::Rolling { results, .. } = &mut steps[at] {
+                    results.push(id);
+                }
+            }
+            Op::Pair(_, of, _) => {
+                let at = *pairs.entry(*of).or_insert_with(|| {
+                    steps.push(Step::Pair { of: *of, results: Vec::new() });
+                    steps.len() - 1
+                });
+                if let Step::Pair { results, .. } = &mut steps[at] {
+                    results.push(id);
+                }
+            }
+            _ => steps.push(Step::One(id)),
+        }
+    }
+    steps
 }
 
 fn widen(need: &mut Option<Offsets>, by: Offsets) {
@@ -107,14 +185,23 @@ impl Builder {
             Node::Unary(operator, of) => Op::Unary(*operator, self.add(of)),
             Node::Binary(operator, of) => Op::Binary(*operator, [self.add(&of[0]), self.add(&of[1])]),
             Node::If(of) => Op::If([self.add(&of[0]), self.add(&of[1]), self.add(&of[2])]),
+            Node::Ref(of, 0) => Op::First(self.add(of)),
             Node::Ref(of, bars) => Op::Shift(self.add(of), *bars),
             Node::Delta(of, bars) => {
                 let of = self.add(of);
-                let before = self.step(Op::Shift(of, *bars as i64));
+                let before = self.step(if *bars == 0 { Op::First(of) } else { Op::Shift(of, *bars as i64) });
                 Op::Binary(Binary::Sub, [of, before])
             }
-            Node::Rolling(operator, of, window) => Op::Rolling(*operator, self.add(of), *window),
-            Node::Corr(of, window) => Op::Corr([self.add(&of[0]), self.add(&of[1])], *window),
+            Node::Rolling(stat, of, window) => Op::Rolling(*stat, self.add(of), *window),
+            Node::Ema(of, span) => {
+                let alpha = 1.0 / (1.0 + (span - 1.0) / 2.0);
+                Op::Rolling(Stat::Mean, self.add(of), Window::Decay(alpha.to_bits()))
+            }
+            Node::Pair(stat, of, window) => Op::Pair(*stat, [self.add(&of[0]), self.add(&of[1])], *window),
+            Node::Stored(slot) => Op::Stored(*slot),
+            // A program has put a stored value in the place of each.
+            Node::Cross(_, of) | Node::Mask(of, _) => return self.add(of),
+            Node::Neutralize(of) => return self.add(&of[0]),
         };
         self.step(op)
     }
@@ -156,6 +243,13 @@ mod tests {
             plan.ops().iter().position(|op| *op == Op::Field("close".to_owned())).expect("it is read");
         assert_eq!(plan.need(close), Offsets { oldest: -5, newest: 0 });
         assert_eq!(plan.need(plan.roots()[0]), Offsets::NOW);
-        assert_eq!(plan.last_use(close), plan.ops().len() - 1);
+        assert_eq!(plan.last_use(close), plan.steps().len() - 1);
+    }
+
+    #[test]
+    fn statistics_of_one_series_are_one_step() {
+        let plan = plan(&["Mean($close,5)/Std($close,20)", "Mean($close,0)", "Corr($close,$open,5)"]);
+        let together: Vec<usize> = plan.steps().iter().map(|step| step.results().len()).collect();
+        assert_eq!(together, [1, 3, 1, 1, 1]);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use crate::expression::{NodeId, Op, Plan};
-use crate::kernel::{self, RollingInput};
+use super::program::Stored;
+use crate::expression::{NodeId, Offsets, Op, Plan, Step};
+use crate::kernel::{self, PairStat, Scratch, Stat, Window};
 use crate::panel::Span;
 use crate::{Error, Panel, Result};
 
@@ -13,12 +14,13 @@ pub(crate) struct Series<'a> {
     panel: &'a Panel,
     instrument: usize,
     span: Span,
+    stored: &'a [Stored],
 }
 
 impl<'a> Series<'a> {
-    /// `None` if the instrument has no bar at all.
-    pub(crate) fn new(panel: &'a Panel, instrument: usize) -> Option<Self> {
-        panel.span(instrument).map(|span| Self { panel, instrument, span })
+    /// `None` if the instrument has no bar at all; `stored` is what was computed across instruments before.
+    pub(crate) fn new(panel: &'a Panel, instrument: usize, stored: &'a [Stored]) -> Option<Self> {
+        panel.span(instrument).map(|span| Self { panel, instrument, span, stored })
     }
 
     /// Bars of the calendar.
@@ -26,7 +28,7 @@ impl<'a> Series<'a> {
         self.span.last - self.span.first + 1
     }
 
-    /// The panel's date index of the first bar.
+    /// The panel's time index of the first bar.
     pub(crate) fn first_date(&self) -> usize {
         self.span.first
     }
@@ -44,9 +46,15 @@ impl<'a> Series<'a> {
         }
         Ok(())
     }
+
+    fn read_stored(&self, slot: usize, places: Range<usize>, out: &mut [f64]) {
+        for (place, result) in places.zip(out) {
+            *result = self.stored[slot].value(self.span.first + place, self.instrument);
+        }
+    }
 }
 
-/// The values of one step, for the places it is needed at.
+/// The values of one op, for the places it is needed at.
 #[derive(Debug, Default)]
 struct Column {
     start: usize,
@@ -64,7 +72,7 @@ impl Column {
 pub(crate) struct Evaluator {
     columns: Vec<Column>,
     spare: Vec<Vec<f64>>,
-    scratch: Vec<f64>,
+    scratch: Scratch,
 }
 
 impl Evaluator {
@@ -84,25 +92,20 @@ impl Evaluator {
             self.spare.push(column.values);
         }
         self.columns.resize_with(plan.ops().len(), Column::default);
-        for (id, op) in plan.ops().iter().enumerate() {
-            let need = plan.need(id);
-            let places =
-                place(rows.start, need.oldest, series.len())..place(rows.end, need.newest, series.len());
-            let mut values = self.spare.pop().unwrap_or_default();
-            values.clear();
-            values.resize(places.len(), f64::NAN);
-            self.step(op, series, places.clone(), &mut values)?;
-            self.columns[id] = Column { start: places.start, values };
-            for (result, root) in plan.roots().iter().enumerate() {
-                if *root == id {
-                    sink(result, self.columns[id].part(&rows));
+        for (index, step) in plan.steps().iter().enumerate() {
+            self.step(plan, step, series, &rows)?;
+            for id in step.results() {
+                for (result, root) in plan.roots().iter().enumerate() {
+                    if root == id {
+                        sink(result, self.columns[*id].part(&rows));
+                    }
                 }
-            }
-            for argument in op.arguments() {
-                if plan.last_use(*argument) == id {
-                    let done = std::mem::take(&mut self.columns[*argument].values);
-                    if done.capacity() > 0 {
-                        self.spare.push(done);
+                for argument in plan.ops()[*id].arguments() {
+                    if plan.last_use(*argument) == index {
+                        let done = std::mem::take(&mut self.columns[*argument].values);
+                        if done.capacity() > 0 {
+                            self.spare.push(done);
+                        }
                     }
                 }
             }
@@ -110,13 +113,50 @@ impl Evaluator {
         Ok(())
     }
 
-    fn step(&mut self, op: &Op, series: &Series<'_>, places: Range<usize>, out: &mut [f64]) -> Result<()> {
-        if out.is_empty() {
-            return Ok(());
+    fn step(&mut self, plan: &Plan, step: &Step, series: &Series<'_>, rows: &Range<usize>) -> Result<()> {
+        let need = step.results().iter().map(|id| plan.need(*id)).reduce(Offsets::union);
+        let need = need.unwrap_or(Offsets::NOW);
+        let places = place(rows.start, need.oldest, series.len())..place(rows.end, need.newest, series.len());
+        let mut outs: Vec<Vec<f64>> = step.results().iter().map(|_| self.buffer(places.len())).collect();
+        if !places.is_empty() {
+            match step {
+                Step::One(id) => self.one(&plan.ops()[*id], series, places.clone(), &mut outs[0])?,
+                Step::Rolling { of, results } => {
+                    let requests: Vec<(Stat, Window)> =
+                        results.iter().filter_map(|id| rolling_request(&plan.ops()[*id])).collect();
+                    let column = &self.columns[*of];
+                    let lead = places.start - column.start;
+                    let input = &column.values[..lead + places.len()];
+                    kernel::rolling(input, lead, &requests, &mut outs, &mut self.scratch);
+                }
+                Step::Pair { of, results } => {
+                    let requests: Vec<(PairStat, Window)> =
+                        results.iter().filter_map(|id| pair_request(&plan.ops()[*id])).collect();
+                    // Both sides are cut to the same places before they are paired.
+                    let start = of.map(|id| self.columns[id].start).into_iter().max().unwrap_or(0);
+                    let both = of.map(|id| self.columns[id].part(&(start..places.end)));
+                    kernel::rolling_pair(both, places.start - start, &requests, &mut outs, &mut self.scratch);
+                }
+            }
         }
+        for (id, values) in step.results().iter().zip(outs) {
+            self.columns[*id] = Column { start: places.start, values };
+        }
+        Ok(())
+    }
+
+    fn buffer(&mut self, len: usize) -> Vec<f64> {
+        let mut values = self.spare.pop().unwrap_or_default();
+        values.clear();
+        values.resize(len, f64::NAN);
+        values
+    }
+
+    fn one(&self, op: &Op, series: &Series<'_>, places: Range<usize>, out: &mut [f64]) -> Result<()> {
         let column = |id: NodeId| &self.columns[id];
         match op {
             Op::Field(name) => series.read(name, places, out)?,
+            Op::Stored(slot) => series.read_stored(*slot, places, out),
             Op::Number(bits) => out.fill(f64::from_bits(*bits)),
             Op::Unary(operator, of) => kernel::unary(*operator, column(*of).part(&places), out),
             Op::Binary(operator, of) => {
@@ -124,23 +164,25 @@ impl Evaluator {
             }
             Op::If(of) => kernel::select(of.map(|id| column(id).part(&places)), out),
             Op::Shift(of, bars) => shift(column(*of), *bars, places.start, out),
-            Op::Rolling(operator, of, window) => {
-                let column = &self.columns[*of];
-                let input = RollingInput {
-                    input: &column.values,
-                    lead: places.start - column.start,
-                    window: *window,
-                };
-                kernel::rolling(*operator, &input, out, &mut self.scratch);
-            }
-            Op::Corr(of, window) => {
-                // Both sides are cut to the same places before they are paired.
-                let start = of.map(|id| column(id).start).into_iter().max().unwrap_or(0);
-                let both = of.map(|id| column(id).part(&(start..places.end)));
-                kernel::correlation(both, places.start - start, *window, out);
-            }
+            Op::First(of) => out.fill(column(*of).values.first().copied().unwrap_or(f64::NAN)),
+            // Computed together, above.
+            Op::Rolling(..) | Op::Pair(..) => {}
         }
         Ok(())
+    }
+}
+
+pub(super) fn rolling_request(op: &Op) -> Option<(Stat, Window)> {
+    match op {
+        Op::Rolling(stat, _, window) => Some((*stat, *window)),
+        _ => None,
+    }
+}
+
+pub(super) fn pair_request(op: &Op) -> Option<(PairStat, Window)> {
+    match op {
+        Op::Pair(stat, _, window) => Some((*stat, *window)),
+        _ => None,
     }
 }
 

@@ -38,11 +38,11 @@ impl Instrument {
     fn compare(&self, rows: &[usize], feature: &str, text: &str) -> Result<(), String> {
         let panel = self.panel();
         let expression = Expression::parse(text).map_err(|error| error.to_string())?;
-        let plan = Plan::new([expression.root()]);
-        let series = Series::new(&panel, 0).ok_or("the instrument has bars")?;
+        let program = Program::new([expression.root()]);
+        let series = Series::new(&panel, 0, &[]).ok_or("the instrument has bars")?;
         let mut found = Vec::new();
         Evaluator::default()
-            .run(&plan, &series, 0..series.len(), |_, values| found.extend_from_slice(values))
+            .run(program.plan(), &series, 0..series.len(), |_, values| found.extend_from_slice(values))
             .map_err(|error| error.to_string())?;
         for (row, expected) in rows.iter().zip(&self.features[feature]) {
             let same = match expected {

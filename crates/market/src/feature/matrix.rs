@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::program::Stored;
 use super::{Evaluator, FeatureSet, Series};
 use crate::{Error, Panel, Result, Universe};
 
@@ -36,42 +37,107 @@ pub struct FeatureMatrix {
     pub values: Vec<f32>,
 }
 
+/// Times computed at once: at least so many look-backs, which bounds what is computed twice to an eighth.
+const BLOCK_LOOKBACKS: usize = 8;
+const BLOCK_TIMES_MIN: usize = 256;
+
 /// Computes the features of every bar in a range that has the whole look-back behind it.
 ///
-/// A row appears if the instrument belongs to the universe on the date, has a bar there and at least [`FeatureSet::lookback_bars`] days of
-/// its calendar before: features of cut windows would not be those of a model's training. A row depends on
-/// those days alone, so bars before them and after the row change nothing, bit for bit.
+/// A row appears if the instrument belongs to the universe on the date, has a bar there and at least
+/// [`FeatureSet::lookback_bars`] days of its calendar before: features of cut windows would not be those of a
+/// model's training. A row depends on those days alone, so bars before them and after the row change nothing,
+/// bit for bit; features that look back to the first bar depend on all before.
+///
+/// Memory: the result, one block of it (see [`compute_blocks`]), and for each operator across instruments 8
+/// bytes a time and instrument of the block and its look-back.
 ///
 /// # Errors
 /// [`Error::Feature`] for a field the panel lacks, [`Error::Row`] for an index that is not in the panel.
 pub fn compute(panel: &Panel, set: &FeatureSet, rows: &RowRange) -> Result<FeatureMatrix> {
+    let columns = set.names().len();
+    let wanted = count(panel, set, rows)?;
+    let mut matrix = FeatureMatrix {
+        rows: Vec::with_capacity(wanted),
+        columns,
+        values: Vec::with_capacity(wanted * columns),
+    };
+    compute_blocks(panel, set, rows, |block| {
+        matrix.rows.extend_from_slice(&block.rows);
+        matrix.values.extend_from_slice(&block.values);
+        Ok(())
+    })?;
+    Ok(matrix)
+}
+
+/// Computes as [`compute`], but hands out the rows of some times after the other instead of holding all.
+///
+/// A block has 256 times or 8 look-backs, whichever is more, and takes 2 x 4 bytes a feature and row; all of
+/// the range at once if a feature looks back to the first bar.
+///
+/// # Errors
+/// As [`compute`], and what `sink` returns.
+pub fn compute_blocks(
+    panel: &Panel,
+    set: &FeatureSet,
+    rows: &RowRange,
+    mut sink: impl FnMut(FeatureMatrix) -> Result<()>,
+) -> Result<()> {
     set.check_fields(panel)?;
     let instruments = check_range(panel, rows)?;
-    let blocks = instruments
-        .par_iter()
-        .map_init(Evaluator::default, |evaluator, instrument| {
-            block(panel, set, &Cut { instrument: *instrument, rows }, evaluator)
-        })
-        .collect::<Result<Vec<Block>>>()?;
-    Ok(interleave(&blocks, rows.dates.clone(), set.names().len()))
+    let times = match set.looks_back_to_the_first_bar() {
+        true => rows.dates.len().max(1),
+        false => (BLOCK_LOOKBACKS * set.lookback_bars()).max(BLOCK_TIMES_MIN),
+    };
+    for start in rows.dates.clone().step_by(times) {
+        let dates = start..(start + times).min(rows.dates.end);
+        let stored = across(panel, set, &rows.universe, &dates)?;
+        let own = RowRange { dates: dates.clone(), universe: rows.universe.clone() };
+        let blocks = instruments
+            .par_iter()
+            .map_init(Evaluator::default, |evaluator, instrument| {
+                block(panel, set, &Cut { instrument: *instrument, rows: &own, stored: &stored }, evaluator)
+            })
+            .collect::<Result<Vec<Block>>>()?;
+        let block = interleave(&blocks, dates, set.names().len());
+        if !block.rows.is_empty() {
+            sink(block)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the features of some times need from across the instruments.
+fn across(panel: &Panel, set: &FeatureSet, universe: &Universe, dates: &Range<usize>) -> Result<Vec<Stored>> {
+    let from = match set.looks_back_to_the_first_bar() {
+        true => 0,
+        false => dates.start.saturating_sub(set.lookback_bars()),
+    };
+    set.program().across(panel, universe, from..dates.end)
+}
+
+/// How many rows [`compute`] gives.
+fn count(panel: &Panel, set: &FeatureSet, rows: &RowRange) -> Result<usize> {
+    let instruments = check_range(panel, rows)?;
+    let of_one = |instrument: &usize| {
+        let cut = Cut { instrument: *instrument, rows, stored: &[] };
+        wanted_dates(panel, set, &cut).map_or(0, |(_, dates)| dates.count())
+    };
+    Ok(instruments.par_iter().map(of_one).sum())
 }
 
 /// The features of one bar, bit for bit those of [`compute`], from no more than its look-back.
 ///
 /// # Errors
-/// [`Error::Row`] if the instrument has no bar on that date or too short a history before it,
-/// [`Error::Feature`] for a field the panel lacks.
+/// [`Error::Row`] if the instrument has no bar on that date, does not belong to the universe then, or has too
+/// short a history, [`Error::Feature`] for a field the panel lacks.
 pub fn latest(panel: &Panel, set: &FeatureSet, universe: &Universe, row: RowKey) -> Result<Vec<f32>> {
     let RowKey { date, instrument } = row;
     set.check_fields(panel)?;
-    check_range(
-        panel,
-        &RowRange { dates: date..date.saturating_add(1), universe: Universe::fixed(vec![instrument]) },
-    )?;
+    let dates = date..date.saturating_add(1);
+    check_range(panel, &RowRange { dates: dates.clone(), universe: Universe::fixed(vec![instrument]) })?;
     let symbol = &panel.instruments()[instrument];
     let day = panel.dates()[date];
     let no_bar = || Error::Row(format!("{symbol} has no bar on {day}"));
-    let series = Series::new(panel, instrument).ok_or_else(no_bar)?;
     if !panel.has_bar(date, instrument) {
         return Err(no_bar());
     }
@@ -79,15 +145,17 @@ pub fn latest(panel: &Panel, set: &FeatureSet, universe: &Universe, row: RowKey)
     if !universe.contains(date, instrument, panel.instruments().len()) {
         return Err(Error::Row(format!("{symbol} is not in the universe on {day}")));
     }
-    let place = date - series.first_date();
+    let place = panel.span(instrument).map_or(0, |span| date - span.first);
     let needed = set.lookback_bars();
     if place < needed {
         return Err(Error::Row(format!(
             "{symbol} has {place} bars before {day}, but the features need {needed}; ask for a later date"
         )));
     }
+    let stored = across(panel, set, universe, &dates)?;
+    let series = Series::new(panel, instrument, &stored).ok_or_else(no_bar)?;
     let mut values = vec![0.0; set.names().len()];
-    Evaluator::default().run(set.plan(), &series, place..place + 1, |column, result| {
+    Evaluator::default().run(set.program().plan(), &series, place..place + 1, |column, result| {
         values[column] = result[0] as f32;
     })?;
     Ok(values)
@@ -107,6 +175,7 @@ fn check_range(panel: &Panel, rows: &RowRange) -> Result<Vec<usize>> {
 struct Cut<'a> {
     instrument: usize,
     rows: &'a RowRange,
+    stored: &'a [Stored],
 }
 
 /// The rows of one instrument, by date.
@@ -116,26 +185,38 @@ struct Block {
     values: Vec<f32>,
 }
 
-fn block(panel: &Panel, set: &FeatureSet, cut: &Cut<'_>, evaluator: &mut Evaluator) -> Result<Block> {
-    let mut block = Block { instrument: cut.instrument, dates: Vec::new(), values: Vec::new() };
-    let Some(series) = Series::new(panel, cut.instrument) else { return Ok(block) };
-    let origin = series.first_date();
-    let from = cut.rows.dates.start.max(origin + set.lookback_bars());
-    let to = cut.rows.dates.end.min(origin + series.len());
-    if from >= to {
-        return Ok(block);
-    }
+/// The stretch of dates an instrument can have rows in, and those it has.
+fn wanted_dates<'a>(
+    panel: &'a Panel,
+    set: &FeatureSet,
+    cut: &'a Cut<'_>,
+) -> Option<(Range<usize>, impl Iterator<Item = usize> + 'a)> {
+    let span = panel.span(cut.instrument)?;
+    let from = cut.rows.dates.start.max(span.first + set.lookback_bars());
+    let to = cut.rows.dates.end.min(span.last + 1);
     let width = panel.instruments().len();
-    let wanted = |date: &usize| {
+    let wanted = move |date: &usize| {
         cut.rows.universe.contains(*date, cut.instrument, width) && panel.has_bar(*date, cut.instrument)
     };
-    block.dates = (from..to).filter(wanted).collect();
+    (from < to).then(|| (from..to, (from..to).filter(wanted)))
+}
+
+fn block(panel: &Panel, set: &FeatureSet, cut: &Cut<'_>, evaluator: &mut Evaluator) -> Result<Block> {
+    let mut block = Block { instrument: cut.instrument, dates: Vec::new(), values: Vec::new() };
+    let Some((stretch, wanted)) = wanted_dates(panel, set, cut) else { return Ok(block) };
+    let Some(series) = Series::new(panel, cut.instrument, cut.stored) else { return Ok(block) };
+    let origin = series.first_date();
+    block.dates = wanted.collect();
+    if block.dates.is_empty() {
+        return Ok(block);
+    }
     let columns = set.names().len();
     block.values = vec![0.0; block.dates.len() * columns];
     let Block { dates, values, .. } = &mut block;
-    evaluator.run(set.plan(), &series, from - origin..to - origin, |column, result| {
+    let rows = stretch.start - origin..stretch.end - origin;
+    evaluator.run(set.program().plan(), &series, rows, |column, result| {
         for (row, date) in dates.iter().enumerate() {
-            values[row * columns + column] = result[date - from] as f32;
+            values[row * columns + column] = result[date - stretch.start] as f32;
         }
     })?;
     Ok(block)

@@ -1,7 +1,9 @@
 //! Named expressions over a panel: what a model sees.
 
+mod cross;
 mod evaluate;
 mod matrix;
+mod program;
 
 #[cfg(test)]
 mod golden;
@@ -9,9 +11,9 @@ mod golden;
 use std::collections::BTreeSet;
 
 pub(crate) use evaluate::{Evaluator, Series};
-pub use matrix::{FeatureMatrix, RowKey, RowRange, compute, latest};
+pub use matrix::{FeatureMatrix, RowKey, RowRange, compute, compute_blocks, latest};
+pub(crate) use program::Program;
 
-use crate::expression::Plan;
 use crate::nearest::unknown;
 use crate::{Error, Expression, Panel, Result};
 
@@ -22,7 +24,7 @@ const MAX_FEATURES: usize = 10_000;
 #[derive(Debug, Clone)]
 pub struct FeatureSet {
     features: Vec<(String, Expression)>,
-    plan: Plan,
+    program: Program,
     lookback_bars: usize,
 }
 
@@ -57,9 +59,9 @@ impl FeatureSet {
             }
             parsed.push((name, expression));
         }
-        let plan = Plan::new(parsed.iter().map(|(_, expression)| expression.root()));
+        let program = Program::new(parsed.iter().map(|(_, expression)| expression.root()));
         let lookback_bars = parsed.iter().map(|(_, e)| e.lookback_bars()).max().unwrap_or(0);
-        Ok(Self { features: parsed, plan, lookback_bars })
+        Ok(Self { features: parsed, program, lookback_bars })
     }
 
     /// The names, in the order of the columns.
@@ -77,6 +79,16 @@ impl FeatureSet {
         self.lookback_bars
     }
 
+    /// Whether a feature reads all bars back to an instrument's first.
+    pub fn looks_back_to_the_first_bar(&self) -> bool {
+        self.features.iter().any(|(_, expression)| expression.looks_back_to_the_first_bar())
+    }
+
+    /// Whether a feature compares an instrument with the others of the universe.
+    pub fn is_cross_sectional(&self) -> bool {
+        self.features.iter().any(|(_, expression)| expression.is_cross_sectional())
+    }
+
     /// Checks that a panel has every field the features read.
     ///
     /// # Errors
@@ -89,8 +101,8 @@ impl FeatureSet {
         Ok(())
     }
 
-    pub(crate) fn plan(&self) -> &Plan {
-        &self.plan
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
     }
 }
 

@@ -1,88 +1,504 @@
 //! The arithmetic of the operators over plain slices of `f64`, one instrument at a time.
 //!
-//! Every rolling kernel recomputes each window from its own values alone, oldest first: a result depends on
-//! the window and on nothing before it, so a batch and a single row agree bit for bit, whatever came earlier.
-//! Inside a window a value that is not finite counts as missing; a window is cut where the data begins.
+//! A rolling result is a function of its window's values alone, to the bit: whatever came earlier, in a batch
+//! ([`rolling`], [`rolling_pair`]) and bar by bar ([`RollingStream`], [`PairStream`]) alike. It costs O(log N) a bar for a
+//! window of N bars, but for `Mad`, which visits the window. As in pandas, a value that is not finite counts as
+//! missing inside a window, missing values are left out, and a window is cut where the data begins.
 
-mod correlation;
+mod carried;
 mod elementwise;
-mod extremes;
-mod moments;
 mod order;
-mod regression;
+mod stat;
+mod stream;
+mod summary;
+mod tree;
 
-pub(crate) use correlation::correlation;
+use pulp::Arch;
+
 pub(crate) use elementwise::{binary, select, unary};
+pub(crate) use stat::PairStat;
+pub(crate) use stream::{PairStream, RollingStream};
 
-use crate::expression::Rolling;
+use crate::expression::Level;
+use carried::{Decay, Expanding};
+use order::SortedWindow;
+use stat::{Newest, Spread, Tails, Trend};
+use summary::{FirstLargest, Largest, Line, Moments, Pairs, Shape, Sums};
+use tree::{Blocks, Summary};
 
-/// Rows that are accumulated side by side: enough for vector instructions, few enough for the first cache.
-const BLOCK: usize = 256;
+/// Results are computed so many bars at a time, which keeps all blocks in the second cache.
+const CHUNK_BARS: usize = 1024;
 
-/// A rolling step: `out[r]` covers the `window` values of `input` that end at `r + lead`.
-pub(crate) struct RollingInput<'a> {
-    /// Values of the argument, oldest first; at least `lead + out.len()` of them.
-    pub(crate) input: &'a [f64],
-    /// How many values of the argument come before the first result's own bar.
-    pub(crate) lead: usize,
-    /// Window in bars, at least 1.
-    pub(crate) window: usize,
+/// How far back an operator looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Window {
+    /// So many bars, at least 1, with the bar itself.
+    Bars(usize),
+    /// All bars so far.
+    Expanding,
+    /// All bars so far, each weighing 1 - alpha of the next; the bits of alpha, between 0 and 1.
+    Decay(u64),
 }
 
-impl RollingInput<'_> {
-    /// The window that ends at the bar of result `row`.
-    fn window_of(&self, row: usize) -> &[f64] {
-        let end = row + self.lead + 1;
-        &self.input[end.saturating_sub(self.window)..end]
-    }
+/// What is asked of a window of one series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Stat {
+    Count,
+    Sum,
+    Mean,
+    Var,
+    Std,
+    Skew,
+    Kurt,
+    Max,
+    Min,
+    IdxMax,
+    IdxMin,
+    Quantile(Level),
+    Rank,
+    Mad,
+    Wma,
+    WeightedMean,
+    Slope,
+    Resi,
+    Rsquare,
+    R2,
+}
 
-    /// Calls `step` for every lag from the oldest to 0 with the results of `[start, start + rows)` that reach
-    /// that far back (as an offset into the block) and the values they see there.
-    fn for_each_lag(&self, start: usize, rows: usize, mut step: impl FnMut(usize, usize, &[f64])) {
-        let first = start + self.lead;
-        let oldest = (self.window - 1).min(first + rows - 1);
-        for lag in (0..=oldest).rev() {
-            let skipped = lag.saturating_sub(first);
-            let from = first + skipped - lag;
-            step(lag, skipped, &self.input[from..from + rows - skipped]);
+/// Buffers that are reused from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    largest: Blocks<1>,
+    sums: Blocks<2>,
+    moments: Blocks<3>,
+    shape: Blocks<5>,
+    pairs: Blocks<6>,
+    sides: [Blocks<3>; 2],
+    sorted: SortedWindow,
+}
+
+/// What summarises the windows of a statistic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Counts,
+    Sums,
+    Moments(Spread),
+    Shape(Tails),
+    Line(Trend),
+    /// Of the values times a sign.
+    Largest(Sign),
+    FirstLargest(Sign),
+    Sorted,
+    Visited,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Plus,
+    Minus,
+}
+
+impl Sign {
+    #[inline(always)]
+    fn value(self) -> f64 {
+        match self {
+            Self::Plus => 1.0,
+            Self::Minus => -1.0,
+        }
+    }
+}
+
+impl Stat {
+    fn family(self) -> Family {
+        match self {
+            Self::Count => Family::Counts,
+            Self::Sum | Self::Mean => Family::Sums,
+            Self::Var => Family::Moments(Spread::Var),
+            Self::Std => Family::Moments(Spread::Std),
+            Self::Skew => Family::Shape(Tails::Skew),
+            Self::Kurt => Family::Shape(Tails::Kurt),
+            Self::Max => Family::Largest(Sign::Plus),
+            Self::Min => Family::Largest(Sign::Minus),
+            Self::IdxMax => Family::FirstLargest(Sign::Plus),
+            Self::IdxMin => Family::FirstLargest(Sign::Minus),
+            Self::Quantile(_) | Self::Rank => Family::Sorted,
+            Self::Mad => Family::Visited,
+            Self::Wma => Family::Line(Trend::Wma),
+            Self::WeightedMean => Family::Line(Trend::WeightedMean),
+            Self::Slope => Family::Line(Trend::Slope),
+            Self::Resi => Family::Line(Trend::Resi),
+            Self::Rsquare => Family::Line(Trend::Rsquare),
+            Self::R2 => Family::Line(Trend::R2),
+        }
+    }
+}
+
+impl Family {
+    /// Whether the same blocks serve both.
+    fn shares_blocks(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Largest(a), Self::Largest(b)) | (Self::FirstLargest(a), Self::FirstLargest(b)) => a == b,
+            _ => std::mem::discriminant(&self) == std::mem::discriminant(&other),
+        }
+    }
+}
+
+/// The value, or NaN for what counts as missing in a window.
+#[inline(always)]
+fn known(value: f64) -> f64 {
+    if value.is_finite() { value } else { f64::NAN }
+}
+
+#[inline(always)]
+fn one_if(condition: bool) -> f64 {
+    if condition { 1.0 } else { 0.0 }
+}
+
+/// Computes what is asked of one series: `input` begins `lead` bars before the first result, and `outs[i]`
+/// takes one value a bar for request i. A series with carried state (`Expanding`, `Decay`) is given from its
+/// first bar on.
+pub(crate) fn rolling(
+    input: &[f64],
+    lead: usize,
+    requests: &[(Stat, Window)],
+    outs: &mut [Vec<f64>],
+    scratch: &mut Scratch,
+) {
+    let rows = input.len() - lead;
+    let mut finite: Vec<Request> = Vec::with_capacity(requests.len());
+    for (index, (stat, window)) in requests.iter().enumerate() {
+        match window {
+            Window::Bars(bars) => finite.push(Request { index, stat: *stat, bars: *bars }),
+            Window::Expanding => {
+                let mut state = Expanding::new(*stat);
+                carry(input, lead, &mut outs[index], |value| state.push(value));
+            }
+            Window::Decay(alpha) => {
+                let mut state = Decay::new(f64::from_bits(*alpha));
+                carry(input, lead, &mut outs[index], |value| state.push(value));
+            }
+        }
+    }
+    while let Some(first) = finite.first() {
+        let family = first.stat.family();
+        let (own, rest): (Vec<_>, Vec<_>) =
+            finite.iter().partition(|request| request.stat.family().shares_blocks(family));
+        finite = rest;
+        match family {
+            Family::Sorted => sorted(input, lead, &own, outs, &mut scratch.sorted),
+            Family::Visited => visited(input, lead, &own, outs),
+            _ => {
+                let longest = own.iter().map(|request| request.bars).max().unwrap_or(1);
+                for chunk in chunks(rows, longest) {
+                    let begin = (lead + chunk.start).saturating_sub(longest - 1);
+                    let part = Part {
+                        input: &input[begin..lead + chunk.end],
+                        lead: lead + chunk.start - begin,
+                        before: begin,
+                        start: chunk.start,
+                    };
+                    Arch::new().dispatch(|| part.compute(family, &own, outs, scratch));
+                }
+            }
+        }
+    }
+}
+
+/// Computes what is asked of two series; as [`rolling`].
+pub(crate) fn rolling_pair(
+    inputs: [&[f64]; 2],
+    lead: usize,
+    requests: &[(PairStat, Window)],
+    outs: &mut [Vec<f64>],
+    scratch: &mut Scratch,
+) {
+    let rows = inputs[0].len() - lead;
+    let mut finite: Vec<(usize, PairStat, usize)> = Vec::with_capacity(requests.len());
+    for (index, (stat, window)) in requests.iter().enumerate() {
+        match window {
+            Window::Bars(bars) => finite.push((index, *stat, *bars)),
+            Window::Expanding | Window::Decay(_) => {
+                let mut state = PairStream::new(&[(*stat, *window)]);
+                let mut value = [0.0];
+                for (bar, (x, y)) in inputs[0].iter().zip(inputs[1]).enumerate() {
+                    state.push([*x, *y], &mut value);
+                    if bar >= lead {
+                        outs[index][bar - lead] = value[0];
+                    }
+                }
+            }
+        }
+    }
+    let longest = finite.iter().map(|(_, _, bars)| *bars).max().unwrap_or(1);
+    for chunk in chunks(rows, longest) {
+        let begin = (lead + chunk.start).saturating_sub(longest - 1);
+        let inputs = inputs.map(|input| &input[begin..lead + chunk.end]);
+        let own_lead = lead + chunk.start - begin;
+        Arch::new().dispatch(|| pairs(inputs, (own_lead, chunk.start), &finite, outs, scratch));
+    }
+}
+
+/// One statistic of one window, and which of the outputs takes it.
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    index: usize,
+    stat: Stat,
+    bars: usize,
+}
+
+fn chunks(rows: usize, longest: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let step = CHUNK_BARS.max(4 * longest);
+    (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
+}
+
+fn carry(input: &[f64], lead: usize, out: &mut [f64], mut push: impl FnMut(f64) -> f64) {
+    for (bar, value) in input.iter().enumerate() {
+        let result = push(*value);
+        if bar >= lead {
+            out[bar - lead] = result;
+        }
+    }
+}
+
+/// A stretch of one series.
+struct Part<'a> {
+    input: &'a [f64],
+    /// Bars of `input` before the first result.
+    lead: usize,
+    /// Bars of the series before `input`.
+    before: usize,
+    /// Where the first result stands in the outputs.
+    start: usize,
+}
+
+impl Part<'_> {
+    #[inline(always)]
+    fn compute(&self, family: Family, requests: &[Request], outs: &mut [Vec<f64>], scratch: &mut Scratch) {
+        let longest = requests.iter().map(|request| request.bars).max().unwrap_or(1);
+        let bars = self.input.len();
+        let value = |row: usize| self.input[row];
+        let filled = |row: usize| {
+            let value = self.input[row];
+            if value.is_finite() { [1.0, value] } else { [0.0, 0.0] }
+        };
+        match family {
+            Family::Counts => {
+                let blocks = &mut scratch.sums;
+                blocks.fill::<Sums>(bars, longest, |row| [one_if(!value(row).is_nan()), 0.0]);
+                for request in requests {
+                    let view = blocks.window::<Sums>(request.bars, self.lead);
+                    self.each(request, outs, |row| view.at(row)[0]);
+                }
+            }
+            Family::Sums => {
+                let blocks = &mut scratch.sums;
+                blocks.fill::<Sums>(bars, longest, filled);
+                for request in requests {
+                    let view = blocks.window::<Sums>(request.bars, self.lead);
+                    let mean = request.stat == Stat::Mean;
+                    self.each(request, outs, |row| {
+                        let [n, sum] = view.at(row);
+                        let scale = if mean { n } else { one_if(n > 0.0) };
+                        sum / scale
+                    });
+                }
+            }
+            Family::Moments(_) => {
+                let blocks = &mut scratch.moments;
+                blocks.fill::<Moments>(bars, longest, |row| {
+                    let [n, value] = filled(row);
+                    [n, value, 0.0]
+                });
+                for request in requests {
+                    let Family::Moments(kind) = request.stat.family() else { continue };
+                    let view = blocks.window::<Moments>(request.bars, self.lead);
+                    self.each(request, outs, |row| stat::spread(kind, view.at(row)));
+                }
+            }
+            Family::Shape(_) => {
+                let blocks = &mut scratch.shape;
+                blocks.fill::<Shape>(bars, longest, |row| {
+                    let [n, value] = filled(row);
+                    [n, value, 0.0, 0.0, 0.0]
+                });
+                for request in requests {
+                    let Family::Shape(kind) = request.stat.family() else { continue };
+                    let view = blocks.window::<Shape>(request.bars, self.lead);
+                    self.each(request, outs, |row| stat::tails(kind, view.at(row)));
+                }
+            }
+            Family::Line(_) => {
+                let blocks = &mut scratch.pairs;
+                blocks.fill::<Line>(bars, longest, |row| {
+                    let [n, value] = filled(row);
+                    [n, 0.0, value, 0.0, 0.0, 0.0]
+                });
+                // Several statistics of one window share its summary.
+                let mut windows: Vec<usize> = requests.iter().map(|request| request.bars).collect();
+                windows.sort_unstable();
+                windows.dedup();
+                for bars in windows {
+                    let view = blocks.window::<Line>(bars, self.lead);
+                    for request in requests.iter().filter(|request| request.bars == bars) {
+                        let Family::Line(kind) = request.stat.family() else { continue };
+                        self.each(request, outs, |row| {
+                            let spanned = (self.before + row + 1).min(bars) as f64;
+                            let newest = Newest { value: known(value(row)), bars: spanned };
+                            stat::trend(kind, view.at(row), newest)
+                        });
+                    }
+                }
+            }
+            Family::Largest(sign) => {
+                let blocks = &mut scratch.largest;
+                let sign = sign.value();
+                blocks.fill::<Largest>(bars, longest, |row| [sign * known(value(row))]);
+                for request in requests {
+                    let (older, apart, newer) = blocks.overlapping(request.bars);
+                    let apart = apart as f64;
+                    self.each(request, outs, |row| {
+                        let [largest] = Largest::merge(older.at(row), newer.at(row), apart);
+                        sign * largest
+                    });
+                }
+            }
+            Family::FirstLargest(sign) => {
+                let blocks = &mut scratch.moments;
+                let sign = sign.value();
+                blocks.fill::<FirstLargest>(bars, longest, |row| {
+                    let value = known(value(row));
+                    [sign * value, 0.0, one_if(!value.is_nan())]
+                });
+                for request in requests {
+                    let (older, apart, newer) = blocks.overlapping(request.bars);
+                    let apart = apart as f64;
+                    self.each(request, outs, |row| {
+                        let spanned = (self.before + row + 1).min(request.bars) as f64;
+                        place(FirstLargest::merge(older.at(row), newer.at(row), apart), spanned)
+                    });
+                }
+            }
+            Family::Sorted | Family::Visited => {}
         }
     }
 
-    /// The newest finite value of the window of `row`, NaN without any: a member of the window to measure the
-    /// others from, which keeps sums of squares accurate and makes those of a flat window exactly 0.
-    fn pivot(&self, row: usize) -> f64 {
-        self.window_of(row).iter().rev().copied().find(|value| value.is_finite()).unwrap_or(f64::NAN)
+    #[inline(always)]
+    fn each(&self, request: &Request, outs: &mut [Vec<f64>], result: impl Fn(usize) -> f64) {
+        let rows = self.input.len() - self.lead;
+        let out = &mut outs[request.index][self.start..self.start + rows];
+        for (row, out) in out.iter_mut().enumerate() {
+            *out = result(self.lead + row);
+        }
     }
 }
 
-/// Computes a rolling operator; `scratch` is reused from call to call.
-pub(crate) fn rolling(operator: Rolling, of: &RollingInput<'_>, out: &mut [f64], scratch: &mut Vec<f64>) {
-    match operator {
-        Rolling::Mean => moments::mean(of, out),
-        Rolling::Sum => moments::sum(of, out),
-        Rolling::Std => moments::standard_deviation(of, out),
-        Rolling::Var => moments::variance(of, out),
-        Rolling::Count => moments::count(of, out),
-        Rolling::Max => extremes::max(of, out),
-        Rolling::Min => extremes::min(of, out),
-        Rolling::IdxMax => extremes::index_of_max(of, out),
-        Rolling::IdxMin => extremes::index_of_min(of, out),
-        Rolling::Quantile(level) => order::quantile(of, level.value(), out, scratch),
-        Rolling::Rank => order::rank(of, out),
-        Rolling::Slope => regression::slope(of, out),
-        Rolling::Rsquare => regression::r_squared(of, out),
-        Rolling::Resi => regression::residual(of, out),
+/// The 1-based place of the first largest value, counted from the oldest of `spanned` bars.
+#[inline(always)]
+fn place([_, age, known]: [f64; 3], spanned: f64) -> f64 {
+    if known > 0.0 { spanned - age } else { f64::NAN }
+}
+
+/// The pair of one bar: missing if either side is.
+#[inline(always)]
+fn pair_leaf([x, y]: [f64; 2]) -> [f64; 6] {
+    let both = x.is_finite() & y.is_finite();
+    if both { [1.0, x, y, 0.0, 0.0, 0.0] } else { Pairs::EMPTY }
+}
+
+#[inline(always)]
+fn moments_leaf(value: f64) -> [f64; 3] {
+    if value.is_finite() { [1.0, value, 0.0] } else { Moments::EMPTY }
+}
+
+#[inline(always)]
+fn pairs(
+    inputs: [&[f64]; 2],
+    (lead, start): (usize, usize),
+    requests: &[(usize, PairStat, usize)],
+    outs: &mut [Vec<f64>],
+    scratch: &mut Scratch,
+) {
+    let bars = inputs[0].len();
+    let longest = requests.iter().map(|(_, _, bars)| *bars).max().unwrap_or(1);
+    let Scratch { pairs, sides, .. } = scratch;
+    pairs.fill::<Pairs>(bars, longest, |row| pair_leaf([inputs[0][row], inputs[1][row]]));
+    // Where both sides are known on the same bars, what a side is alone it is in the pairs, to the bit.
+    let alone = requests.iter().any(|(_, stat, _)| *stat == PairStat::Corr)
+        && inputs[0].iter().zip(inputs[1]).any(|(x, y)| x.is_finite() != y.is_finite());
+    if alone {
+        for (side, input) in sides.iter_mut().zip(inputs) {
+            side.fill::<Moments>(bars, longest, |row| moments_leaf(input[row]));
+        }
+    }
+    for (index, stat, window) in requests {
+        let out = &mut outs[*index][start..start + bars - lead];
+        let view = pairs.window::<Pairs>(*window, lead);
+        if alone {
+            let [left, right] = sides;
+            let left = left.window::<Moments>(*window, lead);
+            let right = right.window::<Moments>(*window, lead);
+            for (row, out) in out.iter_mut().enumerate() {
+                let row = lead + row;
+                let flat = stat::is_flat_to_qlib(left.at(row)) | stat::is_flat_to_qlib(right.at(row));
+                *out = stat::pair(*stat, view.at(row), flat);
+            }
+        } else {
+            for (row, out) in out.iter_mut().enumerate() {
+                let [n, x, y, xx, yy, xy] = view.at(lead + row);
+                let flat = stat::is_flat_to_qlib([n, x, xx]) | stat::is_flat_to_qlib([n, y, yy]);
+                *out = stat::pair(*stat, [n, x, y, xx, yy, xy], flat);
+            }
+        }
     }
 }
 
-/// A window is flat when its standard deviation is at most this share of its newest value: rounding of
-/// prices stored as 32-bit floats, nothing more. Qlib takes 2e-5 in price units, which hides the moves of a
-/// stock below a cent.
-const FLAT_SHARE: f64 = 1e-7;
+/// Quantiles and ranks; those of one window share its sorted values.
+fn sorted(
+    input: &[f64],
+    lead: usize,
+    requests: &[Request],
+    outs: &mut [Vec<f64>],
+    window: &mut SortedWindow,
+) {
+    let mut lengths: Vec<usize> = requests.iter().map(|request| request.bars).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    for bars in lengths {
+        window.clear();
+        for bar in (lead + 1).saturating_sub(bars)..input.len() {
+            window.enter(input[bar]);
+            if bar < lead {
+                continue;
+            }
+            if bar >= bars && bar > lead {
+                window.leave(input[bar - bars]);
+            }
+            for request in requests.iter().filter(|request| request.bars == bars) {
+                outs[request.index][bar - lead] = match request.stat {
+                    Stat::Quantile(level) => window.quantile(level.value()),
+                    _ => window.rank(input[bar]),
+                };
+            }
+        }
+    }
+}
 
-/// Whether values with this variance around `pivot` do not move at all.
-fn is_flat(variance: f64, pivot: f64) -> bool {
-    variance.max(0.0).sqrt() <= FLAT_SHARE * pivot.abs()
+/// Mean absolute deviations, window by window.
+fn visited(input: &[f64], lead: usize, requests: &[Request], outs: &mut [Vec<f64>]) {
+    for request in requests {
+        for bar in lead..input.len() {
+            let window = &input[(bar + 1).saturating_sub(request.bars)..=bar];
+            outs[request.index][bar - lead] = mean_deviation(window);
+        }
+    }
+}
+
+/// Mean absolute deviation from the mean of the known values, oldest first.
+fn mean_deviation(window: &[f64]) -> f64 {
+    let values = || window.iter().copied().filter(|value| value.is_finite());
+    let (n, sum) = values().fold((0.0, 0.0), |(n, sum), value| (n + 1.0, sum + value));
+    let mean = sum / n;
+    values().map(|value| (value - mean).abs()).sum::<f64>() / n
 }
 
 #[cfg(test)]

@@ -1,65 +1,161 @@
-//! Quantiles and ranks of windows.
+//! Quantiles and ranks: the values of a window, sorted.
+//!
+//! The sorted window slides: a bar costs one removal and one insertion. What it holds depends on the
+//! window's values alone, so sliding gives the same bits as sorting each window anew.
 
-use super::RollingInput;
+/// A part that grows beyond this many values is cut in two, so that inserting moves few.
+const PART_MAX: usize = 512;
 
-/// The quantile of a window, interpolated linearly between its sorted values; missing without any.
-///
-/// The sorted window slides from row to row. What it holds depends on the window's values alone, so sliding
-/// gives the same bits as sorting each window anew.
-pub(super) fn quantile(of: &RollingInput<'_>, level: f64, out: &mut [f64], sorted: &mut Vec<f64>) {
-    let Some(newest) = out.len().checked_sub(1) else { return };
-    sorted.clear();
-    sorted.extend(of.window_of(0).iter().copied().filter(|value| value.is_finite()));
-    sorted.sort_unstable_by(f64::total_cmp);
-    for (row, result) in out.iter_mut().enumerate() {
-        *result = interpolate(sorted, level);
-        if row < newest {
-            let end = row + of.lead + 1;
-            if end >= of.window {
-                leave(sorted, of.input[end - of.window]);
+/// The known values of a window in order, in parts of bounded length.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SortedWindow {
+    /// Never empty parts, ascending, each ascending.
+    parts: Vec<Vec<f64>>,
+    len: usize,
+}
+
+impl SortedWindow {
+    pub(super) fn clear(&mut self) {
+        self.parts.clear();
+        self.len = 0;
+    }
+
+    /// Takes a value in; one that is not finite is missing.
+    pub(super) fn enter(&mut self, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
+        self.len += 1;
+        let Some(last) = self.parts.len().checked_sub(1) else {
+            self.parts.push(vec![value]);
+            return;
+        };
+        let index = self.part_of(value).min(last);
+        let part = &mut self.parts[index];
+        let place = place_of(part, value);
+        part.insert(place, value);
+        if part.len() > PART_MAX {
+            let upper = part.split_off(part.len() / 2);
+            self.parts.insert(index + 1, upper);
+        }
+    }
+
+    /// Takes a value out that came in before.
+    pub(super) fn leave(&mut self, value: f64) {
+        if !value.is_finite() || self.len == 0 {
+            return;
+        }
+        let index = self.part_of(value);
+        let Some(part) = self.parts.get_mut(index) else { return };
+        let place = place_of(part, value);
+        part.remove(place);
+        self.len -= 1;
+        if part.is_empty() {
+            self.parts.remove(index);
+        }
+    }
+
+    /// The quantile, interpolated linearly between neighbours; NaN without any value.
+    pub(super) fn quantile(&self, level: f64) -> f64 {
+        let Some(last) = self.len.checked_sub(1) else { return f64::NAN };
+        let place = level * last as f64;
+        let below = place.floor();
+        let index = below as usize;
+        let low = self.at(index);
+        let high = self.at((index + 1).min(last));
+        low + (high - low) * (place - below)
+    }
+
+    /// The rank of a value of the window, ties averaged, divided by the number of values; NaN if it is missing.
+    pub(super) fn rank(&self, newest: f64) -> f64 {
+        if !newest.is_finite() {
+            return f64::NAN;
+        }
+        let mut less = 0;
+        let mut not_greater = 0;
+        for part in &self.parts {
+            // Neither 0 is smaller than the other.
+            less += part.partition_point(|value| *value < newest);
+            not_greater += part.partition_point(|value| *value <= newest);
+        }
+        let equal = (not_greater - less) as f64;
+        (less as f64 + (equal + 1.0) / 2.0) / self.len as f64
+    }
+
+    fn at(&self, mut index: usize) -> f64 {
+        for part in &self.parts {
+            match part.get(index) {
+                Some(value) => return *value,
+                None => index -= part.len(),
             }
-            enter(sorted, of.input[end]);
+        }
+        f64::NAN
+    }
+
+    /// The first part whose last value is not smaller.
+    fn part_of(&self, value: f64) -> usize {
+        let smaller = |part: &Vec<f64>| part.last().is_some_and(|last| last.total_cmp(&value).is_lt());
+        if self.parts.len() == 1 {
+            usize::from(smaller(&self.parts[0]))
+        } else {
+            self.parts.partition_point(smaller)
         }
     }
 }
 
-fn interpolate(sorted: &[f64], level: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
-    let place = level * last as f64;
-    let below = place.floor();
-    let index = below as usize;
-    let low = sorted[index];
-    let high = sorted[(index + 1).min(last)];
-    low + (high - low) * (place - below)
-}
-
-fn leave(sorted: &mut Vec<f64>, value: f64) {
-    if value.is_finite() {
-        let place = sorted.partition_point(|known| known.total_cmp(&value).is_lt());
-        sorted.remove(place);
+/// Where a value stands in a sorted part, or would. Counting beats searching where the part is short.
+fn place_of(part: &[f64], value: f64) -> usize {
+    const SHORT: usize = 64;
+    let key = order_key(value);
+    if part.len() <= SHORT {
+        return part.iter().map(|known| usize::from(order_key(*known) < key)).sum();
     }
+    part.partition_point(|known| known.total_cmp(&value).is_lt())
 }
 
-fn enter(sorted: &mut Vec<f64>, value: f64) {
-    if value.is_finite() {
-        let place = sorted.partition_point(|known| known.total_cmp(&value).is_lt());
-        sorted.insert(place, value);
-    }
+/// Integers in the order of [`f64::total_cmp`].
+fn order_key(value: f64) -> i64 {
+    let bits = value.to_bits() as i64;
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
-/// The rank of the newest value among the window's, ties averaged, divided by their number; missing if the
-/// newest value is.
-pub(super) fn rank(of: &RollingInput<'_>, out: &mut [f64]) {
-    for (row, result) in out.iter_mut().enumerate() {
-        let window = of.window_of(row);
-        let newest = window[window.len() - 1];
-        let mut counts = [0u32; 3];
-        for value in window {
-            counts[0] += u32::from(value.is_finite());
-            counts[1] += u32::from(value.is_finite() & (*value < newest));
-            counts[2] += u32::from(*value == newest);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_window_in_parts_is_the_same_as_sorting() {
+        let values: Vec<f64> = (0..3000u64).map(|i| ((i * 7919) % 1009) as f64 * 0.5 - 100.0).collect();
+        let bars = 1500;
+        let mut window = SortedWindow::default();
+        for (bar, value) in values.iter().enumerate() {
+            window.enter(*value);
+            if bar >= bars {
+                window.leave(values[bar - bars]);
+            }
+            if bar % 97 != 0 {
+                continue;
+            }
+            let mut sorted = values[(bar + 1).saturating_sub(bars)..=bar].to_vec();
+            sorted.sort_unstable_by(f64::total_cmp);
+            let found: Vec<f64> = (0..window.len).map(|index| window.at(index)).collect();
+            assert_eq!(found, sorted);
+            let less = sorted.iter().filter(|known| *known < value).count() as f64;
+            let equal = sorted.iter().filter(|known| *known == value).count() as f64;
+            assert_eq!(window.rank(*value), (less + (equal + 1.0) / 2.0) / sorted.len() as f64);
         }
-        let [known, less, equal] = counts.map(f64::from);
-        *result = if newest.is_finite() { (less + (equal + 1.0) / 2.0) / known } else { f64::NAN };
+    }
+
+    #[test]
+    fn both_zeros_leave_as_they_came() {
+        let mut window = SortedWindow::default();
+        for value in [0.0, -0.0, 0.0, f64::NAN, 1.0] {
+            window.enter(value);
+        }
+        assert_eq!(window.rank(-0.0), 0.5);
+        for value in [-0.0, 0.0, 0.0, f64::NAN] {
+            window.leave(value);
+        }
+        assert_eq!((window.len, window.quantile(0.5)), (1, 1.0));
     }
 }
