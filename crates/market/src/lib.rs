@@ -35,7 +35,10 @@ mod nearest;
 
 pub use error::Error;
 pub use expression::Expression;
-pub use feature::{FeatureMatrix, FeatureSet, RowKey, RowRange, compute, compute_blocks, latest};
+pub use feature::{
+    Closed, FeatureMatrix, FeatureSet, FeatureStream, RowKey, RowRange, StreamConfig, compute,
+    compute_blocks, latest,
+};
 pub use feature_file::FeatureWriter;
 pub use import::{AcceptJumps, Import, ImportOptions, import};
 pub use label::{LabelConfig, Labels, label};

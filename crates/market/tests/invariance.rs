@@ -4,11 +4,20 @@ use std::collections::BTreeMap;
 
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
-use market::{FeatureMatrix, FeatureSet, Panel, RowKey, RowRange, Universe, alpha158, compute, latest};
+use market::{
+    FeatureMatrix, FeatureSet, FeatureStream, Panel, RowKey, RowRange, StreamConfig, Universe, alpha158,
+    compute, latest,
+};
 use proptest::prelude::*;
 
-/// Expressions of every operator, beside those of Alpha158.
-const OTHERS: [&str; 12] = [
+/// Expressions of every operator of finite look-back within an instrument, beside those of Alpha158.
+const OTHERS: [&str; 18] = [
+    "Skew($close,9)-Kurt($volume,12)",
+    "Mad($close,5)*Cov($close,$volume,8)",
+    "WMA($close,6)/WeightedMean($close,6)",
+    "R2($close,10)+Pearson($close,$volume,7)",
+    "Std($close,3)-Var($volume,33)",
+    "Mean(Ref(Ref($close,-2),3),4)",
     "Delta(Med($close,7),2)",
     "Var($close,9)*Count($volume,4)",
     "If($close>Ref($close,1),Min($close,3),Max($close,4))",
@@ -23,6 +32,26 @@ const OTHERS: [&str; 12] = [
     "Ref($close,13)",
 ];
 
+/// Expressions that look back to the first bar.
+const FROM_THE_FIRST_BAR: [&str; 6] = [
+    "EMA($close,12)-EMA($close,26)",
+    "Mean($volume,0.2)/Mean($volume,0)",
+    "Std($close,0)+Max($close,0)-IdxMin($close,0)",
+    "Rank($close,0)*Quantile($volume,0,0.3)",
+    "Ref($close,0)/$close+Delta($close,0)",
+    "Corr($close,$volume,0)+Slope($close,0)-Rsquare($close,0)",
+];
+
+/// Expressions across instruments.
+const ACROSS: [&str; 6] = [
+    "CSRank(Mean($close,5))-CSZScore($volume)",
+    "Mean(CSRank($close),5)",
+    "CSRank(Mean(CSDemean($close),5)+Mad($volume,4))",
+    "CSNeutralize($close/Ref($close,1),$sector)",
+    "CSFill(Std($close,3))+CSRobustZScore($close)",
+    "$close/Mask(Mean($close,3),N0)",
+];
+
 fn panel(closes: &[Vec<Option<f64>>], volumes: &[Vec<Option<f64>>]) -> Panel {
     let days = closes[0].len();
     let dates = (0..days).map(|i| date(2020, 1, 1) + (i as i64).days()).collect();
@@ -32,8 +61,17 @@ fn panel(closes: &[Vec<Option<f64>>], volumes: &[Vec<Option<f64>>]) -> Panel {
             .flat_map(|day| columns.iter().map(move |c| c[day].unwrap_or(f64::NAN)))
             .collect::<Vec<f64>>()
     };
-    let fields =
-        BTreeMap::from([("close".to_owned(), layout(closes)), ("volume".to_owned(), layout(volumes))]);
+    let has_bar = |cell: usize| {
+        let (day, instrument) = (cell / closes.len(), cell % closes.len());
+        closes[instrument][day].is_some() || volumes[instrument][day].is_some()
+    };
+    let sector = (0..days * closes.len())
+        .map(|cell| if has_bar(cell) { (cell % closes.len() / 2) as f64 } else { f64::NAN });
+    let fields = BTreeMap::from([
+        ("close".to_owned(), layout(closes)),
+        ("volume".to_owned(), layout(volumes)),
+        ("sector".to_owned(), sector.collect()),
+    ]);
     Panel::new(dates, instruments, fields).expect("the parts fit")
 }
 
@@ -55,14 +93,34 @@ fn sets() -> impl Strategy<Value = FeatureSet> {
         .prop_map(|some| FeatureSet::new(some).expect("all are well formed"))
 }
 
+/// Sets of every kind of feature.
+fn wide_sets() -> impl Strategy<Value = FeatureSet> {
+    let mut known = alpha158::select(&["close", "volume"], None).expect("no family is asked for").included;
+    let others = OTHERS.iter().chain(&FROM_THE_FIRST_BAR).chain(&ACROSS);
+    known.extend(others.enumerate().map(|(i, text)| (format!("OTHER{i}"), (*text).to_owned())));
+    let first = known.len() - ACROSS.len() - FROM_THE_FIRST_BAR.len();
+    let (plain, special) = (known[..first].to_vec(), known[first..].to_vec());
+    (prop::sample::subsequence(plain, 0..=6), prop::sample::subsequence(special, 1..=4)).prop_map(
+        |(mut some, more)| {
+            some.extend(more);
+            FeatureSet::new(some).expect("all are well formed")
+        },
+    )
+}
+
 fn all(panel: &Panel, set: &FeatureSet) -> FeatureMatrix {
     compute(panel, set, &RowRange { dates: 0..panel.dates().len(), universe: Universe::all() })
         .expect("all fields are there")
 }
 
+/// The bits of a value; which NaN it is does not matter.
+fn bits_of(value: &f32) -> u32 {
+    if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() }
+}
+
 /// The bits of each row, by day and symbol.
 fn rows(panel: &Panel, matrix: &FeatureMatrix) -> BTreeMap<(Date, String), Vec<u32>> {
-    let values = matrix.values.chunks(matrix.columns).map(|row| row.iter().map(|v| v.to_bits()).collect());
+    let values = matrix.values.chunks(matrix.columns).map(|row| row.iter().map(bits_of).collect());
     let key = |key: &RowKey| (panel.dates()[key.date], panel.instruments()[key.instrument].clone());
     matrix.rows.iter().map(key).zip(values).collect()
 }
@@ -93,7 +151,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn later_bars_change_no_earlier_feature(panel in panels(), set in sets(), kept in 1usize..90) {
+    fn later_bars_change_no_earlier_feature(
+        panel in panels(),
+        set in prop_oneof![sets().boxed(), wide_sets().boxed()],
+        kept in 1usize..90,
+    ) {
         let cut = panel.as_of(panel.dates()[kept.min(panel.dates().len()) - 1]);
         let mut before = rows(&panel, &all(&panel, &set));
         let last = *cut.dates().last().expect("one is kept");
@@ -120,12 +182,85 @@ proptest! {
     }
 
     #[test]
-    fn one_row_is_the_same_row_of_many(panel in panels(), set in sets()) {
+    fn one_row_is_the_same_row_of_many(panel in panels(), set in prop_oneof![sets().boxed(), wide_sets().boxed()]) {
         let matrix = all(&panel, &set);
         for (key, values) in matrix.rows.iter().zip(matrix.values.chunks(matrix.columns)) {
             let alone = latest(&panel, &set, &Universe::all(), *key).expect("it is a row of many");
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
             prop_assert_eq!(bits(&alone), bits(values));
+        }
+    }
+
+    #[test]
+    fn bar_by_bar_is_the_batch_to_the_bit(
+        panel in panels(),
+        set in prop_oneof![sets().boxed(), wide_sets().boxed()],
+    ) {
+        let inside_later = set.expressions().iter().any(|(_, text)| text.contains("-2"));
+        prop_assume!(!inside_later);
+        let expected = rows(&panel, &all(&panel, &set));
+        let width = panel.instruments().len();
+        let fields: Vec<String> = panel.field_names().into_iter().map(str::to_owned).collect();
+        let config = StreamConfig {
+            instruments: panel.instruments().to_vec(),
+            universe: (0..width).collect(),
+            fields: fields.clone(),
+        };
+        let mut stream = FeatureStream::new(&set, config).expect("every field is brought");
+        let mut found = BTreeMap::new();
+        for (time, stamp) in panel.times().iter().enumerate() {
+            let mut newest = Vec::new();
+            for instrument in (0..width).filter(|instrument| panel.has_bar(time, *instrument)) {
+                let cell = time * width + instrument;
+                let bar: Vec<f64> =
+                    fields.iter().map(|name| panel.field(name).expect("it was named")[cell]).collect();
+                let row = stream.push(instrument, *stamp, &bar).expect("bars come in order");
+                newest.extend(row.map(|row| (instrument, row)));
+            }
+            newest.extend(stream.close(*stamp).expect("it is open").rows);
+            for (instrument, row) in newest {
+                let key = (panel.dates()[time], panel.instruments()[instrument].clone());
+                found.insert(key, row.iter().map(bits_of).collect::<Vec<u32>>());
+            }
+        }
+        prop_assert_eq!(found.len(), expected.len());
+        for (key, bits) in &expected {
+            for ((feature, text), (found, expected)) in
+                set.expressions().iter().zip(found[key].iter().zip(bits))
+            {
+                prop_assert!(
+                    found == expected,
+                    "{:?} {} = {}: {} but {} in a batch",
+                    key,
+                    feature,
+                    text,
+                    f32::from_bits(*found),
+                    f32::from_bits(*expected),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn another_order_of_instruments_is_another_order_of_rows(panel in panels(), seed in any::<u64>()) {
+        let texts = ["CSRank(Mean($close,5))", "CSNeutralize($volume,sector)", "Mean(CSZScore($close),3)"];
+        let named = texts.iter().enumerate().map(|(i, text)| (format!("F{i}"), (*text).to_owned()));
+        let set = FeatureSet::new(named.collect()).expect("all are well formed");
+        let width = panel.instruments().len();
+        let order: Vec<usize> = (0..width).map(|i| (i + seed as usize % width) % width).collect();
+        let moved = permuted(&panel, &order);
+        let expected = all(&panel, &set);
+        let found = rows(&moved, &all(&moved, &set));
+        prop_assert_eq!(found.len(), expected.rows.len());
+        for (key, values) in expected.rows.iter().zip(expected.values.chunks(expected.columns)) {
+            let place = order.iter().position(|from| *from == key.instrument).expect("it is a permutation");
+            let row = &found[&(panel.dates()[key.date], panel.instruments()[place].clone())];
+            for (a, b) in values.iter().zip(row) {
+                // Sums across instruments are taken in their order.
+                let b = f32::from_bits(*b);
+                let same = (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-5 * a.abs().max(1.0);
+                prop_assert!(same, "{} {}", a, b);
+            }
         }
     }
 

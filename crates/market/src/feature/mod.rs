@@ -4,6 +4,7 @@ mod cross;
 mod evaluate;
 mod matrix;
 mod program;
+mod stream;
 
 #[cfg(test)]
 mod golden;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 pub(crate) use evaluate::{Evaluator, Series};
 pub use matrix::{FeatureMatrix, RowKey, RowRange, compute, compute_blocks, latest};
 pub(crate) use program::Program;
+pub use stream::{Closed, FeatureStream, StreamConfig};
 
 use crate::nearest::unknown;
 use crate::{Error, Expression, Panel, Result};
@@ -99,6 +101,11 @@ impl FeatureSet {
                 .map_err(|reason| Error::Feature(format!("feature \"{name}\": {reason}")))?;
         }
         Ok(())
+    }
+
+    /// Name and parsed expression of each feature.
+    pub(crate) fn parsed(&self) -> &[(String, Expression)] {
+        &self.features
     }
 
     pub(crate) fn program(&self) -> &Program {

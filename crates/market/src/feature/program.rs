@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::cross;
 use super::evaluate::{Evaluator, Series};
-use crate::expression::{Cross, Node, Plan};
+use crate::expression::{Cross, Node, Op, Plan};
 use crate::nearest::unknown_instrument;
 use crate::{Error, Panel, Result, Universe};
 
@@ -26,7 +26,8 @@ pub(crate) struct Stage {
     pub(super) across: Vec<Across>,
 }
 
-/// An operator across instruments: its arguments are results of the stage's plan.
+/// An operator across instruments: its arguments are results of the stage's plan. At each time it sees the
+/// universe's instruments that have a bar then.
 #[derive(Debug, Clone)]
 pub(crate) struct Across {
     pub(super) operator: AcrossOperator,
@@ -82,6 +83,13 @@ impl Program {
 
     pub(crate) fn stages(&self) -> &[Stage] {
         &self.stages
+    }
+
+    /// Whether a step inside reads a later bar, even if the result in the end does not.
+    pub(crate) fn reads_later_bars(&self) -> bool {
+        let plans = self.stages.iter().map(|stage| &stage.plan).chain([&self.plan]);
+        let later = |op: &Op| matches!(op, Op::Shift(_, bars) if *bars < 0);
+        plans.into_iter().any(|plan| plan.ops().iter().any(later))
     }
 
     /// How many values across instruments there are.
@@ -177,13 +185,20 @@ impl Across {
         let values = &columns[self.of];
         if let AcrossOperator::Mask(symbol) = &self.operator {
             let instrument = index_of(panel, symbol)?;
-            return Ok(values.iter().skip(instrument).step_by(width.max(1)).copied().collect());
+            let at = |time: usize| match panel.has_bar(time, instrument) {
+                true => values[(time - times.start) * width + instrument],
+                false => f64::NAN,
+            };
+            return Ok(times.clone().map(at).collect());
         }
         let mut out = vec![f64::NAN; values.len()];
         out.par_chunks_mut(width.max(1)).enumerate().for_each(|(row, out)| {
-            let members: Vec<usize> = (0..width)
-                .filter(|instrument| universe.contains(times.start + row, *instrument, width))
-                .collect();
+            let time = times.start + row;
+            // Whether an instrument without a bar is only late or gone for good is not known yet.
+            let takes_part = |instrument: &usize| {
+                universe.contains(time, *instrument, width) && panel.has_bar(time, *instrument)
+            };
+            let members: Vec<usize> = (0..width).filter(takes_part).collect();
             let of = |column: &[f64]| -> Vec<f64> {
                 members.iter().map(|instrument| column[row * width + instrument]).collect()
             };
