@@ -12,9 +12,9 @@ mod universe;
 mod expression;
 mod kernel;
 
-pub mod alpha158;
 mod feature;
 mod feature_file;
+pub mod set;
 
 pub mod ic;
 mod label;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 use market::{
-    FeatureMatrix, FeatureSet, FeatureStream, Panel, RowKey, RowRange, StreamConfig, Universe, alpha158,
-    compute, latest,
+    FeatureMatrix, FeatureSet, FeatureStream, Panel, RowKey, RowRange, StreamConfig, Universe, compute,
+    latest, set,
 };
 use proptest::prelude::*;
 
@@ -87,7 +87,8 @@ fn panels() -> impl Strategy<Value = Panel> {
 }
 
 fn sets() -> impl Strategy<Value = FeatureSet> {
-    let mut known = alpha158::select(&["close", "volume"], None).expect("no family is asked for").included;
+    let mut known =
+        set::select("alpha158", &["close", "volume"], None).expect("no family is asked for").included;
     known.extend(OTHERS.iter().enumerate().map(|(i, text)| (format!("OTHER{i}"), (*text).to_owned())));
     prop::sample::subsequence(known, 1..=12)
         .prop_map(|some| FeatureSet::new(some).expect("all are well formed"))
@@ -95,7 +96,8 @@ fn sets() -> impl Strategy<Value = FeatureSet> {
 
 /// Sets of every kind of feature.
 fn wide_sets() -> impl Strategy<Value = FeatureSet> {
-    let mut known = alpha158::select(&["close", "volume"], None).expect("no family is asked for").included;
+    let mut known =
+        set::select("alpha158", &["close", "volume"], None).expect("no family is asked for").included;
     let others = OTHERS.iter().chain(&FROM_THE_FIRST_BAR).chain(&ACROSS);
     known.extend(others.enumerate().map(|(i, text)| (format!("OTHER{i}"), (*text).to_owned())));
     let first = known.len() - ACROSS.len() - FROM_THE_FIRST_BAR.len();

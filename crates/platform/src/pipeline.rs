@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use market::{Expression, FeatureSet, LabelConfig, Panel, ProcessorConfig, SplitConfig, alpha158};
+use market::{Expression, FeatureSet, LabelConfig, Panel, ProcessorConfig, SplitConfig};
 use serde::{Deserialize, Serialize};
 use training::{FitConfig, ModelConfig};
 
@@ -74,7 +74,7 @@ pub enum DataSource {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeaturesSection {
-    /// A named set: `alpha158`.
+    /// A named set: `alpha158`, `alpha158_20` or `alpha360`.
     pub set: Option<String>,
     /// Families of the set to take; absent: all that the fields allow.
     pub families: Option<Vec<String>>,
@@ -89,13 +89,9 @@ impl FeaturesSection {
         let mut named = Vec::new();
         let mut left_out = Vec::new();
         if let Some(set) = &self.set {
-            if set != "alpha158" {
-                return Err(Error::invalid(
-                    "features.set",
-                    format!("unknown feature set \"{set}\"; known: alpha158"),
-                ));
-            }
-            let selection = alpha158::select(&panel.field_names(), self.families.as_deref())?;
+            let fields = panel.field_names();
+            let selection = market::set::select(set, &fields, self.families.as_deref())
+                .map_err(|error| Error::from(error).context("features"))?;
             named = selection.included;
             left_out = selection.left_out;
         }

@@ -7,7 +7,7 @@ use jiff::civil::date;
 use serde::Deserialize;
 
 use super::*;
-use crate::alpha158;
+use crate::set;
 
 /// Relative difference allowed; below `SMALL` it counts as if the value were that large.
 const TOLERANCE: f64 = 1e-9;
@@ -64,8 +64,8 @@ fn golden() -> Golden {
 #[test]
 fn every_feature_agrees_with_pandas_on_every_bar() {
     let golden = golden();
-    let selection =
-        alpha158::select(&["close", "high", "low", "open", "volume", "vwap"], None).expect("no family");
+    let selection = set::select("alpha158", &["close", "high", "low", "open", "volume", "vwap"], None)
+        .expect("no family");
     assert_eq!(selection.included.len(), golden.instruments[0].features.len());
     for instrument in &golden.instruments {
         for (feature, text) in &selection.included {

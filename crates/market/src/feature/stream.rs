@@ -266,8 +266,9 @@ impl FeatureStream {
             for across in &stage.across {
                 let values = &columns[across.of];
                 if let AcrossOperator::Mask(symbol) = &across.operator {
-                    let other =
-                        self.instruments.binary_search(symbol).map_or(f64::NAN, |index| values[index]);
+                    let other = self.instruments.binary_search(symbol).ok();
+                    let other = other.filter(|index| waiting.contains_key(index));
+                    let other = other.map_or(f64::NAN, |index| values[index]);
                     stored.iter_mut().for_each(|own| own[across.slot] = other);
                     continue;
                 }
