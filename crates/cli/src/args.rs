@@ -126,6 +126,8 @@ impl Verb {
             Self::Data(DataVerb::List) => "bellwether data list",
             Self::Data(DataVerb::Show(_)) => "bellwether data show",
             Self::Features(FeaturesVerb::Compute(_)) => "bellwether features compute",
+            Self::Features(FeaturesVerb::Explain(_)) => "bellwether features explain",
+            Self::Features(FeaturesVerb::Operators) => "bellwether features operators",
             Self::Train(_) => "bellwether train",
             Self::Model(ModelVerb::Upload(_)) => "bellwether model upload",
             Self::Model(ModelVerb::List) => "bellwether model list",
@@ -216,6 +218,22 @@ pub(crate) enum FeaturesVerb {
         after_help = "Examples:\n  bellwether features compute --dataset us-stocks --set alpha158 --out features.parquet\n  bellwether features compute --dataset us-stocks@3 --set my-features.toml --as-of 2022-12-28 --out features.parquet"
     )]
     Compute(FeaturesComputeArgs),
+    /// Take an expression apart: its tree, how far it looks back, what a bar costs
+    #[command(
+        after_help = "Example:\n  bellwether features explain \"Corr($close/Ref($close,1),Log($volume+1),20)\""
+    )]
+    Explain(FeaturesExplainArgs),
+    /// List the operators of the expression language
+    #[command(after_help = "Example:\n  bellwether features operators")]
+    Operators,
+}
+
+/// `features explain`
+#[derive(Debug, Args)]
+pub(crate) struct FeaturesExplainArgs {
+    /// The expression
+    #[arg(value_name = "EXPR", allow_hyphen_values = true)]
+    pub(crate) expression: String,
 }
 
 /// `features compute`

@@ -122,6 +122,8 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Data(DataVerb::List) => verb::data::list(context).await?,
         Verb::Data(DataVerb::Show(args)) => verb::data::show(context, &args).await?,
         Verb::Features(FeaturesVerb::Compute(args)) => verb::features::compute(context, args).await?,
+        Verb::Features(FeaturesVerb::Explain(args)) => verb::features::explain(context, &args)?,
+        Verb::Features(FeaturesVerb::Operators) => verb::features::operators(context)?,
         Verb::Train(args) => verb::train::train(context, &args).await?,
         Verb::Model(ModelVerb::Upload(args)) => verb::model::upload(context, args).await?,
         Verb::Model(ModelVerb::List) => verb::model::list(context).await?,

@@ -77,7 +77,7 @@ fn returns(panel: &Panel, universe: &[usize], expression: &Expression) -> Result
             let from = lookback.min(series.len());
             let mut column = Vec::new();
             evaluator.run(program.plan(), &series, from..series.len(), |_, values| {
-                column.extend_from_slice(values)
+                column.extend_from_slice(values);
             })?;
             Ok((*instrument, series.first_date() + from, column))
         })

@@ -34,7 +34,7 @@ mod error;
 mod nearest;
 
 pub use error::Error;
-pub use expression::Expression;
+pub use expression::{Explained, Expression, Operator, Part, operators};
 pub use feature::{
     Closed, FeatureMatrix, FeatureSet, FeatureStream, RowKey, RowRange, StreamConfig, compute,
     compute_blocks, latest,

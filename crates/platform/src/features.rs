@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::civil::Date;
-use market::{FeatureMatrix, FeatureSet, FeatureWriter, Panel, RowRange, Universe, compute};
+use market::{FeatureSet, FeatureWriter, Panel, RowRange, Universe, compute_blocks};
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::{ChosenFeatures, FeaturesSection, read_text};
@@ -126,30 +126,43 @@ struct Written {
 }
 
 fn write(panel: &Panel, set: &FeatureSet, out: &Path) -> Result<Written> {
-    let begin = Instant::now();
-    let range = RowRange { dates: 0..panel.times().len(), universe: Universe::all() };
-    let matrix = compute(panel, set, &range)?;
-    let compute_seconds = begin.elapsed().as_secs_f64();
-    let begin = Instant::now();
     let mut part = out.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
-    let written = write_part(panel, set, &matrix, &part)
-        .and_then(|()| std::fs::rename(&part, out).map_err(|error| unwritable(out, &error)));
-    if let Err(error) = written {
+    let written = write_part(panel, set, &part).and_then(|written| {
+        std::fs::rename(&part, out).map_err(|error| unwritable(out, &error))?;
+        Ok(written)
+    });
+    if written.is_err() {
         // What is left of it is of no use to anybody.
         let _ = std::fs::remove_file(&part);
-        return Err(error);
     }
-    Ok(Written { rows: matrix.rows.len(), compute_seconds, write_seconds: begin.elapsed().as_secs_f64() })
+    written
 }
 
-fn write_part(panel: &Panel, set: &FeatureSet, matrix: &FeatureMatrix, part: &Path) -> Result<()> {
+/// Computes and writes block after block, so that the features are never in memory as a whole.
+fn write_part(panel: &Panel, set: &FeatureSet, part: &Path) -> Result<Written> {
+    let begin = Instant::now();
+    let mut written = Written { rows: 0, compute_seconds: 0.0, write_seconds: 0.0 };
     let file = File::create(part).map_err(|error| unwritable(part, &error))?;
     let mut writer = FeatureWriter::new(BufWriter::new(file), &set.names(), panel.is_daily())?;
-    writer.write(panel, matrix)?;
+    let range = RowRange { dates: 0..panel.times().len(), universe: Universe::all() };
+    compute_blocks(panel, set, &range, |block| {
+        let computed = Instant::now();
+        written.rows += block.rows.len();
+        writer.write(panel, &block)?;
+        written.write_seconds += computed.elapsed().as_secs_f64();
+        Ok(())
+    })?;
+    let computed = Instant::now();
     let mut buffered = writer.finish()?;
-    buffered.flush().and_then(|()| buffered.get_ref().sync_all()).map_err(|error| unwritable(part, &error))
+    buffered
+        .flush()
+        .and_then(|()| buffered.get_ref().sync_all())
+        .map_err(|error| unwritable(part, &error))?;
+    written.write_seconds += computed.elapsed().as_secs_f64();
+    written.compute_seconds = begin.elapsed().as_secs_f64() - written.write_seconds;
+    Ok(written)
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Error {

@@ -39,6 +39,7 @@ pub use features::{ComputeFeatures, ComputedFeatures};
 pub use lock::Holder;
 pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest};
 pub use market::{AcceptJumps, Quality, SourceFile, ic::IcSummary, snapshot::Snapshot};
+pub use market::{Explained, Expression, Operator, operators};
 pub use model::{ArtifactSource, UploadModel, UploadTarget};
 pub use page::{PAGE_SIZE_MAX, Page, Paged};
 pub use pipeline::{DataSource, Pipeline};

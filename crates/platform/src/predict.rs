@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use market::{Panel, RowKey, Universe};
+use market::{FeatureSet, Panel, RowKey, Universe};
 use predictor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -258,8 +258,20 @@ fn symbol_features(
         let known = market::unknown_instrument(symbol, panel.instruments());
         Error::new(Kind::NotFound, format!("{known} (data set \"{}\")", dataset.snapshot.name))
     })?;
-    market::latest(panel, &model.set, &Universe::all(), RowKey { date, instrument })
+    let universe = universe(&model.manifest, &model.set, panel);
+    market::latest(panel, &model.set, &universe, RowKey { date, instrument })
         .map_err(|error| Error::new(Kind::FailedPrecondition, Error::from(error).to_string()))
+}
+
+/// Whom a symbol is compared with: where features look across instruments, those the model was trained on that
+/// the panel has; otherwise it does not matter.
+pub(crate) fn universe(manifest: &artifact::bundle::Manifest, set: &FeatureSet, panel: &Panel) -> Universe {
+    if !set.is_cross_sectional() {
+        return Universe::all();
+    }
+    let trained_on = manifest.splits["universe"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let symbols = trained_on.iter().filter_map(serde_json::Value::as_str);
+    Universe::fixed(symbols.filter_map(|symbol| panel.instrument_index(symbol)).collect())
 }
 
 fn warnings(model: &DeployedModel, panel: &Panel, used: Date, as_of: Option<Date>) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Served equals trained: at deployment the newest training rows are computed again by the serving path.
 
 use artifact::bundle::Manifest;
-use market::{FeatureSet, RowKey, Universe};
+use market::{FeatureSet, RowKey};
 
 use crate::{Error, Kind, Platform, Result};
 
@@ -27,13 +27,14 @@ impl Platform {
             ));
         }
         let panel = &dataset.panel;
+        let universe = crate::predict::universe(manifest, set, panel);
         for (row, raw) in manifest.golden.rows.iter().zip(&manifest.golden.inputs) {
             let instrument = panel.instrument_index(&row.symbol);
             let date = row.date.parse().ok().and_then(|date| panel.date_index(date));
             let (Some(instrument), Some(date)) = (instrument, date) else {
                 return Err(differs(&row.symbol, &row.date, "it is not in the data set"));
             };
-            let served = market::latest(panel, set, &Universe::all(), RowKey { date, instrument })?;
+            let served = market::latest(panel, set, &universe, RowKey { date, instrument })?;
             for ((served, trained), feature) in served.iter().zip(raw).zip(set.names()) {
                 // Which NaN it is does not matter: JSON keeps one.
                 let same = trained.to_bits() == served.to_bits() || trained.is_nan() && served.is_nan();

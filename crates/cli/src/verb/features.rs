@@ -1,12 +1,12 @@
-//! `features compute`: the features of a data set as a file.
+//! `features compute|explain|operators`: the features of a data set as a file, and the expression language.
 
-use platform::{ComputeFeatures, ComputedFeatures, Error};
+use platform::{ComputeFeatures, ComputedFeatures, Error, Explained, Expression, Operator};
 use serde::Serialize;
 
 use super::data::parse_reference;
-use crate::args::FeaturesComputeArgs;
+use crate::args::{FeaturesComputeArgs, FeaturesExplainArgs};
 use crate::context::Context;
-use crate::output::{Show, note, pairs, printable};
+use crate::output::{Column, Show, note, pairs, printable, table};
 
 /// So many features that could not be computed are listed; `--json` lists all.
 const LEFT_OUT_SHOWN: usize = 5;
@@ -61,4 +61,57 @@ pub(crate) async fn compute(context: &Context, args: FeaturesComputeArgs) -> Res
     note(&format!("computing {} over {name}", request.set));
     let computed = platform.compute_features(request).await?;
     context.output.show(&ComputedView(computed))
+}
+
+/// An expression taken apart.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct ExplainedView(Explained);
+
+impl Show for ExplainedView {
+    fn text(&self) -> String {
+        let explained = &self.0;
+        let back = match explained.looks_back_to_the_first_bar {
+            true => "to the first bar".to_owned(),
+            false => format!("{} bars", explained.lookback_bars),
+        };
+        let ahead = match explained.horizon_bars {
+            0 => "no".to_owned(),
+            bars => format!("{bars} bars: a label, never a feature"),
+        };
+        let summary = pairs([
+            ("fields", explained.fields.join(", ")),
+            ("looks back", back),
+            ("looks ahead", ahead),
+            ("reads others", if explained.cross_sectional { "the universe" } else { "no" }.to_owned()),
+            ("steps", explained.steps.to_string()),
+        ]);
+        format!("{explained}{summary}")
+    }
+}
+
+/// The operators there are.
+#[derive(Debug, Serialize)]
+struct OperatorsView {
+    operators: Vec<Operator>,
+}
+
+impl Show for OperatorsView {
+    fn text(&self) -> String {
+        let columns = [Column::Text("operator"), Column::Text("meaning")];
+        let row = |operator: &Operator| vec![operator.call.clone(), operator.meaning.to_owned()];
+        table(&columns, self.operators.iter().map(row))
+            + "windows are in bars and include the bar itself; 0 is all bars so far\n"
+    }
+}
+
+/// `features explain`
+pub(crate) fn explain(context: &Context, args: &FeaturesExplainArgs) -> Result<(), Error> {
+    let expression = Expression::parse(&args.expression).map_err(Error::from)?;
+    context.output.show(&ExplainedView(expression.explain()))
+}
+
+/// `features operators`
+pub(crate) fn operators(context: &Context) -> Result<(), Error> {
+    context.output.show(&OperatorsView { operators: platform::operators() })
 }

@@ -4,6 +4,7 @@
 //! `kernel`; how a plan runs over a panel lives in `feature`.
 
 mod display;
+mod explain;
 mod lexer;
 mod operators;
 mod parser;
@@ -12,6 +13,7 @@ mod plan;
 use std::collections::BTreeSet;
 use std::fmt;
 
+pub use explain::{Explained, Operator, Part, operators};
 pub(crate) use operators::{Binary, Cross, Level, Unary};
 pub(crate) use plan::{NodeId, Op, Plan, Step};
 

@@ -98,7 +98,7 @@ pub fn compute_blocks(
                 block(panel, set, &Cut { instrument: *instrument, rows: &own, stored: &stored }, evaluator)
             })
             .collect::<Result<Vec<Block>>>()?;
-        let block = interleave(&blocks, dates, set.names().len());
+        let block = interleave(&blocks, &dates, set.names().len());
         if !block.rows.is_empty() {
             sink(block)?;
         }
@@ -182,6 +182,7 @@ struct Cut<'a> {
 struct Block {
     instrument: usize,
     dates: Vec<usize>,
+    /// Feature after feature, one value a date.
     values: Vec<f32>,
 }
 
@@ -211,34 +212,77 @@ fn block(panel: &Panel, set: &FeatureSet, cut: &Cut<'_>, evaluator: &mut Evaluat
         return Ok(block);
     }
     let columns = set.names().len();
-    block.values = vec![0.0; block.dates.len() * columns];
+    let kept = block.dates.len();
+    block.values = vec![0.0; kept * columns];
     let Block { dates, values, .. } = &mut block;
     let rows = stretch.start - origin..stretch.end - origin;
+    let gaps = kept < stretch.len();
     evaluator.run(set.program().plan(), &series, rows, |column, result| {
-        for (row, date) in dates.iter().enumerate() {
-            values[row * columns + column] = result[date - stretch.start] as f32;
+        let out = &mut values[column * kept..(column + 1) * kept];
+        if gaps {
+            for (out, date) in out.iter_mut().zip(dates.iter()) {
+                *out = result[date - stretch.start] as f32;
+            }
+        } else {
+            for (out, value) in out.iter_mut().zip(result) {
+                *out = *value as f32;
+            }
         }
     })?;
     Ok(block)
 }
 
+/// Dates whose rows are put in order at once: few enough for their rows of one instrument to stay in the first
+/// cache.
+const TILE_DATES: usize = 16;
+
 /// Orders the rows of all blocks by date; blocks are by instrument already.
-fn interleave(blocks: &[Block], dates: Range<usize>, columns: usize) -> FeatureMatrix {
-    let total: usize = blocks.iter().map(|block| block.dates.len()).sum();
+fn interleave(blocks: &[Block], dates: &Range<usize>, columns: usize) -> FeatureMatrix {
+    // How many rows there are before each date.
+    let mut before = vec![0; dates.len() + 1];
+    for date in blocks.iter().flat_map(|block| &block.dates) {
+        before[date - dates.start + 1] += 1;
+    }
+    for date in 0..dates.len() {
+        before[date + 1] += before[date];
+    }
+    let total = before[dates.len()];
     let mut matrix = FeatureMatrix {
-        rows: Vec::with_capacity(total),
+        rows: vec![RowKey { date: 0, instrument: 0 }; total],
         columns,
-        values: Vec::with_capacity(total * columns),
+        values: vec![0.0; total * columns],
     };
-    let mut next = vec![0; blocks.len()];
-    for date in dates {
-        for (block, next) in blocks.iter().zip(&mut next) {
-            if block.dates.get(*next) == Some(&date) {
-                matrix.rows.push(RowKey { date, instrument: block.instrument });
-                matrix.values.extend_from_slice(&block.values[*next * columns..(*next + 1) * columns]);
-                *next += 1;
+    let mut tiles = Vec::new();
+    let (mut rows, mut values) = (matrix.rows.as_mut_slice(), matrix.values.as_mut_slice());
+    for start in (0..dates.len()).step_by(TILE_DATES) {
+        let end = (start + TILE_DATES).min(dates.len());
+        let count = before[end] - before[start];
+        let (own_rows, own_values);
+        (own_rows, rows) = rows.split_at_mut(count);
+        (own_values, values) = values.split_at_mut(count * columns);
+        tiles.push((start..end, own_rows, own_values));
+    }
+    tiles.into_par_iter().for_each(|(tile, rows, values)| {
+        // Where the next row of each date goes.
+        let mut next: Vec<usize> = before[tile.clone()].iter().map(|row| row - before[tile.start]).collect();
+        for block in blocks {
+            let kept = block.dates.len();
+            let from = block.dates.partition_point(|date| *date < dates.start + tile.start);
+            let to = block.dates.partition_point(|date| *date < dates.start + tile.end);
+            let mut places = [0; TILE_DATES];
+            for (place, date) in places.iter_mut().zip(&block.dates[from..to]) {
+                let slot = &mut next[date - dates.start - tile.start];
+                *place = *slot;
+                rows[*slot] = RowKey { date: *date, instrument: block.instrument };
+                *slot += 1;
+            }
+            for column in 0..columns {
+                let own = &block.values[column * kept + from..column * kept + to];
+                for (value, place) in own.iter().zip(places) {
+                    values[place * columns + column] = *value;
+                }
             }
         }
-    }
+    });
     matrix
 }

@@ -466,12 +466,13 @@ fn sorted(
     for bars in lengths {
         window.clear();
         for bar in (lead + 1).saturating_sub(bars)..input.len() {
-            window.enter(input[bar]);
+            if bar >= bars && bar > lead {
+                window.replace(input[bar - bars], input[bar]);
+            } else {
+                window.enter(input[bar]);
+            }
             if bar < lead {
                 continue;
-            }
-            if bar >= bars && bar > lead {
-                window.leave(input[bar - bars]);
             }
             for request in requests.iter().filter(|request| request.bars == bars) {
                 outs[request.index][bar - lead] = match request.stat {

@@ -5,6 +5,8 @@
 
 /// A part that grows beyond this many values is cut in two, so that inserting moves few.
 const PART_MAX: usize = 512;
+/// Added to a value, makes of both zeros the positive one, so that equal values have equal bits.
+const POSITIVE_ZERO: f64 = 0.0;
 
 /// The known values of a window in order, in parts of bounded length.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,7 @@ impl SortedWindow {
         if !value.is_finite() {
             return;
         }
+        let value = value + POSITIVE_ZERO;
         self.len += 1;
         let Some(last) = self.parts.len().checked_sub(1) else {
             self.parts.push(vec![value]);
@@ -32,7 +35,7 @@ impl SortedWindow {
         };
         let index = self.part_of(value).min(last);
         let part = &mut self.parts[index];
-        let place = place_of(part, value);
+        let place = part.partition_point(|known| *known < value);
         part.insert(place, value);
         if part.len() > PART_MAX {
             let upper = part.split_off(part.len() / 2);
@@ -45,13 +48,36 @@ impl SortedWindow {
         if !value.is_finite() || self.len == 0 {
             return;
         }
+        let value = value + POSITIVE_ZERO;
         let index = self.part_of(value);
         let Some(part) = self.parts.get_mut(index) else { return };
-        let place = place_of(part, value);
+        let place = part.partition_point(|known| *known < value);
         part.remove(place);
         self.len -= 1;
         if part.is_empty() {
             self.parts.remove(index);
+        }
+    }
+
+    /// [`SortedWindow::enter`] and [`SortedWindow::leave`] in one: only what lies between the two is moved.
+    pub(super) fn replace(&mut self, old: f64, new: f64) {
+        let [part] = self.parts.as_mut_slice() else {
+            self.enter(new);
+            return self.leave(old);
+        };
+        if !old.is_finite() || !new.is_finite() {
+            self.enter(new);
+            return self.leave(old);
+        }
+        let (old, new) = (old + POSITIVE_ZERO, new + POSITIVE_ZERO);
+        let from = part.partition_point(|known| *known < old);
+        let to = part.partition_point(|known| *known < new);
+        if to > from {
+            part.copy_within(from + 1..to, from);
+            part[to - 1] = new;
+        } else {
+            part.copy_within(to..from, to + 1);
+            part[to] = new;
         }
     }
 
@@ -72,13 +98,14 @@ impl SortedWindow {
             return f64::NAN;
         }
         let mut less = 0;
-        let mut not_greater = 0;
+        let mut equal = 0;
         for part in &self.parts {
-            // Neither 0 is smaller than the other.
-            less += part.partition_point(|value| *value < newest);
-            not_greater += part.partition_point(|value| *value <= newest);
+            let below = part.partition_point(|value| *value < newest);
+            less += below;
+            // Ties are few.
+            equal += part[below..].iter().take_while(|value| **value == newest).count();
         }
-        let equal = (not_greater - less) as f64;
+        let equal = equal as f64;
         (less as f64 + (equal + 1.0) / 2.0) / self.len as f64
     }
 
@@ -94,29 +121,13 @@ impl SortedWindow {
 
     /// The first part whose last value is not smaller.
     fn part_of(&self, value: f64) -> usize {
-        let smaller = |part: &Vec<f64>| part.last().is_some_and(|last| last.total_cmp(&value).is_lt());
+        let smaller = |part: &Vec<f64>| part.last().is_some_and(|last| *last < value);
         if self.parts.len() == 1 {
             usize::from(smaller(&self.parts[0]))
         } else {
             self.parts.partition_point(smaller)
         }
     }
-}
-
-/// Where a value stands in a sorted part, or would. Counting beats searching where the part is short.
-fn place_of(part: &[f64], value: f64) -> usize {
-    const SHORT: usize = 64;
-    let key = order_key(value);
-    if part.len() <= SHORT {
-        return part.iter().map(|known| usize::from(order_key(*known) < key)).sum();
-    }
-    part.partition_point(|known| known.total_cmp(&value).is_lt())
-}
-
-/// Integers in the order of [`f64::total_cmp`].
-fn order_key(value: f64) -> i64 {
-    let bits = value.to_bits() as i64;
-    bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
 #[cfg(test)]
@@ -129,9 +140,13 @@ mod tests {
         let bars = 1500;
         let mut window = SortedWindow::default();
         for (bar, value) in values.iter().enumerate() {
-            window.enter(*value);
-            if bar >= bars {
-                window.leave(values[bar - bars]);
+            match bar.checked_sub(bars) {
+                Some(oldest) if bar % 2 == 0 => window.replace(values[oldest], *value),
+                Some(oldest) => {
+                    window.enter(*value);
+                    window.leave(values[oldest]);
+                }
+                None => window.enter(*value),
             }
             if bar % 97 != 0 {
                 continue;
@@ -143,6 +158,26 @@ mod tests {
             let less = sorted.iter().filter(|known| *known < value).count() as f64;
             let equal = sorted.iter().filter(|known| *known == value).count() as f64;
             assert_eq!(window.rank(*value), (less + (equal + 1.0) / 2.0) / sorted.len() as f64);
+        }
+    }
+
+    #[test]
+    fn a_short_window_replaces_in_place() {
+        let values: Vec<f64> = (0..500u64).map(|i| ((i * 7919) % 23) as f64).collect();
+        let (mut replaced, mut moved) = (SortedWindow::default(), SortedWindow::default());
+        for (bar, value) in values.iter().enumerate() {
+            match bar.checked_sub(20) {
+                Some(oldest) => {
+                    replaced.replace(values[oldest], *value);
+                    moved.enter(*value);
+                    moved.leave(values[oldest]);
+                }
+                None => {
+                    replaced.enter(*value);
+                    moved.enter(*value);
+                }
+            }
+            assert_eq!(replaced.parts, moved.parts);
         }
     }
 

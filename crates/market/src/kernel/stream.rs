@@ -107,9 +107,9 @@ impl RollingStream {
             self.recent.push_front(raw);
         }
         for (bars, window) in &mut self.sorted {
-            window.enter(raw);
-            if let Some(oldest) = self.recent.get(*bars) {
-                window.leave(*oldest);
+            match self.recent.get(*bars) {
+                Some(oldest) => window.replace(*oldest, raw),
+                None => window.enter(raw),
             }
         }
         for ((stat, source), out) in self.requests.iter_mut().zip(out) {
