@@ -17,6 +17,9 @@ use crate::{FeatureMatrix, Panel, Result};
 /// Rows of one group of the file: what a reader holds at once.
 const GROUP_ROWS: usize = 64 * 1024;
 
+/// Rows turned into columns at once: few enough to stay in the second cache.
+const BATCH_ROWS: usize = 1024;
+
 /// Writes blocks of features as they are computed.
 ///
 /// Values are stored plain: the digits of a feature do not compress, and a reader maps them at once.
@@ -44,7 +47,7 @@ impl<W: Write + Send> FeatureWriter<W> {
             .set_compression(Compression::UNCOMPRESSED)
             .set_dictionary_enabled(false)
             .set_column_dictionary_enabled("symbol".into(), true)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_statistics_enabled(EnabledStatistics::None)
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .set_created_by("bellwether".to_owned())
             .build();
@@ -58,8 +61,8 @@ impl<W: Write + Send> FeatureWriter<W> {
     /// # Errors
     /// [`crate::Error::Encode`] if the block does not fit the file or cannot be written.
     pub fn write(&mut self, panel: &Panel, block: &FeatureMatrix) -> Result<()> {
-        for from in (0..block.rows.len()).step_by(GROUP_ROWS) {
-            let to = (from + GROUP_ROWS).min(block.rows.len());
+        for from in (0..block.rows.len()).step_by(BATCH_ROWS) {
+            let to = (from + BATCH_ROWS).min(block.rows.len());
             let rows = &block.rows[from..to];
             let values = &block.values[from * block.columns..to * block.columns];
             let times: ArrayRef = if self.daily {
@@ -72,9 +75,12 @@ impl<W: Write + Send> FeatureWriter<W> {
             let symbols = rows.iter().map(|key| panel.instruments()[key.instrument].as_str());
             let mut columns: Vec<ArrayRef> = vec![times, Arc::new(StringArray::from_iter_values(symbols))];
             for column in 0..block.columns {
-                let of_column = values[column..].iter().step_by(block.columns.max(1));
-                let known: Float32Array =
-                    of_column.map(|value| Some(*value).filter(|v| !v.is_nan())).collect();
+                let own: Vec<f32> = values[column..].iter().step_by(block.columns.max(1)).copied().collect();
+                let known = if own.iter().any(|value| value.is_nan()) {
+                    own.into_iter().map(|value| Some(value).filter(|value| !value.is_nan())).collect()
+                } else {
+                    Float32Array::from(own)
+                };
                 columns.push(Arc::new(known));
             }
             let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)

@@ -150,7 +150,7 @@ fn write_part(panel: &Panel, set: &FeatureSet, part: &Path) -> Result<Written> {
     compute_blocks(panel, set, &range, |block| {
         let computed = Instant::now();
         written.rows += block.rows.len();
-        writer.write(panel, &block)?;
+        writer.write(panel, block)?;
         written.write_seconds += computed.elapsed().as_secs_f64();
         Ok(())
     })?;

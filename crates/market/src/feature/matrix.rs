@@ -80,7 +80,7 @@ pub fn compute_blocks(
     panel: &Panel,
     set: &FeatureSet,
     rows: &RowRange,
-    mut sink: impl FnMut(FeatureMatrix) -> Result<()>,
+    mut sink: impl FnMut(&FeatureMatrix) -> Result<()>,
 ) -> Result<()> {
     set.check_fields(panel)?;
     let instruments = check_range(panel, rows)?;
@@ -88,19 +88,21 @@ pub fn compute_blocks(
         true => rows.dates.len().max(1),
         false => (BLOCK_LOOKBACKS * set.lookback_bars()).max(BLOCK_TIMES_MIN),
     };
+    // Both are used again and again: fresh memory costs as much as the features.
+    let new = |instrument: usize| Block { instrument, dates: Vec::new(), values: Vec::new() };
+    let mut blocks: Vec<Block> = instruments.into_iter().map(new).collect();
+    let mut matrix = FeatureMatrix { rows: Vec::new(), columns: set.names().len(), values: Vec::new() };
     for start in rows.dates.clone().step_by(times) {
         let dates = start..(start + times).min(rows.dates.end);
         let stored = across(panel, set, &rows.universe, &dates)?;
         let own = RowRange { dates: dates.clone(), universe: rows.universe.clone() };
-        let blocks = instruments
-            .par_iter()
-            .map_init(Evaluator::default, |evaluator, instrument| {
-                block(panel, set, &Cut { instrument: *instrument, rows: &own, stored: &stored }, evaluator)
-            })
-            .collect::<Result<Vec<Block>>>()?;
-        let block = interleave(&blocks, &dates, set.names().len());
-        if !block.rows.is_empty() {
-            sink(block)?;
+        blocks.par_iter_mut().try_for_each_init(Evaluator::default, |evaluator, block| {
+            let cut = Cut { instrument: block.instrument, rows: &own, stored: &stored };
+            fill(block, panel, set, &cut, evaluator)
+        })?;
+        interleave(&blocks, &dates, &mut matrix);
+        if !matrix.rows.is_empty() {
+            sink(&matrix)?;
         }
     }
     Ok(())
@@ -202,19 +204,26 @@ fn wanted_dates<'a>(
     (from < to).then(|| (from..to, (from..to).filter(wanted)))
 }
 
-fn block(panel: &Panel, set: &FeatureSet, cut: &Cut<'_>, evaluator: &mut Evaluator) -> Result<Block> {
-    let mut block = Block { instrument: cut.instrument, dates: Vec::new(), values: Vec::new() };
-    let Some((stretch, wanted)) = wanted_dates(panel, set, cut) else { return Ok(block) };
-    let Some(series) = Series::new(panel, cut.instrument, cut.stored) else { return Ok(block) };
+fn fill(
+    block: &mut Block,
+    panel: &Panel,
+    set: &FeatureSet,
+    cut: &Cut<'_>,
+    evaluator: &mut Evaluator,
+) -> Result<()> {
+    block.dates.clear();
+    block.values.clear();
+    let Some((stretch, wanted)) = wanted_dates(panel, set, cut) else { return Ok(()) };
+    let Some(series) = Series::new(panel, cut.instrument, cut.stored) else { return Ok(()) };
     let origin = series.first_date();
-    block.dates = wanted.collect();
+    block.dates.extend(wanted);
     if block.dates.is_empty() {
-        return Ok(block);
+        return Ok(());
     }
     let columns = set.names().len();
     let kept = block.dates.len();
-    block.values = vec![0.0; kept * columns];
-    let Block { dates, values, .. } = &mut block;
+    block.values.resize(kept * columns, 0.0);
+    let Block { dates, values, .. } = block;
     let rows = stretch.start - origin..stretch.end - origin;
     let gaps = kept < stretch.len();
     evaluator.run(set.program().plan(), &series, rows, |column, result| {
@@ -228,16 +237,16 @@ fn block(panel: &Panel, set: &FeatureSet, cut: &Cut<'_>, evaluator: &mut Evaluat
                 *out = *value as f32;
             }
         }
-    })?;
-    Ok(block)
+    })
 }
 
 /// Dates whose rows are put in order at once: few enough for their rows of one instrument to stay in the first
 /// cache.
 const TILE_DATES: usize = 16;
 
-/// Orders the rows of all blocks by date; blocks are by instrument already.
-fn interleave(blocks: &[Block], dates: &Range<usize>, columns: usize) -> FeatureMatrix {
+/// Puts the rows of all blocks into the matrix by date; blocks are by instrument already.
+fn interleave(blocks: &[Block], dates: &Range<usize>, matrix: &mut FeatureMatrix) {
+    let columns = matrix.columns;
     // How many rows there are before each date.
     let mut before = vec![0; dates.len() + 1];
     for date in blocks.iter().flat_map(|block| &block.dates) {
@@ -247,11 +256,10 @@ fn interleave(blocks: &[Block], dates: &Range<usize>, columns: usize) -> Feature
         before[date + 1] += before[date];
     }
     let total = before[dates.len()];
-    let mut matrix = FeatureMatrix {
-        rows: vec![RowKey { date: 0, instrument: 0 }; total],
-        columns,
-        values: vec![0.0; total * columns],
-    };
+    matrix.rows.clear();
+    matrix.rows.resize(total, RowKey { date: 0, instrument: 0 });
+    // Every value is written below.
+    matrix.values.resize(total * columns, 0.0);
     let mut tiles = Vec::new();
     let (mut rows, mut values) = (matrix.rows.as_mut_slice(), matrix.values.as_mut_slice());
     for start in (0..dates.len()).step_by(TILE_DATES) {
@@ -284,5 +292,4 @@ fn interleave(blocks: &[Block], dates: &Range<usize>, columns: usize) -> Feature
             }
         }
     });
-    matrix
 }

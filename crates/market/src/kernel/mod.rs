@@ -185,7 +185,9 @@ pub(crate) fn rolling(
             finite.iter().partition(|request| request.stat.family().shares_blocks(family));
         finite = rest;
         match family {
-            Family::Sorted => sorted(input, lead, &own, outs, &mut scratch.sorted),
+            Family::Sorted => {
+                Arch::new().dispatch(|| sorted(input, lead, &own, outs, &mut scratch.sorted));
+            }
             Family::Visited => visited(input, lead, &own, outs),
             _ => {
                 let longest = own.iter().map(|request| request.bars).max().unwrap_or(1);
@@ -453,6 +455,7 @@ fn pairs(
 }
 
 /// Quantiles and ranks; those of one window share its sorted values.
+#[inline(always)]
 fn sorted(
     input: &[f64],
     lead: usize,
@@ -464,6 +467,7 @@ fn sorted(
     lengths.sort_unstable();
     lengths.dedup();
     for bars in lengths {
+        let own: Vec<&Request> = requests.iter().filter(|request| request.bars == bars).collect();
         window.clear();
         for bar in (lead + 1).saturating_sub(bars)..input.len() {
             if bar >= bars && bar > lead {
@@ -474,7 +478,7 @@ fn sorted(
             if bar < lead {
                 continue;
             }
-            for request in requests.iter().filter(|request| request.bars == bars) {
+            for request in &own {
                 outs[request.index][bar - lead] = match request.stat {
                     Stat::Quantile(level) => window.quantile(level.value()),
                     _ => window.rank(input[bar]),

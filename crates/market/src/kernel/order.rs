@@ -23,6 +23,7 @@ impl SortedWindow {
     }
 
     /// Takes a value in; one that is not finite is missing.
+    #[inline(always)]
     pub(super) fn enter(&mut self, value: f64) {
         if !value.is_finite() {
             return;
@@ -35,7 +36,7 @@ impl SortedWindow {
         };
         let index = self.part_of(value).min(last);
         let part = &mut self.parts[index];
-        let place = part.partition_point(|known| *known < value);
+        let place = count_below(part, value);
         part.insert(place, value);
         if part.len() > PART_MAX {
             let upper = part.split_off(part.len() / 2);
@@ -44,6 +45,7 @@ impl SortedWindow {
     }
 
     /// Takes a value out that came in before.
+    #[inline(always)]
     pub(super) fn leave(&mut self, value: f64) {
         if !value.is_finite() || self.len == 0 {
             return;
@@ -51,7 +53,7 @@ impl SortedWindow {
         let value = value + POSITIVE_ZERO;
         let index = self.part_of(value);
         let Some(part) = self.parts.get_mut(index) else { return };
-        let place = part.partition_point(|known| *known < value);
+        let place = count_below(part, value);
         part.remove(place);
         self.len -= 1;
         if part.is_empty() {
@@ -60,6 +62,7 @@ impl SortedWindow {
     }
 
     /// [`SortedWindow::enter`] and [`SortedWindow::leave`] in one: only what lies between the two is moved.
+    #[inline(always)]
     pub(super) fn replace(&mut self, old: f64, new: f64) {
         let [part] = self.parts.as_mut_slice() else {
             self.enter(new);
@@ -70,8 +73,8 @@ impl SortedWindow {
             return self.leave(old);
         }
         let (old, new) = (old + POSITIVE_ZERO, new + POSITIVE_ZERO);
-        let from = part.partition_point(|known| *known < old);
-        let to = part.partition_point(|known| *known < new);
+        let from = count_below(part, old);
+        let to = count_below(part, new);
         if to > from {
             part.copy_within(from + 1..to, from);
             part[to - 1] = new;
@@ -82,6 +85,7 @@ impl SortedWindow {
     }
 
     /// The quantile, interpolated linearly between neighbours; NaN without any value.
+    #[inline(always)]
     pub(super) fn quantile(&self, level: f64) -> f64 {
         let Some(last) = self.len.checked_sub(1) else { return f64::NAN };
         let place = level * last as f64;
@@ -93,6 +97,7 @@ impl SortedWindow {
     }
 
     /// The rank of a value of the window, ties averaged, divided by the number of values; NaN if it is missing.
+    #[inline(always)]
     pub(super) fn rank(&self, newest: f64) -> f64 {
         if !newest.is_finite() {
             return f64::NAN;
@@ -100,7 +105,7 @@ impl SortedWindow {
         let mut less = 0;
         let mut equal = 0;
         for part in &self.parts {
-            let below = part.partition_point(|value| *value < newest);
+            let below = count_below(part, newest);
             less += below;
             // Ties are few.
             equal += part[below..].iter().take_while(|value| **value == newest).count();
@@ -109,7 +114,11 @@ impl SortedWindow {
         (less as f64 + (equal + 1.0) / 2.0) / self.len as f64
     }
 
+    #[inline(always)]
     fn at(&self, mut index: usize) -> f64 {
+        if let [part] = self.parts.as_slice() {
+            return part.get(index).copied().unwrap_or(f64::NAN);
+        }
         for part in &self.parts {
             match part.get(index) {
                 Some(value) => return *value,
@@ -120,6 +129,7 @@ impl SortedWindow {
     }
 
     /// The first part whose last value is not smaller.
+    #[inline(always)]
     fn part_of(&self, value: f64) -> usize {
         let smaller = |part: &Vec<f64>| part.last().is_some_and(|last| *last < value);
         if self.parts.len() == 1 {
@@ -128,6 +138,17 @@ impl SortedWindow {
             self.parts.partition_point(smaller)
         }
     }
+}
+
+/// How many values of a sorted part are smaller. Counting beats searching where the part is short: vector
+/// instructions compare many at once, and nothing is guessed.
+#[inline(always)]
+fn count_below(part: &[f64], value: f64) -> usize {
+    const SHORT: usize = 128;
+    if part.len() > SHORT {
+        return part.partition_point(|known| *known < value);
+    }
+    part.iter().map(|known| u64::from(*known < value)).sum::<u64>() as usize
 }
 
 #[cfg(test)]
