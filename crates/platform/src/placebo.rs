@@ -11,9 +11,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use training::{FitConfig, ModelConfig, Samples, Silent};
 
-use crate::Result;
 use crate::evaluate::expected_class;
 use crate::prepare::{Prepared, WindowRows};
+use crate::{Error, Result};
 
 /// A placebo with a larger t-statistic, either way, is not chance: 1 in 16,000 by chance.
 const T_STATISTIC_MAX: f64 = 4.0;
@@ -38,6 +38,17 @@ pub enum Outcome {
     TooShort,
 }
 
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "FAILED",
+            Self::Alarm => "ALARM",
+            Self::TooShort => "window too short",
+        })
+    }
+}
+
 /// One check of a trained model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCheck {
@@ -49,6 +60,19 @@ pub struct ModelCheck {
     pub rank_ic: IcSummary,
     /// The finding in words.
     pub detail: String,
+}
+
+/// The certificate as stored.
+#[derive(Debug, Serialize)]
+struct Certificate<'a> {
+    version: &'static str,
+    model_checks: &'a [ModelCheck],
+}
+
+/// The checks as a JSON document.
+pub(crate) fn document(model_checks: &[ModelCheck]) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(&Certificate { version: "1", model_checks })
+        .map_err(|error| Error::internal("cannot write the leak certificate", error))
 }
 
 /// What the checks are made with.

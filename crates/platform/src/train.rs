@@ -18,6 +18,9 @@ use crate::placebo::{self, ModelCheck};
 use crate::prepare::{Prepared, WindowRows, prepare};
 use crate::{Error, Platform, Result};
 
+/// What the checks of a trained model say, beside it in the bundle; `bundle.json` has its SHA-256.
+const LEAK_CERTIFICATE: &str = "leak-certificate.json";
+
 /// Where a training job reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainOptions<'a> {
@@ -186,13 +189,16 @@ impl Job<'_> {
         let (model, fit) = (&self.pipeline.model, &self.pipeline.fit);
         let checks = placebo::check(&placebo::Subject { prepared: &prepared, model, fit, scores: &scores })?;
         observer.on_stage("save", &self.out.display().to_string());
-        let digest = self.save(&prepared, &trained, &evaluation.metrics)?;
-        Ok(self.report(prepared, &trained, Findings { evaluation, checks, digest }))
+        let mut findings = Findings { evaluation, checks, digest: String::new() };
+        findings.digest = self.save(&prepared, &trained, &findings)?;
+        Ok(self.report(prepared, &trained, findings))
     }
 
-    fn save(&self, prepared: &Prepared, trained: &Trained, metrics: &TestMetrics) -> Result<String> {
+    fn save(&self, prepared: &Prepared, trained: &Trained, findings: &Findings) -> Result<String> {
         let graph = trained.graph(&prepared.processors)?;
-        let files = format::write_all(&graph)?;
+        let metrics = &findings.evaluation.metrics;
+        let mut files = format::write_all(&graph)?;
+        files.push((LEAK_CERTIFICATE.to_owned(), placebo::document(&findings.checks)?));
         let golden = self.golden(&prepared.newest, prepared, trained);
         let expressions = prepared.set.expressions();
         let names: Vec<String> = expressions.iter().map(|(name, _)| name.clone()).collect();

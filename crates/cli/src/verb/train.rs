@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use platform::{Error, Kind, Pipeline, TrainOptions, TrainReport};
+use platform::{Error, Kind, ModelCheck, Outcome, Pipeline, TrainOptions, TrainReport};
 use serde::Serialize;
 
 use crate::args::TrainArgs;
@@ -55,11 +55,21 @@ impl Show for TrainView<'_> {
                 ),
             ),
             ("verdict", metrics.verdict.clone()),
+            ("leak checks", checks_text(report)),
             ("seed", report.seed.to_string()),
             ("bundle", format!("{} (sha256 {})", report.bundle_dir.display(), report.bundle_digest)),
         ]);
         format!("{lines}next: bellwether model upload {}\n", report.bundle_dir.display())
     }
+}
+
+/// What each leak check came to; in full where it did not pass.
+fn checks_text(report: &TrainReport) -> String {
+    let text = |check: &ModelCheck| match check.outcome {
+        Outcome::Passed => format!("{} passed", check.name),
+        other => format!("{} {other} ({})", check.name, check.detail),
+    };
+    report.model_checks.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// How many features there are, and for want of which fields some of the set are not.
