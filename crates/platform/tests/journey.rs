@@ -136,7 +136,7 @@ async fn train(platform: &Platform, out: &Path) -> TrainReport {
     let mut observer = Quiet::default();
     let options = TrainOptions { out, base_dir: Path::new(".") };
     let report = platform.train(&pipeline, options, &mut observer).await.unwrap();
-    assert_eq!(observer.stages, ["data", "features", "fit", "evaluate", "save"]);
+    assert_eq!(observer.stages, ["data", "features", "fit", "evaluate", "certify", "save"]);
     report
 }
 
