@@ -242,7 +242,7 @@ pub(crate) struct FeaturesComputeArgs {
     /// Name of the data set, and the snapshot if not the newest
     #[arg(long, value_name = "NAME[@N]")]
     pub(crate) dataset: String,
-    /// A named set, or a TOML file with a [features] section as in a pipeline file
+    /// A named set, or a TOML file with the section "features" of a pipeline file
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub(crate) set: String,
     /// The file to write

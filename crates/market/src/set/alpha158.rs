@@ -79,7 +79,7 @@ pub(super) fn families() -> Vec<&'static str> {
 pub(super) fn top_20() -> Vec<(String, String)> {
     let all = features(|_| true);
     let named = |name: &&str| all.iter().find(|(known, _)| known == *name).cloned();
-    TOP_20.iter().filter_map(|name| named(name)).collect()
+    TOP_20.iter().filter_map(named).collect()
 }
 
 /// Name and expression of the features of the wanted families, in Qlib's column order.
