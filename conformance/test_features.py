@@ -97,6 +97,37 @@ def test_every_feature_is_qlibs(market: Market, features: str) -> None:
     assert differing(expected, found) == {}
 
 
+# Every operator that Alpha158 and Alpha360 leave out.
+OTHERS = {
+    "CORR0": "Cov($close,$volume,20)",
+    "DELTA": "Delta($close,3)-Delta($close,0)",
+    "EMA": "EMA($close,12)-EMA($close,0.3)",
+    "EXPANDING": "Mean($close,0)/Std($close,0)",
+    "EXTREMES": "Max($high,0)-Min($low,0)+IdxMax($high,0)",
+    "FIRST": "Ref($close,0)/$close",
+    "IF": "If($close>Mean($close,5),$close,0-$open)",
+    "KURT": "Kurt($close,15)",
+    "LOGIC": "And($close>$open,Or($volume>0,Not($close<$open)))",
+    "SIGN": "Sign($close-$open)+Ne($close,$open)",
+    "MAD": "Mad($close,9)",
+    "MASK": "Mask($close,'AAPL')/$close",
+    "MED": "Med($close,11)+Count($close,4)",
+    "POWER": "Power($close/$open,2)*Abs($open-$close)",
+    "QUANTILE": "Quantile($close,0,0.3)/Rank($close,0)",
+    "SKEW": "Skew($volume,15)",
+    "SLOPE": "Slope($close,0)+Resi($close,0)",
+    "VAR": "Var($close,7)",
+    "WMA": "WMA($close,8)",
+}
+
+
+def test_the_other_operators_are_qlibs(market: Market) -> None:
+    expected = qlib(market, json.dumps(sorted(list(pair) for pair in OTHERS.items())))
+    own = market.folder / "others.toml"
+    own.write_text("[features.custom]\n" + "".join(f'{name} = "{text}"\n' for name, text in OTHERS.items()))
+    assert differing(expected, ours(market, str(own))) == {}
+
+
 def test_a_wrong_formula_is_noticed(market: Market) -> None:
     expected = qlib(market, json.dumps([["A", "Slope($close,5)/$close"], ["B", "Corr($close,$volume,20)"]]))
     wrong = market.folder / "wrong.toml"
