@@ -297,12 +297,17 @@ impl Part<'_> {
                 blocks.fill::<Sums>(bars, longest, filled);
                 for request in requests {
                     let view = blocks.window::<Sums>(request.bars, self.lead);
-                    let mean = request.stat == Stat::Mean;
-                    self.each(request, outs, |row| {
-                        let [n, sum] = view.at(row);
-                        let scale = if mean { n } else { one_if(n > 0.0) };
-                        sum / scale
-                    });
+                    if request.stat == Stat::Mean {
+                        self.each(request, outs, |row| {
+                            let [n, sum] = view.at(row);
+                            sum / n
+                        });
+                    } else {
+                        self.each(request, outs, |row| {
+                            let [n, sum] = view.at(row);
+                            sum / one_if(n > 0.0)
+                        });
+                    }
                 }
             }
             Family::Moments(_) => {
@@ -314,7 +319,14 @@ impl Part<'_> {
                 for request in requests {
                     let Family::Moments(kind) = request.stat.family() else { continue };
                     let view = blocks.window::<Moments>(request.bars, self.lead);
-                    self.each(request, outs, |row| stat::spread(kind, view.at(row)));
+                    match kind {
+                        Spread::Var => {
+                            self.each(request, outs, |row| stat::spread(Spread::Var, view.at(row)))
+                        }
+                        Spread::Std => {
+                            self.each(request, outs, |row| stat::spread(Spread::Std, view.at(row)))
+                        }
+                    }
                 }
             }
             Family::Shape(_) => {
@@ -343,11 +355,25 @@ impl Part<'_> {
                     let view = blocks.window::<Line>(bars, self.lead);
                     for request in requests.iter().filter(|request| request.bars == bars) {
                         let Family::Line(kind) = request.stat.family() else { continue };
-                        self.each(request, outs, |row| {
-                            let spanned = (self.before + row + 1).min(bars) as f64;
-                            let newest = Newest { value: known(value(row)), bars: spanned };
-                            stat::trend(kind, view.at(row), newest)
-                        });
+                        let newest = |row: usize| Newest {
+                            value: known(value(row)),
+                            bars: (self.before + row + 1).min(bars) as f64,
+                        };
+                        // One loop for each, so that each has no choice to make inside.
+                        match kind {
+                            Trend::Slope => self.each(request, outs, |row| {
+                                stat::trend(Trend::Slope, view.at(row), newest(row))
+                            }),
+                            Trend::Resi => self.each(request, outs, |row| {
+                                stat::trend(Trend::Resi, view.at(row), newest(row))
+                            }),
+                            Trend::Rsquare => self.each(request, outs, |row| {
+                                stat::trend(Trend::Rsquare, view.at(row), newest(row))
+                            }),
+                            other => {
+                                self.each(request, outs, |row| stat::trend(other, view.at(row), newest(row)))
+                            }
+                        }
                     }
                 }
             }
