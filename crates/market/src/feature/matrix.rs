@@ -40,6 +40,8 @@ pub struct FeatureMatrix {
 /// Times computed at once: at least so many look-backs, which bounds what is computed twice to an eighth.
 const BLOCK_LOOKBACKS: usize = 8;
 const BLOCK_TIMES_MIN: usize = 256;
+/// A block takes no more than this, in bytes, even if more is then computed twice: 512 MiB.
+const BLOCK_BYTES_MAX: usize = 512 << 20;
 
 /// Computes the features of every bar in a range that has the whole look-back behind it.
 ///
@@ -71,8 +73,8 @@ pub fn compute(panel: &Panel, set: &FeatureSet, rows: &RowRange) -> Result<Featu
 
 /// Computes as [`compute`], but hands out the rows of some times after the other instead of holding all.
 ///
-/// A block has 256 times or 8 look-backs, whichever is more, and takes 2 x 4 bytes a feature and row; all of
-/// the range at once if a feature looks back to the first bar.
+/// A block has 256 times or 8 look-backs, whichever is more, but takes no more than 512 MiB: 2 x 4 bytes a
+/// feature, instrument and time. If a feature looks back to the first bar, all of the range is one block.
 ///
 /// # Errors
 /// As [`compute`], and what `sink` returns.
@@ -88,10 +90,26 @@ pub fn compute_blocks(
         true => rows.dates.len().max(1),
         false => (BLOCK_LOOKBACKS * set.lookback_bars()).max(BLOCK_TIMES_MIN),
     };
-    // Both are used again and again: fresh memory costs as much as the features.
-    let new = |instrument: usize| Block { instrument, dates: Vec::new(), values: Vec::new() };
+    // Both are made once, as large as they get: fresh memory costs as much as the features.
+    let columns = set.names().len();
+    let bytes_a_time = 2 * size_of::<f32>() * columns * instruments.len();
+    let affordable = match set.looks_back_to_the_first_bar() {
+        true => usize::MAX,
+        false => BLOCK_BYTES_MAX / bytes_a_time.max(1),
+    };
+    let times = times.min(affordable).min(rows.dates.len()).max(1);
+    let new = |instrument: usize| Block {
+        instrument,
+        dates: Vec::with_capacity(times),
+        values: Vec::with_capacity(times * columns),
+    };
+    let cells = times * instruments.len();
+    let mut matrix = FeatureMatrix {
+        rows: Vec::with_capacity(cells),
+        columns,
+        values: Vec::with_capacity(cells * columns),
+    };
     let mut blocks: Vec<Block> = instruments.into_iter().map(new).collect();
-    let mut matrix = FeatureMatrix { rows: Vec::new(), columns: set.names().len(), values: Vec::new() };
     for start in rows.dates.clone().step_by(times) {
         let dates = start..(start + times).min(rows.dates.end);
         let stored = across(panel, set, &rows.universe, &dates)?;
