@@ -321,10 +321,10 @@ impl Part<'_> {
                     let view = blocks.window::<Moments>(request.bars, self.lead);
                     match kind {
                         Spread::Var => {
-                            self.each(request, outs, |row| stat::spread(Spread::Var, view.at(row)))
+                            self.each(request, outs, |row| stat::spread(Spread::Var, view.at(row)));
                         }
                         Spread::Std => {
-                            self.each(request, outs, |row| stat::spread(Spread::Std, view.at(row)))
+                            self.each(request, outs, |row| stat::spread(Spread::Std, view.at(row)));
                         }
                     }
                 }
@@ -371,7 +371,7 @@ impl Part<'_> {
                                 stat::trend(Trend::Rsquare, view.at(row), newest(row))
                             }),
                             other => {
-                                self.each(request, outs, |row| stat::trend(other, view.at(row), newest(row)))
+                                self.each(request, outs, |row| stat::trend(other, view.at(row), newest(row)));
                             }
                         }
                     }
