@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use explain::{Explained, Operator, Part, operators};
-pub(crate) use operators::{Binary, Cross, Level, Unary};
+pub(crate) use operators::{Binary, Cross, Unary};
 pub(crate) use plan::{NodeId, Op, Plan, Step};
 
 use crate::kernel::{PairStat, Stat, Window};

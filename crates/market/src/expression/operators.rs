@@ -42,22 +42,6 @@ pub(crate) enum Cross {
     RobustZscore,
 }
 
-/// A quantile's level, 0 to 1, comparable by its bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Level(u64);
-
-impl Level {
-    pub(crate) const MEDIAN: Self = Self(0.5f64.to_bits());
-
-    pub(crate) fn new(level: f64) -> Option<Self> {
-        (0.0..=1.0).contains(&level).then(|| Self(level.to_bits()))
-    }
-
-    pub(crate) fn value(self) -> f64 {
-        f64::from_bits(self.0)
-    }
-}
-
 /// How an operator is written as a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {

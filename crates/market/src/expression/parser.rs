@@ -2,8 +2,8 @@
 
 use super::Node;
 use super::lexer::{Placed, SyntaxError, Token, tokens};
-use super::operators::{ADDITIVE, COMPARISON, Form, INFIX, Level, MULTIPLICATIVE, OPERATORS, Unary};
-use crate::kernel::{Stat, Window};
+use super::operators::{ADDITIVE, COMPARISON, Form, INFIX, MULTIPLICATIVE, OPERATORS, Unary};
+use crate::kernel::{Level, Stat, Window};
 use crate::nearest::unknown;
 
 /// Longer expressions are refused.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::program::Stored;
 use crate::expression::{NodeId, Offsets, Op, Plan, Step};
 use crate::kernel::{self, PairStat, Scratch, Stat, Window};
 use crate::panel::Span;
@@ -51,6 +50,26 @@ impl<'a> Series<'a> {
         for (place, result) in places.zip(out) {
             *result = self.stored[slot].value(self.span.first + place, self.instrument);
         }
+    }
+}
+
+/// Values computed across instruments, from one time of the panel on.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(super) first_time: usize,
+    pub(super) width: usize,
+    /// Time-major; of one instrument where all have the same.
+    pub(super) values: Vec<f64>,
+}
+
+impl Stored {
+    /// NaN where nothing was computed.
+    pub(crate) fn value(&self, time: usize, instrument: usize) -> f64 {
+        let column = if self.width == 1 { 0 } else { instrument };
+        time.checked_sub(self.first_time)
+            .and_then(|row| self.values.get(row * self.width + column))
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 }
 

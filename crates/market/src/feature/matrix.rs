@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::program::Stored;
+use super::evaluate::Stored;
 use super::{Evaluator, FeatureSet, Series};
 use crate::{Error, Panel, Result, Universe};
 

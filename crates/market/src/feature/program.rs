@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::cross;
-use super::evaluate::{Evaluator, Series};
+use super::evaluate::{Evaluator, Series, Stored};
 use crate::expression::{Cross, Node, Op, Plan};
 use crate::nearest::unknown_instrument;
 use crate::{Error, Panel, Result, Universe};
@@ -43,26 +43,6 @@ pub(crate) enum AcrossOperator {
         group: usize,
     },
     Mask(String),
-}
-
-/// Values computed across instruments, from one time of the panel on.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    first_time: usize,
-    width: usize,
-    /// Time-major; of one instrument where all have the same.
-    values: Vec<f64>,
-}
-
-impl Stored {
-    /// NaN where nothing was computed.
-    pub(crate) fn value(&self, time: usize, instrument: usize) -> f64 {
-        let column = if self.width == 1 { 0 } else { instrument };
-        time.checked_sub(self.first_time)
-            .and_then(|row| self.values.get(row * self.width + column))
-            .copied()
-            .unwrap_or(f64::NAN)
-    }
 }
 
 impl Program {

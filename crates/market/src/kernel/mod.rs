@@ -19,7 +19,6 @@ pub(crate) use elementwise::{binary, select, unary};
 pub(crate) use stat::PairStat;
 pub(crate) use stream::{PairStream, RollingStream};
 
-use crate::expression::Level;
 use carried::{Decay, Expanding};
 use order::SortedWindow;
 use stat::{Newest, Spread, Tails, Trend};
@@ -38,6 +37,22 @@ pub(crate) enum Window {
     Expanding,
     /// All bars so far, each weighing 1 - alpha of the next; the bits of alpha, between 0 and 1.
     Decay(u64),
+}
+
+/// A quantile's level, 0 to 1, comparable by its bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Level(u64);
+
+impl Level {
+    pub(crate) const MEDIAN: Self = Self(0.5f64.to_bits());
+
+    pub(crate) fn new(level: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&level).then(|| Self(level.to_bits()))
+    }
+
+    pub(crate) fn value(self) -> f64 {
+        f64::from_bits(self.0)
+    }
 }
 
 /// What is asked of a window of one series.
