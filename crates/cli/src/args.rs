@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
-use jiff::civil::Date;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::civil::{Date, DateTime, Time};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -172,11 +172,11 @@ pub(crate) struct RunArgs {
 /// `data ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataVerb {
-    /// Import CSV or Parquet files as one data set
+    /// Import CSV, Parquet or Arrow files as a data set, or append them to one
     #[command(
-        after_help = "Examples:\n  bellwether data import prices.csv.gz --name us-stocks\n  bellwether data import stocks.parquet index.parquet --name us --note \"adjusted closes\"\n  bellwether data import prices.csv --name us --accept-jumps=GE:2021-08-02"
+        after_help = "Examples:\n  bellwether data import prices.csv.gz --name us-stocks\n  bellwether data import folder-of-csv/ --name us --actions splits.csv --members sp500=spells.csv\n  bellwether data import today.parquet --name us --note \"adjusted closes\"\n  bellwether data import prices.csv --name us --column \"Last Trade=close\" --accept-jumps=GE:2021-08-02"
     )]
-    Import(DataImportArgs),
+    Import(Box<DataImportArgs>),
     /// List the data sets
     #[command(after_help = "Example:\n  bellwether data list --json")]
     List,
@@ -188,18 +188,126 @@ pub(crate) enum DataVerb {
 /// `data import`
 #[derive(Debug, Args)]
 pub(crate) struct DataImportArgs {
-    /// Files to import; several are merged on date and symbol
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Name of the data set
+    /// Files, folders with one file a symbol, or URIs of objects (a URI that ends with / means all under it)
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+    /// Name of the data set; one that exists grows by what is new, and keeps what it knew when
     #[arg(long, value_name = "NAME")]
     pub(crate) name: String,
+    /// Begin anew: the next snapshot holds these files alone
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// When the bars became known, if not at their close: 2024-01-31T18:00
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) known_at: Option<DateTime>,
     /// Keep prices that jump like an unadjusted split: all, or those listed
     #[arg(long, value_name = "SYMBOL:DATE,...", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     pub(crate) accept_jumps: Option<JumpsArg>,
     /// What a reader of any result must know about the data; may be repeated
     #[arg(long = "note", value_name = "TEXT")]
     pub(crate) notes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) reading: DataReadingArgs,
+    #[command(flatten)]
+    pub(crate) tables: DataTableArgs,
+}
+
+/// How files of bars are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Reading files")]
+pub(crate) struct DataReadingArgs {
+    /// What a column holds: date, time, symbol, open, high, low, close, adj_close, vwap, volume, factor, ignore, or
+    /// a field's name of your own; may be repeated
+    #[arg(long = "column", value_name = "HEADER=MEANING", value_parser = parse_pair)]
+    pub(crate) columns: Vec<(String, String)>,
+    /// The field a wide file (one column a symbol) holds [default: close]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+    /// How dates are written, as in strptime: %d/%m/%Y [default: recognised]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) date_format: Option<String>,
+    /// The zone of the data set's times: America/New_York
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<String>,
+    /// The decimal sign [default: point]
+    #[arg(long, value_name = "SIGN")]
+    pub(crate) decimal: Option<DecimalArg>,
+    /// How the prices deal with splits and dividends [default: what the columns tell]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) adjustment: Option<AdjustmentArg>,
+    /// When the market closes and a daily bar is known [default: 16:00]
+    #[arg(long, value_name = "HH:MM")]
+    pub(crate) close_time: Option<Time>,
+    /// Minutes from the close to when a bar is available [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) lag_minutes: Option<u32>,
+    /// Whether the time of a bar within the day is when it began or ended [default: start]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) stamp: Option<StampArg>,
+    /// Length of a bar within the day [default: the shortest step between two]
+    #[arg(long, value_name = "N")]
+    pub(crate) bar_minutes: Option<u32>,
+}
+
+/// What else is known about the instruments.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Further tables")]
+pub(crate) struct DataTableArgs {
+    /// Splits and dividends: symbol, date, split (shares after for each before), dividend (cash a share)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) actions: Option<String>,
+    /// Values by publication time: symbol, period, published, and a column for each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) points: Option<String>,
+    /// Trading days: date
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calendar: Option<String>,
+    /// A grouping, read as $NAME: symbol, group, from; may be repeated
+    #[arg(long = "group", value_name = "NAME=FILE", value_parser = parse_pair)]
+    pub(crate) groups: Vec<(String, String)>,
+    /// A universe by date: symbol, from, to; may be repeated
+    #[arg(long, value_name = "NAME=FILE", value_parser = parse_pair)]
+    pub(crate) members: Vec<(String, String)>,
+}
+
+/// `--decimal`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DecimalArg {
+    /// 1,234.5
+    Point,
+    /// 1.234,5
+    Comma,
+}
+
+/// `--adjustment`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AdjustmentArg {
+    /// Nothing is known about it
+    AsTheyCame,
+    /// Splits and dividends have changed earlier prices
+    BackAdjusted,
+}
+
+/// `--stamp`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StampArg {
+    /// When the bar began
+    Start,
+    /// When the bar ended
+    End,
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err(format!("\"{text}\" is not NAME=VALUE")),
+    }
+}
+
+fn parse_time(text: &str) -> Result<DateTime, String> {
+    text.parse().map_err(|_| format!("\"{text}\" is not a time like 2024-01-31T18:00"))
 }
 
 /// `data show`

@@ -26,18 +26,23 @@ pub enum Error {
         /// What is wrong and the way out.
         reason: String,
     },
-    /// The same symbol and date occur twice.
-    #[error("{symbol} {date} occurs twice: {first} and {second}; keep one of the two rows")]
+    /// The same bar occurs twice, with different values.
+    #[error(
+        "{symbol} {time} occurs twice with different values: {first} and {second}; keep one of the two rows"
+    )]
     Duplicate {
         /// The instrument.
         symbol: String,
-        /// The date.
-        date: jiff::civil::Date,
+        /// Its day, or its time.
+        time: String,
         /// File and line of the first occurrence.
         first: String,
         /// File and line of the second.
         second: String,
     },
+    /// What is imported does not fit, into itself or to what is stored.
+    #[error("{0}")]
+    Dataset(String),
     /// Prices jump by a ratio that looks like a split nobody adjusted for.
     #[error(
         "prices jump as in a split that they are not adjusted for: {0}; import adjusted prices, or pass --accept-jumps to keep them"

@@ -11,7 +11,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-use crate::panel_file::{days_since_epoch, micros_since_epoch};
+use crate::civil_time::{days_since_epoch, micros};
 use crate::{FeatureMatrix, Panel, Result};
 
 /// Rows of one group of the file: what a reader holds at once.
@@ -69,7 +69,7 @@ impl<W: Write + Send> FeatureWriter<W> {
                 let days = rows.iter().map(|key| days_since_epoch(panel.dates()[key.date]));
                 Arc::new(Date32Array::from_iter_values(days))
             } else {
-                let micros = rows.iter().map(|key| micros_since_epoch(panel.times()[key.date]));
+                let micros = rows.iter().map(|key| micros(panel.times()[key.date]));
                 Arc::new(TimestampMicrosecondArray::from_iter_values(micros))
             };
             let symbols = rows.iter().map(|key| panel.instruments()[key.instrument].as_str());

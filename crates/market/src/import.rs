@@ -1,28 +1,51 @@
-//! Several files to one panel, checked.
+//! Files to a data set, checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use jiff::civil::{Date, DateTime};
 
-use jiff::civil::Date;
-
+use crate::dataset::{
+    Adjustment, Append, AppendReport, Dataset, TableFile, Tables, TimingOptions, read_tables,
+};
 use crate::quality::{Jump, Quality, examine, near_split};
-use crate::source::{self, RawBars, ReadOptions, SourceFile};
+use crate::source::{ReadOptions, Repairs, SourceFile, read_bars};
 use crate::{Error, Panel, Result};
 
 /// Split-like jumps an error names.
 const JUMPS_SHOWN: usize = 5;
 
-/// How files are imported.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImportOptions {
+/// What is imported, and what the user says about it.
+#[derive(Debug, Clone)]
+pub struct ImportRequest {
+    /// Files of bars, of any known kind; may be empty if there are tables.
+    pub files: Vec<SourceFile>,
+    /// Files of tables.
+    pub tables: Vec<TableFile>,
+    /// How the files are to be read.
+    pub read: ReadOptions,
+    /// How bars become known.
+    pub timing: TimingOptions,
+    /// How the prices deal with splits and dividends; absent: what the columns tell.
+    pub adjustment: Option<Adjustment>,
+    /// When it happens, in the data set's zone.
+    pub now: DateTime,
+    /// When the bars became known, if not at their close.
+    pub known_at: Option<DateTime>,
     /// Split-like jumps that are known to be real.
     pub accept_jumps: AcceptJumps,
-    /// The field a wide file (one column an instrument) holds: `close`.
-    pub field: String,
 }
 
-impl Default for ImportOptions {
-    fn default() -> Self {
-        Self { accept_jumps: AcceptJumps::None, field: "close".to_owned() }
+impl ImportRequest {
+    /// An import of files of bars, as they say themselves, at a time.
+    pub fn new(files: Vec<SourceFile>, now: DateTime) -> Self {
+        Self {
+            files,
+            tables: Vec::new(),
+            read: ReadOptions::default(),
+            timing: TimingOptions::default(),
+            adjustment: None,
+            now,
+            known_at: None,
+            accept_jumps: AcceptJumps::None,
+        }
     }
 }
 
@@ -49,40 +72,62 @@ impl AcceptJumps {
     }
 }
 
-/// A panel and what is odd about it.
+/// A data set with what was imported, and what is odd about it.
 #[derive(Debug, Clone)]
 pub struct Import {
-    /// The bars.
+    /// The data set.
+    pub dataset: Dataset,
+    /// What the import added to it.
+    pub report: AppendReport,
+    /// What it shows now.
     pub panel: Panel,
-    /// What is odd about them.
+    /// What is odd about that.
     pub quality: Quality,
 }
 
-/// Reads files of any known kind and merges them by date and symbol.
+/// Reads files of any known kind and adds their content to a data set, or begins one.
 ///
 /// # Errors
-/// [`Error::File`] for a file that cannot be read or whose columns are unknown, [`Error::Cell`] for a date or
-/// number that is wrong, [`Error::Duplicate`] for a symbol and date that occur twice, within a file or across,
-/// [`Error::SplitLikeJumps`] for jumps that are not accepted, [`Error::Panel`] for more than fits.
-pub fn import(files: &[SourceFile], options: &ImportOptions) -> Result<Import> {
-    let read_options = ReadOptions { field: options.field.to_lowercase() };
-    if files.is_empty() {
-        return Err(Error::Panel("no file was given to import".to_owned()));
+/// As [`read_bars`], [`read_tables`] and [`Dataset::append`]; [`Error::SplitLikeJumps`] for jumps that look like
+/// splits nobody adjusted for and are not accepted.
+pub fn import(stored: Option<&Dataset>, request: ImportRequest) -> Result<Import> {
+    let ImportRequest { files, tables, mut read, mut timing, adjustment, now, known_at, accept_jumps } =
+        request;
+    if files.is_empty() && (tables.is_empty() || stored.is_none()) {
+        return Err(Error::Dataset("no file of bars was given to import".to_owned()));
     }
-    let mut bars = Vec::with_capacity(files.len());
-    for file in files {
-        bars.push(source::read(file, &read_options)?);
+    if read.time_zone.is_none() {
+        read.time_zone = stored.and_then(|dataset| dataset.timing().time_zone.clone());
     }
-    let panel = merge(&bars)?;
-    let notes = bars.iter().flat_map(|bars| bars.notes.iter().cloned()).collect();
-    let quality = examine(&panel, notes);
+    timing.time_zone.clone_from(&read.time_zone);
+    let mut notes = Vec::new();
+    let mut repairs = Repairs::default();
+    let bars = if files.is_empty() {
+        None
+    } else {
+        let mut bars = read_bars(&files, &read)?;
+        notes.append(&mut bars.notes);
+        notes.extend(bars.repairs.words());
+        repairs = std::mem::take(&mut bars.repairs);
+        Some(bars)
+    };
+    // The words above are of the bars' columns; a table's are its own.
+    let table_options = ReadOptions { columns: std::collections::BTreeMap::new(), ..read };
+    let tables = if tables.is_empty() { Tables::default() } else { read_tables(&tables, &table_options)? };
+    let append = Append { bars, tables, now, known_at, timing, adjustment };
+    let (dataset, report) = match stored {
+        Some(stored) => stored.append(append)?,
+        None => Dataset::first(append)?,
+    };
+    let panel = dataset.panel(None)?;
+    let quality = examine(&dataset, &panel, notes, repairs);
     let refused: Vec<&Jump> = quality
         .suspicious_jumps
         .iter()
-        .filter(|jump| jump.split_like && !options.accept_jumps.accepts(jump))
+        .filter(|jump| jump.split_like && !accept_jumps.accepts(jump))
         .collect();
     if refused.is_empty() {
-        return Ok(Import { panel, quality });
+        return Ok(Import { dataset, report, panel, quality });
     }
     Err(Error::SplitLikeJumps(shown(&refused)))
 }
@@ -97,54 +142,4 @@ fn shown(jumps: &[&Jump]) -> String {
         words.push(format!("and {} more", jumps.len() - JUMPS_SHOWN));
     }
     words.join(", ")
-}
-
-fn merge(bars: &[RawBars]) -> Result<Panel> {
-    let symbols: BTreeSet<&str> =
-        bars.iter().flat_map(|b| b.rows.iter().map(|row| b.symbols[row.symbol].as_str())).collect();
-    let dates: BTreeSet<Date> = bars.iter().flat_map(|b| b.rows.iter().map(|row| row.date)).collect();
-    let fields: BTreeSet<&str> = bars.iter().flat_map(|b| b.fields.iter().map(String::as_str)).collect();
-    let dates: Vec<Date> = dates.into_iter().collect();
-    let symbols: Vec<String> = symbols.into_iter().map(str::to_owned).collect();
-    let cells = dates.len().saturating_mul(symbols.len());
-    if cells.saturating_mul(fields.len()) > crate::panel::MAX_VALUES {
-        return Err(Error::Panel(format!(
-            "{} dates x {} instruments x {} fields are more than the limit of {} values",
-            dates.len(),
-            symbols.len(),
-            fields.len(),
-            crate::panel::MAX_VALUES
-        )));
-    }
-    let mut columns: BTreeMap<String, Vec<f64>> =
-        fields.into_iter().map(|field| (field.to_owned(), vec![f64::NAN; cells])).collect();
-    let mut taken: Vec<Option<(u32, u32)>> = vec![None; cells];
-    for (file, raw) in bars.iter().enumerate() {
-        let places: Vec<usize> =
-            raw.symbols.iter().map(|symbol| symbols.binary_search(symbol).unwrap_or(usize::MAX)).collect();
-        for (row, bar) in raw.rows.iter().enumerate() {
-            let date = dates.partition_point(|date| *date < bar.date);
-            let cell = date * symbols.len() + places[bar.symbol];
-            // Files are limited to fewer values than u32 counts.
-            if let Some((first_file, first_row)) = taken[cell].replace((file as u32, row as u32)) {
-                let first = &bars[first_file as usize];
-                return Err(Error::Duplicate {
-                    symbol: raw.symbols[bar.symbol].clone(),
-                    date: bar.date,
-                    first: place(first, first_row as usize),
-                    second: place(raw, row),
-                });
-            }
-            for (field, value) in raw.fields.iter().zip(&raw.values[row * raw.fields.len()..]) {
-                if let Some(column) = columns.get_mut(field) {
-                    column[cell] = *value;
-                }
-            }
-        }
-    }
-    Panel::new(dates, symbols, columns)
-}
-
-fn place(bars: &RawBars, row: usize) -> String {
-    format!("{}, line {}", bars.file, bars.rows[row].line)
 }

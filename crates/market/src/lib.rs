@@ -21,18 +21,20 @@ mod label;
 mod processor;
 mod split;
 
+pub mod dataset;
 mod import;
 mod quality;
 mod source;
 
-mod panel_file;
 mod parquet_table;
 pub mod snapshot;
 
 mod average_rank;
+mod civil_time;
 mod error;
 mod nearest;
 
+pub use dataset::Dataset;
 pub use error::Error;
 pub use expression::{Explained, Expression, Operator, Part, operators};
 pub use feature::{
@@ -40,14 +42,13 @@ pub use feature::{
     compute_blocks, latest,
 };
 pub use feature_file::FeatureWriter;
-pub use import::{AcceptJumps, Import, ImportOptions, import};
+pub use import::{AcceptJumps, Import, ImportRequest, import};
 pub use label::{LabelConfig, Labels, label};
 pub use nearest::unknown_instrument;
 pub use panel::Panel;
-pub use panel_file::{read_parquet, write_parquet};
 pub use processor::{FittedProcessors, NanPolicy, Normalization, ProcessorConfig};
-pub use quality::{InstrumentQuality, Jump, Quality};
-pub use source::{RawBars, ReadOptions, Source, SourceFile};
+pub use quality::{Finding, FindingKind, InstrumentQuality, Jump, Quality, Survivorship};
+pub use source::{Adjusted, Bars, Decimal, ReadOptions, Repairs, SourceFile, read_bars};
 pub use split::{Border, SplitConfig, Splits, split};
 pub use universe::Universe;
 

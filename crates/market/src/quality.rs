@@ -1,9 +1,12 @@
 //! What is odd about imported bars, in numbers.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::Panel;
+use crate::source::Repairs;
+use crate::{Dataset, Panel};
 
 /// A close this many times the one before, or one part of so many, is counted as suspicious.
 const SUSPICIOUS_RATIO: f64 = 1.4;
@@ -12,6 +15,15 @@ const SPLITS: [f64; 16] =
     [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0];
 /// How far, as a logarithm, a ratio may be from a split's: what a price moves on an ordinary day besides.
 const SPLIT_TOLERANCE: f64 = 0.03;
+/// So many closes in a row without a change are a stale run.
+const STALE_BARS: usize = 5;
+/// A name that was silent for so many dates and comes back at another price may be another company's.
+const REUSE_DATES: usize = 60;
+const REUSE_RATIO: f64 = 2.0;
+/// High, low, open and close may contradict each other by so much: adjusted prices are rounded.
+const OHLC_TOLERANCE: f64 = 1e-6;
+/// Findings of a kind that are listed; all are counted.
+const FINDINGS_MAX: usize = 200;
 /// Bars on each side in which the fineness of prices is looked for.
 const FINENESS_BARS: usize = 20;
 
@@ -32,7 +44,7 @@ pub struct Quality {
     pub missing: usize,
     /// The same in percent of those calendars.
     pub missing_pct: f64,
-    /// Rows with the same symbol and date as another: always 0, since such files are refused.
+    /// Rows that repeated another to the last digit and were left out; others are refused.
     pub duplicates: usize,
     /// Closes equal to the one before, in percent.
     pub zero_returns_pct: f64,
@@ -42,6 +54,76 @@ pub struct Quality {
     pub per_instrument: Vec<InstrumentQuality>,
     /// What was done to the values on the way, in words.
     pub notes: Vec<String>,
+    /// Bars on days that are not in the trading calendar.
+    #[serde(default)]
+    pub outside_calendar: usize,
+    /// Bars whose high is below, or whose low is above, another of their prices.
+    #[serde(default)]
+    pub ohlc_violations: usize,
+    /// Bars with a volume of 0.
+    #[serde(default)]
+    pub zero_volumes: usize,
+    /// Runs of 5 or more closes without a change.
+    #[serde(default)]
+    pub stale_runs: usize,
+    /// Instruments whose bars end before those of the data set: where none does, companies that failed may have
+    /// been left out.
+    #[serde(default)]
+    pub ended_early: usize,
+    /// Bars that were corrected after their first import.
+    #[serde(default)]
+    pub corrected: usize,
+    /// What was repaired when the files were read.
+    #[serde(default)]
+    pub repairs: Repairs,
+    /// For each universe the members that have no price.
+    #[serde(default)]
+    pub survivorship: Vec<Survivorship>,
+    /// What was found and where: at most 200 of a kind.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}
+
+/// Members of a universe that have no price in their time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Survivorship {
+    /// The universe.
+    pub universe: String,
+    /// Instruments that were ever members within the span of the data.
+    pub members: usize,
+    /// Those without any bar while they were.
+    pub without_prices: usize,
+    /// The same in percent.
+    pub without_prices_pct: f64,
+    /// Some of them.
+    pub examples: Vec<String>,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// High below, or low above, another price of the bar.
+    Ohlc,
+    /// Closes without a change.
+    Stale,
+    /// A name that was silent for long and came back at another price.
+    TickerReuse,
+    /// A bar on a day that is not in the trading calendar.
+    OutsideCalendar,
+}
+
+/// Something to look at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it is about.
+    pub kind: FindingKind,
+    /// The instrument.
+    pub symbol: String,
+    /// The day of its first bar.
+    pub date: Date,
+    /// What was found, in words.
+    pub detail: String,
 }
 
 /// What is odd about one instrument's bars.
@@ -61,6 +143,15 @@ pub struct InstrumentQuality {
     pub zero_returns_pct: f64,
     /// Closes that jump.
     pub suspicious_jumps: usize,
+    /// Bars that contradict themselves.
+    #[serde(default)]
+    pub ohlc_violations: usize,
+    /// Bars with a volume of 0.
+    #[serde(default)]
+    pub zero_volumes: usize,
+    /// Runs of closes without a change.
+    #[serde(default)]
+    pub stale_runs: usize,
 }
 
 /// A close far from the one before.
@@ -78,33 +169,55 @@ pub struct Jump {
     pub split_like: bool,
 }
 
-/// Looks through a panel that has a bar on each of its instruments.
-pub(crate) fn examine(panel: &Panel, notes: Vec<String>) -> Quality {
+/// Looks through what a data set shows.
+pub(crate) fn examine(dataset: &Dataset, panel: &Panel, notes: Vec<String>, repairs: Repairs) -> Quality {
     let mut suspicious_jumps = Vec::new();
     let mut per_instrument = Vec::new();
+    let mut findings = Vec::new();
     let mut counted = Returns::default();
+    let mut outside_calendar = 0;
+    let mut ended_early = 0;
+    let calendar = &dataset.tables().calendar;
     for (instrument, symbol) in panel.instruments().iter().enumerate() {
         let Some(span) = panel.span(instrument) else { continue };
-        let bars = (span.first..=span.last).filter(|date| panel.has_bar(*date, instrument)).count();
-        let closes = closes(panel, instrument);
-        let returns = Returns::of(&closes);
-        let jumps = jumps(panel, symbol, &closes);
+        let looked = Instrument { panel, symbol, instrument, closes: closes(panel, instrument) };
+        let present: Vec<usize> =
+            (span.first..=span.last).filter(|at| panel.has_bar(*at, instrument)).collect();
+        let returns = Returns::of(&looked.closes);
+        let jumps = jumps(panel, symbol, &looked.closes);
         counted.zero += returns.zero;
         counted.all += returns.all;
+        let violations = looked.ohlc(&present);
+        let stale = looked.stale();
+        let outside: Vec<usize> = present
+            .iter()
+            .copied()
+            .filter(|at| !calendar.is_empty() && calendar.binary_search(&panel.dates()[*at]).is_err())
+            .collect();
+        outside_calendar += outside.len();
+        ended_early += usize::from(span.last + 1 < panel.times().len());
         per_instrument.push(InstrumentQuality {
             symbol: symbol.clone(),
             first_date: panel.dates()[span.first],
             last_date: panel.dates()[span.last],
-            bars,
-            missing: span.last - span.first + 1 - bars,
+            bars: present.len(),
+            missing: span.last - span.first + 1 - present.len(),
             zero_returns_pct: returns.zero_pct(),
             suspicious_jumps: jumps.len(),
+            ohlc_violations: violations.len(),
+            zero_volumes: looked.zero_volumes(&present),
+            stale_runs: stale.len(),
         });
         suspicious_jumps.extend(jumps);
+        findings.extend(violations.into_iter().chain(stale).chain(looked.reuse(&present)));
+        findings.extend(outside.iter().map(|at| {
+            looked.finding(FindingKind::OutsideCalendar, *at, "a bar on a day without trading".to_owned())
+        }));
     }
     suspicious_jumps.sort_by(|a: &Jump, b: &Jump| (a.date, &a.symbol).cmp(&(b.date, &b.symbol)));
-    let rows: usize = per_instrument.iter().map(|quality| quality.bars).sum();
-    let missing: usize = per_instrument.iter().map(|quality| quality.missing).sum();
+    let total = |of: fn(&InstrumentQuality) -> usize| per_instrument.iter().map(of).sum::<usize>();
+    let rows = total(|quality| quality.bars);
+    let missing = total(|quality| quality.missing);
     let (first, last) = (panel.dates().first(), panel.dates().last());
     Quality {
         rows,
@@ -114,11 +227,133 @@ pub(crate) fn examine(panel: &Panel, notes: Vec<String>) -> Quality {
         instruments: panel.instruments().len(),
         missing,
         missing_pct: percent(missing, rows + missing),
-        duplicates: 0,
+        duplicates: repairs.repeated_rows,
         zero_returns_pct: counted.zero_pct(),
         suspicious_jumps,
+        outside_calendar,
+        ohlc_violations: total(|quality| quality.ohlc_violations),
+        zero_volumes: total(|quality| quality.zero_volumes),
+        stale_runs: total(|quality| quality.stale_runs),
+        ended_early,
+        corrected: dataset.corrections(),
+        survivorship: survivorship(dataset, panel),
+        findings: first_of_each(findings),
         per_instrument,
         notes,
+        repairs,
+    }
+}
+
+/// The first so many findings of each kind, by date.
+fn first_of_each(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|a, b| (a.kind, a.date, &a.symbol).cmp(&(b.kind, b.date, &b.symbol)));
+    let mut kept: Vec<Finding> = Vec::new();
+    for of_kind in findings.chunk_by(|a, b| a.kind == b.kind) {
+        kept.extend_from_slice(&of_kind[..of_kind.len().min(FINDINGS_MAX)]);
+    }
+    kept
+}
+
+/// Which members of each universe have no bar while they are members.
+fn survivorship(dataset: &Dataset, panel: &Panel) -> Vec<Survivorship> {
+    const EXAMPLES: usize = 10;
+    let (Some(first), Some(last)) = (panel.dates().first(), panel.dates().last()) else { return Vec::new() };
+    let mut universes: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::new();
+    for spell in &dataset.tables().members {
+        let to = spell.to.unwrap_or(*last).min(*last);
+        if spell.from > *last || to < *first {
+            continue;
+        }
+        let priced = panel.instrument_index(&spell.symbol).is_some_and(|instrument| {
+            let from = panel.dates().partition_point(|date| *date < spell.from);
+            let after = panel.dates().partition_point(|date| *date <= to);
+            (from..after).any(|at| panel.has_bar(at, instrument))
+        });
+        *universes.entry(&spell.universe).or_default().entry(&spell.symbol).or_default() |= priced;
+    }
+    universes
+        .into_iter()
+        .map(|(universe, members)| {
+            let without: Vec<&str> =
+                members.iter().filter(|(_, priced)| !**priced).map(|(name, _)| *name).collect();
+            Survivorship {
+                universe: universe.to_owned(),
+                members: members.len(),
+                without_prices: without.len(),
+                without_prices_pct: percent(without.len(), members.len()),
+                examples: without.iter().take(EXAMPLES).map(|name| (*name).to_owned()).collect(),
+            }
+        })
+        .collect()
+}
+
+/// One instrument of a panel.
+struct Instrument<'a> {
+    panel: &'a Panel,
+    symbol: &'a str,
+    instrument: usize,
+    /// Time index and close of each bar that has one.
+    closes: Vec<(usize, f64)>,
+}
+
+impl Instrument<'_> {
+    fn finding(&self, kind: FindingKind, at: usize, detail: String) -> Finding {
+        Finding { kind, symbol: self.symbol.to_owned(), date: self.panel.dates()[at], detail }
+    }
+
+    fn value(&self, field: &str, at: usize) -> f64 {
+        let cell = at * self.panel.instruments().len() + self.instrument;
+        self.panel.field(field).map_or(f64::NAN, |values| values[cell])
+    }
+
+    fn ohlc(&self, present: &[usize]) -> Vec<Finding> {
+        let contradiction = |at: &usize| {
+            let [open, high, low, close] =
+                ["open", "high", "low", "close"].map(|field| self.value(field, *at));
+            // A missing price contradicts nothing: comparisons with NaN are false.
+            let above = [open, low, close].into_iter().find(|price| *price > high * (1.0 + OHLC_TOLERANCE));
+            let below = [open, close].into_iter().find(|price| *price < low * (1.0 - OHLC_TOLERANCE));
+            let detail = match (above, below) {
+                (Some(price), _) => format!("high {high} is below {price}"),
+                (None, Some(price)) => format!("low {low} is above {price}"),
+                (None, None) => return None,
+            };
+            Some(self.finding(FindingKind::Ohlc, *at, detail))
+        };
+        present.iter().filter_map(contradiction).collect()
+    }
+
+    fn zero_volumes(&self, present: &[usize]) -> usize {
+        present.iter().filter(|at| self.value("volume", **at) == 0.0).count()
+    }
+
+    fn stale(&self) -> Vec<Finding> {
+        let runs = self.closes.chunk_by(|a, b| a.1 == b.1).filter(|run| run.len() >= STALE_BARS);
+        runs.map(|run| {
+            self.finding(
+                FindingKind::Stale,
+                run[0].0,
+                format!("{} closes in a row at {}", run.len(), run[0].1),
+            )
+        })
+        .collect()
+    }
+
+    fn reuse(&self, present: &[usize]) -> Vec<Finding> {
+        let silent = present.windows(2).filter(|pair| pair[1] - pair[0] > REUSE_DATES);
+        silent
+            .filter_map(|pair| {
+                let ratio = self.value("close", pair[1]) / self.value("close", pair[0]);
+                let other = !(1.0 / REUSE_RATIO..=REUSE_RATIO).contains(&ratio) && !ratio.is_nan();
+                other.then(|| {
+                    let detail = format!(
+                        "silent for {} dates, then {ratio:.2} times the price: another company's?",
+                        pair[1] - pair[0] - 1
+                    );
+                    self.finding(FindingKind::TickerReuse, pair[1], detail)
+                })
+            })
+            .collect()
     }
 }
 

@@ -1,53 +1,111 @@
-//! Imported panels kept in a store, numbered, never changed: `datasets/NAME/NUMBER/`.
+//! Data sets kept in a store, numbered, never changed: `datasets/NAME/NUMBER/`.
 //!
-//! A snapshot is `panel.parquet` and, written last, `dataset.json`: what has no manifest is not there. Which
+//! A snapshot is Parquet files and, written last, `dataset.json`: what has no manifest is not there. Which
 //! data set a model was trained on is remembered by its digest.
 
 use bytes::Bytes;
+use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::Store;
 
+use crate::dataset::{Adjustment, Dataset, Timing};
 use crate::nearest::unknown;
-use crate::{Error, Panel, Quality, Result, read_parquet, write_parquet};
+use crate::{Error, Quality, Result};
 
 const ROOT: &str = "datasets";
-const PANEL_FILE: &str = "panel.parquet";
 const MANIFEST_FILE: &str = "dataset.json";
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 const NAME_CHARS_MAX: usize = 63;
 
-/// What is known about a stored panel without reading it.
+/// What is known about a stored data set without reading it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The data set.
     pub name: String,
     /// 1 for the first import, one more for each that differs.
     pub number: u32,
-    /// SHA-256 of the panel file, in hexadecimal.
+    /// SHA-256, in hexadecimal, of the names and digests of the files.
     pub digest: String,
-    /// The panel file's path in the store.
-    pub panel_file: String,
-    /// Size of the panel file in bytes.
-    pub panel_bytes: u64,
-    /// Names of the fields.
+    /// Its files.
+    pub files: Vec<StoredFile>,
+    /// Names of the fields of the bars, as stored.
     pub fields: Vec<String>,
     /// What is odd about the bars.
     pub quality: Quality,
-    /// What a reader of any result must know: "back-adjusted by its source".
+    /// What a reader of any result must know: "prices are back-adjusted by their source".
     pub notes: Vec<String>,
     /// Where the bars came from.
     pub source: String,
+    /// How bars become known.
+    pub timing: Timing,
+    /// How the prices deal with splits and dividends.
+    pub adjustment: Adjustment,
+    /// When the newest of it became known, in the data set's zone.
+    pub newest_known: Option<DateTime>,
+    /// Names of the universes.
+    pub universes: Vec<String>,
 }
 
-/// A panel to be stored.
+/// A file of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// Its name within the snapshot.
+    pub name: String,
+    /// Its path in the store.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A snapshot as it was stored when a data set was one panel file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SnapshotV1 {
+    name: String,
+    number: u32,
+    digest: String,
+    panel_file: String,
+    panel_bytes: u64,
+    fields: Vec<String>,
+    quality: Quality,
+    notes: Vec<String>,
+    source: String,
+}
+
+impl From<SnapshotV1> for Snapshot {
+    fn from(first: SnapshotV1) -> Self {
+        let SnapshotV1 { name, number, digest, panel_file, panel_bytes, fields, quality, notes, source } =
+            first;
+        let name_of_file = panel_file.rsplit('/').next().unwrap_or(&panel_file).to_owned();
+        let file =
+            StoredFile { name: name_of_file, path: panel_file, bytes: panel_bytes, sha256: digest.clone() };
+        Self {
+            name,
+            number,
+            digest,
+            files: vec![file],
+            fields,
+            quality,
+            notes,
+            source,
+            timing: Timing::default(),
+            adjustment: Adjustment::AsTheyCame,
+            newest_known: None,
+            universes: Vec::new(),
+        }
+    }
+}
+
+/// A data set to be stored.
 #[derive(Debug, Clone)]
 pub struct NewSnapshot<'a> {
-    /// The data set: 1 to 63 of a-z, 0-9 and `-`, starting with a letter.
+    /// The data set's name: 1 to 63 of a-z, 0-9 and `-`, starting with a letter.
     pub name: String,
-    /// The bars.
-    pub panel: &'a Panel,
-    /// What is odd about them.
+    /// What it holds.
+    pub dataset: &'a Dataset,
+    /// What is odd about the bars.
     pub quality: Quality,
     /// What a reader of any result must know.
     pub notes: Vec<String>,
@@ -58,7 +116,7 @@ pub struct NewSnapshot<'a> {
 /// What [`write()`] did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
-    /// The snapshot that holds the panel.
+    /// The snapshot that holds the data set.
     pub snapshot: Snapshot,
     /// Whether it is new, or the newest was the same already.
     pub created: bool,
@@ -69,65 +127,101 @@ pub struct Written {
 #[serde(tag = "version")]
 enum Manifest {
     #[serde(rename = "1")]
-    V1(Box<Snapshot>),
+    V1(Box<SnapshotV1>),
+    #[serde(rename = "2")]
+    V2(Box<Snapshot>),
 }
 
-/// Stores a panel as the data set's next snapshot, unless the newest holds the very same bars and notes.
+/// Stores a data set as its next snapshot, unless the newest holds the very same content and notes.
 ///
 /// # Errors
 /// [`Error::DatasetName`] for a name that cannot be used, [`Error::Encode`], [`Error::Store`].
 pub async fn write(store: &Store, new: NewSnapshot<'_>) -> Result<Written> {
     check_name(&new.name)?;
-    let panel = Bytes::from(write_parquet(new.panel)?);
-    let digest = hex::encode(Sha256::digest(&panel));
+    let files = new.dataset.to_files()?;
     let newest = numbers(store, &new.name).await?.last().copied();
-    if let Some(number) = newest {
-        let snapshot = manifest(store, &new.name, number).await?;
-        if snapshot.digest == digest && snapshot.notes == new.notes && snapshot.source == new.source {
-            return Ok(Written { snapshot, created: false });
-        }
-    }
     let number = newest.unwrap_or(0) + 1;
+    let prefix = folder(&new.name, number);
+    let stored: Vec<StoredFile> = files
+        .iter()
+        .map(|(name, bytes)| StoredFile {
+            name: name.clone(),
+            path: format!("{prefix}/{name}"),
+            bytes: bytes.len() as u64,
+            sha256: hex::encode(Sha256::digest(bytes)),
+        })
+        .collect();
+    let mut universes: Vec<String> =
+        new.dataset.tables().members.iter().map(|member| member.universe.clone()).collect();
+    universes.dedup();
     let snapshot = Snapshot {
-        panel_file: format!("{}/{PANEL_FILE}", folder(&new.name, number)),
         number,
-        digest,
-        panel_bytes: panel.len() as u64,
-        fields: new.panel.field_names().into_iter().map(str::to_owned).collect(),
+        digest: digest(&stored),
+        files: stored,
+        fields: new.dataset.fields().to_vec(),
         name: new.name,
         quality: new.quality,
         notes: new.notes,
         source: new.source,
+        timing: new.dataset.timing().clone(),
+        adjustment: new.dataset.adjustment(),
+        newest_known: new.dataset.newest_known(),
+        universes,
     };
-    let prefix = folder(&snapshot.name, number);
-    let document = serde_json::to_vec_pretty(&Manifest::V1(Box::new(snapshot.clone()))).map_err(|error| {
+    if let Some(number) = newest {
+        let stored = manifest(store, &snapshot.name, number).await?;
+        if same(&stored, &snapshot) {
+            return Ok(Written { snapshot: stored, created: false });
+        }
+    }
+    let document = serde_json::to_vec_pretty(&Manifest::V2(Box::new(snapshot.clone()))).map_err(|error| {
         Error::Corrupt { path: format!("{prefix}/{MANIFEST_FILE}"), reason: error.to_string() }
     })?;
-    let files = vec![(PANEL_FILE.to_owned(), panel)];
     store.commit_directory(&prefix, files, (MANIFEST_FILE.to_owned(), Bytes::from(document))).await?;
     Ok(Written { snapshot, created: true })
 }
 
-/// Reads a snapshot and its panel; without a number the newest.
+fn same(stored: &Snapshot, new: &Snapshot) -> bool {
+    stored.digest == new.digest
+        && stored.notes == new.notes
+        && stored.source == new.source
+        && stored.timing == new.timing
+        && stored.adjustment == new.adjustment
+}
+
+fn digest(files: &[StoredFile]) -> String {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(format!("{} {}\n", file.sha256, file.name));
+    }
+    hex::encode(hash.finalize())
+}
+
+/// Reads a snapshot and its data set; without a number the newest.
 ///
 /// # Errors
-/// [`Error::UnknownDataset`] naming what there is, [`Error::Corrupt`] if the panel file is not the one that
-/// was written, [`Error::Store`].
-pub async fn read(store: &Store, name: &str, number: Option<u32>) -> Result<(Panel, Snapshot)> {
+/// [`Error::UnknownDataset`] naming what there is, [`Error::Corrupt`] if a file is not the one that was
+/// written, [`Error::Store`].
+pub async fn read(store: &Store, name: &str, number: Option<u32>) -> Result<(Dataset, Snapshot)> {
     let snapshot = show(store, name, number).await?;
-    let bytes = store.get(&snapshot.panel_file).await?;
-    let found = hex::encode(Sha256::digest(&bytes));
-    if found != snapshot.digest {
-        let reason = format!("its SHA-256 is {found}, but {} was written; import it again", snapshot.digest);
-        return Err(Error::Corrupt { path: store.url_of(&snapshot.panel_file), reason });
+    let mut files = Vec::with_capacity(snapshot.files.len());
+    for file in &snapshot.files {
+        let bytes = store.get(&file.path).await?;
+        let found = hex::encode(Sha256::digest(&bytes));
+        if found != file.sha256 {
+            let reason = format!("its SHA-256 is {found}, but {} was written; import it again", file.sha256);
+            return Err(Error::Corrupt { path: store.url_of(&file.path), reason });
+        }
+        files.push((file.name.clone(), bytes));
     }
-    Ok((read_parquet(&bytes)?, snapshot))
+    let dataset = Dataset::from_files(&files, snapshot.timing.clone(), snapshot.adjustment)?;
+    Ok((dataset, snapshot))
 }
 
 /// What is known about a snapshot; without a number the newest.
 ///
 /// # Errors
-/// As [`read`], but the panel file is not looked at.
+/// As [`read`], but the files are not looked at.
 pub async fn show(store: &Store, name: &str, number: Option<u32>) -> Result<Snapshot> {
     check_name(name)?;
     let known = numbers(store, name).await?;
@@ -185,9 +279,12 @@ async fn numbers(store: &Store, name: &str) -> Result<Vec<u32>> {
 async fn manifest(store: &Store, name: &str, number: u32) -> Result<Snapshot> {
     let path = format!("{}/{MANIFEST_FILE}", folder(name, number));
     let bytes = store.get_limited(&path, MANIFEST_BYTES_MAX).await?;
-    let Manifest::V1(snapshot) = serde_json::from_slice(&bytes)
+    let parsed: Manifest = serde_json::from_slice(&bytes)
         .map_err(|error| Error::Corrupt { path: store.url_of(&path), reason: error.to_string() })?;
-    Ok(*snapshot)
+    Ok(match parsed {
+        Manifest::V1(first) => (*first).into(),
+        Manifest::V2(snapshot) => *snapshot,
+    })
 }
 
 fn folder(name: &str, number: u32) -> String {

@@ -1,19 +1,21 @@
 //! Parsers of foreign bytes never panic, whatever they are given.
 
-use bytes::Bytes;
-use market::{Expression, ImportOptions, SourceFile, import, read_parquet, write_parquet};
+use jiff::civil::DateTime;
+use market::dataset::{Adjustment, Timing};
+use market::{Dataset, Expression, ImportRequest, SourceFile, import};
 use proptest::prelude::*;
+
+const NOW: DateTime = DateTime::constant(2024, 1, 1, 0, 0, 0, 0);
 
 fn sound_parquet() -> Vec<u8> {
     let text = "date,symbol,close\n2020-01-02,A,1\n2020-01-03,A,1.1\n2020-01-03,B,2\n";
-    let file = SourceFile { name: "p.csv".to_owned(), bytes: Bytes::from_static(text.as_bytes()) };
-    let panel = import(&[file], &ImportOptions::default()).expect("it is sound").panel;
-    write_parquet(&panel).expect("it is small")
+    let request = ImportRequest::new(vec![SourceFile::in_memory("p.csv", text)], NOW);
+    let files = import(None, request).expect("it is sound").dataset.to_files().expect("it is small");
+    files[0].1.to_vec()
 }
 
 fn import_bytes(bytes: Vec<u8>) {
-    let file = SourceFile { name: "f".to_owned(), bytes: bytes.into() };
-    let _ = import(&[file], &ImportOptions::default());
+    let _ = import(None, ImportRequest::new(vec![SourceFile::in_memory("f", bytes)], NOW));
 }
 
 proptest! {
@@ -30,8 +32,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200), magic in 0usize..3) {
-        let head: [&[u8]; 3] = [b"", b"PAR1", &[0x1f, 0x8b]];
+    fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200), magic in 0usize..6) {
+        let head: [&[u8]; 6] =
+            [b"", b"PAR1", &[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd], b"ARROW1\0\0", &[0xff; 4]];
         import_bytes([head[magic], &bytes].concat());
     }
 
@@ -40,7 +43,8 @@ proptest! {
         let mut bytes = sound_parquet();
         let place = at % bytes.len();
         bytes[place] = with;
-        let _ = read_parquet(&bytes.clone().into());
+        let files = [("bars.parquet".to_owned(), bytes.clone().into())];
+        let _ = Dataset::from_files(&files, Timing::default(), Adjustment::AsTheyCame);
         import_bytes(bytes);
     }
 }

@@ -1,16 +1,16 @@
 //! Panels in a store: round trip, numbering, damage.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use jiff::civil::date;
-use market::snapshot::{self, NewSnapshot, Snapshot};
-use market::{Error, ImportOptions, Panel, SourceFile, import, read_parquet, write_parquet};
+use jiff::civil::DateTime;
+use market::dataset::Adjustment;
+use market::snapshot::{self, NewSnapshot};
+use market::{Error, ImportRequest, SourceFile, import};
 use store::Store;
 
 fn imported(text: &'static str) -> market::Import {
-    let file = SourceFile { name: "p.csv".to_owned(), bytes: Bytes::from_static(text.as_bytes()) };
-    import(&[file], &ImportOptions::default()).expect("the file is sound")
+    let now = DateTime::constant(2024, 1, 1, 0, 0, 0, 0);
+    import(None, ImportRequest::new(vec![SourceFile::in_memory("p.csv", text)], now))
+        .expect("the file is sound")
 }
 
 const FIRST: &str = "Date,A,B\n2020-01-02,1.25,\n2020-01-03,0.1,7\n";
@@ -20,7 +20,7 @@ async fn put(store: &Store, text: &'static str) -> snapshot::Written {
     let import = imported(text);
     let new = NewSnapshot {
         name: "prices".to_owned(),
-        panel: &import.panel,
+        dataset: &import.dataset,
         quality: import.quality,
         notes: vec!["back-adjusted by its source".to_owned()],
         source: "p.csv".to_owned(),
@@ -29,13 +29,13 @@ async fn put(store: &Store, text: &'static str) -> snapshot::Written {
 }
 
 #[tokio::test]
-async fn a_panel_comes_back_as_it_was() {
+async fn a_data_set_comes_back_as_it_was() {
     let store = Store::open("memory://").expect("memory opens");
     let written = put(&store, FIRST).await;
     assert!(written.created);
-    let (panel, snapshot) = snapshot::read(&store, "prices", Some(1)).await.expect("it was written");
+    let (dataset, snapshot) = snapshot::read(&store, "prices", Some(1)).await.expect("it was written");
     assert_eq!(snapshot, written.snapshot);
-    assert_eq!(panel.digest(), imported(FIRST).panel.digest());
+    assert_eq!(dataset, imported(FIRST).dataset);
     assert_eq!((snapshot.number, &snapshot.fields[..]), (1, &["close".to_owned()][..]));
 }
 
@@ -61,21 +61,21 @@ async fn the_same_content_is_the_same_snapshot_and_other_content_the_next() {
 #[tokio::test]
 async fn what_a_dead_writer_left_is_not_there_and_in_nobodys_way() {
     let store = Store::open("memory://").expect("memory opens");
-    store.put("datasets/prices/1/panel.parquet", Bytes::from_static(b"half")).await.expect("memory takes it");
+    store.put("datasets/prices/1/bars.parquet", Bytes::from_static(b"half")).await.expect("memory takes it");
     assert_eq!(snapshot::list(&store).await.expect("nothing is complete"), []);
     assert_eq!(put(&store, FIRST).await.snapshot.number, 1);
     assert!(snapshot::read(&store, "prices", None).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_changed_panel_file_is_refused() {
+async fn a_changed_file_is_refused() {
     let store = Store::open("memory://").expect("memory opens");
     let written = put(&store, FIRST).await.snapshot;
-    let other = write_parquet(&imported(SECOND).panel).expect("it is small");
-    store.put(&written.panel_file, other.into()).await.expect("memory takes it");
+    let other = imported(SECOND).dataset.to_files().expect("it is small").remove(0).1;
+    store.put(&written.files[0].path, other).await.expect("memory takes it");
     let error = snapshot::read(&store, "prices", Some(1)).await.expect_err("it is not what was written");
     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
-    assert!(error.to_string().contains("panel.parquet is damaged: its SHA-256 is"), "{error}");
+    assert!(error.to_string().contains("bars.parquet is damaged: its SHA-256 is"), "{error}");
 }
 
 #[tokio::test]
@@ -94,35 +94,18 @@ async fn unknown_names_and_numbers_are_named_with_what_there_is() {
     assert!(text("../x", None).await.starts_with("dataset name \"../x\" must be 1 to 63 of a-z"));
 }
 
-#[test]
-fn a_stored_manifest_of_version_1_loads() {
-    let sample: serde_json::Value =
-        serde_json::from_str(include_str!("dataset-v1.json")).expect("the sample is JSON");
-    assert_eq!(sample["version"], "1");
-    let snapshot: Snapshot = serde_json::from_value(sample).expect("version 1 loads for ever");
-    assert_eq!((snapshot.name.as_str(), snapshot.quality.suspicious_jumps.len()), ("prices", 1));
-}
-
-#[test]
-fn the_same_panel_gives_the_same_bytes() {
-    let panel = imported(FIRST).panel;
-    assert_eq!(write_parquet(&panel).expect("it is small"), write_parquet(&panel).expect("it is small"));
-}
-
-#[test]
-fn any_field_survives_a_round_trip_bit_for_bit() {
-    let values = vec![f64::NAN, -0.0, 1e-300, f64::MAX, 0.1, f64::MIN_POSITIVE];
-    let dates = vec![date(1969, 12, 31), date(1970, 1, 1), date(2022, 12, 28)];
-    let fields = BTreeMap::from([("close".to_owned(), vec![1.0; 6]), ("signal".to_owned(), values.clone())]);
-    let panel = Panel::new(dates, vec!["A".to_owned(), "Ä".to_owned()], fields).expect("it fits");
-    let bytes = write_parquet(&panel).expect("it is small");
-    let again = read_parquet(&bytes.into()).expect("own bytes");
-    assert_eq!(again.digest(), panel.digest());
-    assert_eq!(again.dates(), panel.dates());
-}
-
-#[test]
-fn bytes_that_are_no_panel_are_refused() {
-    let error = read_parquet(&Bytes::from_static(b"PAR1 and nothing else")).expect_err("it is no file");
-    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+#[tokio::test]
+async fn a_snapshot_of_version_1_is_read_for_ever() {
+    let store = Store::open("memory://").expect("memory opens");
+    let put = |path: &'static str, bytes: &'static [u8]| store.put(path, Bytes::from_static(bytes));
+    put("datasets/prices/1/dataset.json", include_bytes!("dataset-v1/dataset.json"))
+        .await
+        .expect("memory takes it");
+    put("datasets/prices/1/panel.parquet", include_bytes!("dataset-v1/panel.parquet"))
+        .await
+        .expect("memory takes it");
+    let (dataset, snapshot) = snapshot::read(&store, "prices", None).await.expect("version 1 loads for ever");
+    assert_eq!((snapshot.name.as_str(), snapshot.quality.rows), ("prices", 3));
+    assert_eq!(snapshot.adjustment, Adjustment::AsTheyCame);
+    assert_eq!(dataset, imported(FIRST).dataset, "bars of then are known at their close");
 }

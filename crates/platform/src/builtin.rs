@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use market::SourceFile;
+use market::dataset::Adjustment;
 
-use crate::{Error, Result};
+use crate::{Error, ImportDataset, ImportSettings, Result};
 
 /// The pipeline `bellwether quickstart` runs.
 pub const QUICKSTART_PIPELINE: &str = include_str!("../../../examples/sp500-deciles.toml");
@@ -17,6 +18,8 @@ pub struct BuiltinDataset {
     pub name: &'static str,
     /// Its files, imported together.
     files: &'static [(&'static str, &'static [u8])],
+    /// How its prices deal with splits and dividends.
+    adjustment: Adjustment,
     /// What a reader of any result must know about it.
     pub notes: &'static [&'static str],
 }
@@ -28,6 +31,7 @@ const DATASETS: &[BuiltinDataset] = &[BuiltinDataset {
         ("sp500_index.parquet", include_bytes!("../../../datasets/sp500-20/sp500_index.parquet")),
         ("factors_dataset.parquet", include_bytes!("../../../datasets/sp500-20/factors_dataset.parquet")),
     ],
+    adjustment: Adjustment::BackAdjusted,
     notes: &[
         "prices are rounded to 0.001: in the 1990s one tick is up to 1.0 % of a price and many returns are exactly 0",
         "prices are back-adjusted for splits and dividends by their source: past values embed later corporate actions",
@@ -50,11 +54,15 @@ impl BuiltinDataset {
         })
     }
 
-    /// Its files as the importer takes them.
-    pub fn source_files(&self) -> Vec<SourceFile> {
-        self.files
-            .iter()
-            .map(|(name, bytes)| SourceFile { name: (*name).to_owned(), bytes: Bytes::from_static(bytes) })
-            .collect()
+    /// Its import under a name; `source` is what asked for it.
+    pub fn import(&self, name: &str, source: &str) -> ImportDataset {
+        let in_memory =
+            |(name, bytes): &(&str, &'static [u8])| SourceFile::in_memory(*name, Bytes::from_static(bytes));
+        ImportDataset {
+            settings: ImportSettings { adjustment: Some(self.adjustment), ..ImportSettings::default() },
+            notes: self.notes.iter().map(|note| (*note).to_owned()).collect(),
+            source: source.to_owned(),
+            ..ImportDataset::new(name, self.files.iter().map(in_memory).collect())
+        }
     }
 }

@@ -74,7 +74,10 @@ impl Platform {
         let begin = Instant::now();
         let dataset = self.load_dataset(&request.dataset, request.snapshot).await?;
         let panel = match request.as_of {
-            Some(as_of) => std::sync::Arc::new(dataset.panel.as_of(as_of)),
+            Some(as_of) => {
+                let (panel, known) = dataset.known_on(as_of)?;
+                std::sync::Arc::new(panel.prefix(known))
+            }
             None => std::sync::Arc::clone(&dataset.panel),
         };
         let read_seconds = begin.elapsed().as_secs_f64();

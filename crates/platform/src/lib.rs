@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 mod evaluate;
 mod features;
+mod import_settings;
 mod lock;
 mod machine;
 mod model;
@@ -21,6 +22,7 @@ mod predict;
 mod prepare;
 mod replay;
 mod report;
+mod source_file;
 mod train;
 
 use std::collections::HashMap;
@@ -31,14 +33,18 @@ use std::sync::{Arc, RwLock};
 use jiff::Timestamp;
 
 pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
-pub use dataset::{ImportDataset, ImportedDataset, read_source_files};
+pub use dataset::{ImportDataset, ImportedDataset};
 pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
 pub use error::{Error, FieldViolation, Kind, Result};
 pub use evaluate::{Evaluation, TestMetrics, expected_class};
 pub use features::{ComputeFeatures, ComputedFeatures};
+pub use import_settings::ImportSettings;
 pub use lock::Holder;
 pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest};
-pub use market::{AcceptJumps, Quality, SourceFile, ic::IcSummary, snapshot::Snapshot};
+pub use market::dataset::{Adjustment, AppendReport, Stamp, TableFile, TableKind};
+pub use market::{
+    AcceptJumps, Decimal, Finding, FindingKind, Quality, SourceFile, ic::IcSummary, snapshot::Snapshot,
+};
 pub use market::{Explained, Expression, Operator, operators};
 pub use model::{ArtifactSource, UploadModel, UploadTarget};
 pub use page::{PAGE_SIZE_MAX, Page, Paged};
@@ -49,6 +55,7 @@ pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest};
 pub use registry::{Deployment, Endpoint, ModelVersion, NewOperation, Operation};
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use serving::Counters;
+pub use source_file::find_source_files;
 pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
 pub use training::{BatchProgress, Control, EpochReport, Observer};
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use training::{FitConfig, ModelConfig};
 
 use crate::machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB};
-use crate::{Error, Kind, Result};
+use crate::{Error, ImportSettings, Kind, Result};
 
 /// Larger pipeline files are refused unread.
 const BYTES_MAX: u64 = 1 << 20;
@@ -54,19 +54,22 @@ pub struct DataSection {
     pub dataset: String,
     /// Files to import it from before training; absent: it is imported already.
     pub source: Option<DataSource>,
+    /// How those files are read, and further tables to import with them.
+    #[serde(default)]
+    pub import: ImportSettings,
     /// The instruments that are traded; absent: all but the benchmark.
     pub universe: Option<Vec<String>>,
     /// The instrument the backtest is compared with; absent: the equally weighted universe.
     pub benchmark: Option<String>,
 }
 
-/// Where `[data] source` points.
+/// Where `[data] source` points: files, folders with one file a symbol, URIs of objects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum DataSource {
-    /// One file, or `builtin:NAME` for a data set inside the binary.
+    /// One of them, or `builtin:NAME` for a data set inside the binary.
     One(String),
-    /// Several files, merged on date and symbol.
+    /// Several, put together.
     Many(Vec<String>),
 }
 

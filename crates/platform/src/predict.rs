@@ -42,8 +42,10 @@ pub struct DatasetUse {
     pub snapshot: u32,
     /// The snapshot's SHA-256.
     pub digest: String,
-    /// The newest date it holds.
+    /// The day of the newest bar that was known.
     pub newest_date: Date,
+    /// Days from that bar to today, in the data set's zone: how stale the data is.
+    pub age_days: i64,
 }
 
 /// An answer, and what it rests on.
@@ -157,8 +159,9 @@ impl Platform {
             ))
         })?;
         let model = Arc::clone(model);
+        let today = self.civil_now(dataset.snapshot.timing.time_zone.as_deref()).date();
         // Rolling windows over many instruments take milliseconds: not on the async runtime.
-        tokio::task::spawn_blocking(move || symbol_rows(&model, &dataset, instances, as_of))
+        tokio::task::spawn_blocking(move || symbol_rows(&model, &dataset, instances, as_of, today))
             .await
             .map_err(|error| Error::internal("computing features stopped unexpectedly", error))?
     }
@@ -211,55 +214,71 @@ fn symbol_rows(
     dataset: &LoadedDataset,
     instances: Vec<Instance>,
     as_of: Option<Date>,
+    today: Date,
 ) -> Result<Rows> {
-    let panel = &dataset.panel;
-    let date = bar_date(panel, &dataset.snapshot.name, as_of)?;
+    let known = Known::on(dataset, as_of)?;
+    let panel = &*known.panel;
     let mut values = Vec::new();
     for (index, instance) in instances.into_iter().enumerate() {
         let vector = match instance {
             Instance::Vector(vector) => vector,
-            Instance::Symbol(symbol) => symbol_features(model, dataset, &symbol, date)?,
+            Instance::Symbol(symbol) => symbol_features(model, dataset, &known, &symbol)?,
         };
         check_vector(model, index, &vector)?;
         values.extend(vector);
     }
-    let used = panel.dates()[date];
-    let newest = panel.dates().last().copied().unwrap_or(used);
+    let used = panel.dates()[known.time];
     let source = DatasetUse {
         name: dataset.snapshot.name.clone(),
         snapshot: dataset.snapshot.number,
         digest: dataset.snapshot.digest.clone(),
-        newest_date: newest,
+        newest_date: used,
+        age_days: i64::from(used.until((jiff::Unit::Day, today)).map_or(0, |span| span.get_days())),
     };
     Ok(Rows { values, warnings: warnings(model, panel, used, as_of), source: Some((used, source)) })
 }
 
-/// The newest bar known at `as_of`.
-fn bar_date(panel: &Panel, name: &str, as_of: Option<Date>) -> Result<usize> {
-    let (Some(&first), Some(&last)) = (panel.dates().first(), panel.dates().last()) else {
-        return Err(Error::new(Kind::FailedPrecondition, format!("data set \"{name}\" holds no bar")));
-    };
-    let asked = as_of.unwrap_or(last);
-    panel.last_on_or_before(asked).ok_or_else(|| {
-        let message =
-            format!("as_of {asked} is before the data: data set \"{name}\" spans {first} to {last}");
-        Error::new(Kind::OutOfRange, message)
-    })
+/// What was known, and the newest bar of it.
+struct Known {
+    panel: Arc<Panel>,
+    /// Index of the bar's time.
+    time: usize,
+}
+
+impl Known {
+    fn on(dataset: &LoadedDataset, as_of: Option<Date>) -> Result<Self> {
+        let name = &dataset.snapshot.name;
+        let (panel, known) = match as_of {
+            Some(as_of) => dataset.known_on(as_of)?,
+            None => (Arc::clone(&dataset.panel), dataset.panel.times().len()),
+        };
+        let (Some(&first), Some(&last)) = (dataset.panel.dates().first(), dataset.panel.dates().last())
+        else {
+            return Err(Error::new(Kind::FailedPrecondition, format!("data set \"{name}\" holds no bar")));
+        };
+        let time = known.checked_sub(1).ok_or_else(|| {
+            let asked = as_of.unwrap_or(last);
+            let message =
+                format!("as_of {asked} is before the data: data set \"{name}\" spans {first} to {last}");
+            Error::new(Kind::OutOfRange, message)
+        })?;
+        Ok(Self { panel, time })
+    }
 }
 
 fn symbol_features(
     model: &DeployedModel,
     dataset: &LoadedDataset,
+    known: &Known,
     symbol: &str,
-    date: usize,
 ) -> Result<Vec<f32>> {
-    let panel = &dataset.panel;
+    let panel = &*known.panel;
     let instrument = panel.instrument_index(symbol).ok_or_else(|| {
         let known = market::unknown_instrument(symbol, panel.instruments());
         Error::new(Kind::NotFound, format!("{known} (data set \"{}\")", dataset.snapshot.name))
     })?;
     let universe = universe(&model.manifest, &model.set, panel);
-    market::latest(panel, &model.set, &universe, RowKey { date, instrument })
+    market::latest(panel, &model.set, &universe, RowKey { date: known.time, instrument })
         .map_err(|error| Error::new(Kind::FailedPrecondition, Error::from(error).to_string()))
 }
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use jiff::civil::{Date, date};
 use platform::{
-    AcceptJumps, ArtifactSource, BatchProgress, Control, CreateEndpoint, Deploy, EpochReport, ImportDataset,
-    Instance, Kind, Observer, Options, Pipeline, Platform, PredictRequest, ResourceRequest, SourceFile,
-    TrainObserver, TrainOptions, TrainReport, UploadModel, UploadTarget,
+    ArtifactSource, BatchProgress, Control, CreateEndpoint, Deploy, EpochReport, ImportDataset, Instance,
+    Kind, Observer, Options, Pipeline, Platform, PredictRequest, ResourceRequest, SourceFile, TrainObserver,
+    TrainOptions, TrainReport, UploadModel, UploadTarget,
 };
 
 const NAMES: usize = 12;
@@ -101,7 +101,7 @@ fn csv(prices: &[Vec<f64>]) -> SourceFile {
         let cells: Vec<String> = row.iter().map(|price| format!("{price:.4}")).collect();
         text += &format!("{day},{}\n", cells.join(","));
     }
-    SourceFile { name: "prices.csv".to_owned(), bytes: text.into() }
+    SourceFile::in_memory("prices.csv", text)
 }
 
 async fn open(dir: &Path) -> Arc<Platform> {
@@ -122,11 +122,8 @@ async fn open_with(dir: &Path, allowed_roots: Vec<String>) -> Arc<Platform> {
 
 async fn import(platform: &Platform, prices: &[Vec<f64>]) -> platform::ImportedDataset {
     let request = ImportDataset {
-        name: "made-up".to_owned(),
-        files: vec![csv(prices)],
-        accept_jumps: AcceptJumps::None,
         notes: vec!["made up".to_owned()],
-        source: "test".to_owned(),
+        ..ImportDataset::new("made-up", vec![csv(prices)])
     };
     platform.import_dataset(request).await.unwrap()
 }
@@ -246,6 +243,9 @@ async fn a_later_price_changes_no_earlier_answer() {
     let cut = 300;
     let as_of = business_days()[cut];
     let before = platform.predict(ask(symbol("S05"), Some(as_of))).await.unwrap();
+    let day_after = business_days()[cut + 1];
+    let day_after_before = platform.predict(ask(symbol("S05"), Some(day_after))).await.unwrap();
+    let newest_before = platform.predict(ask(symbol("S05"), None)).await.unwrap();
     let mut changed = prices();
     for row in changed.iter_mut().skip(cut + 1) {
         row[5] *= 1.2;
@@ -255,10 +255,12 @@ async fn a_later_price_changes_no_earlier_answer() {
     assert_eq!(after.dataset.unwrap().snapshot, 2);
     assert_eq!(before.predictions, after.predictions);
 
-    // The same question where the change is known has another answer, so the comparison above can fail.
-    let known = business_days()[cut + 1];
-    let changed = platform.predict(ask(symbol("S05"), Some(known))).await.unwrap();
-    assert_ne!(before.predictions, changed.predictions);
+    // The corrected bar itself, asked as of its day, is still as it was known then.
+    let day_after_again = platform.predict(ask(symbol("S05"), Some(day_after))).await.unwrap();
+    assert_eq!(day_after_before.predictions, day_after_again.predictions);
+    // Where the change is known the answer is another, so that the comparisons above can fail.
+    let newest = platform.predict(ask(symbol("S05"), None)).await.unwrap();
+    assert_ne!(newest_before.predictions, newest.predictions);
 }
 
 #[tokio::test(flavor = "multi_thread")]

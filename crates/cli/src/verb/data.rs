@@ -1,19 +1,29 @@
 //! `data import|list|show`: data sets of the data directory, and what is to be said about their quality.
 
-use platform::{AcceptJumps, Error, ImportDataset, Snapshot, read_source_files};
+use platform::FindingKind;
+use platform::{
+    AcceptJumps, Adjustment, AppendReport, Decimal, Error, ImportDataset, ImportSettings, Snapshot, Stamp,
+    find_source_files,
+};
+use std::path::Path;
+
 use serde::Serialize;
 
-use crate::args::{DataImportArgs, DataShowArgs, JumpsArg};
+use crate::args::{
+    AdjustmentArg, DataImportArgs, DataReadingArgs, DataShowArgs, DataTableArgs, DecimalArg, JumpsArg,
+    StampArg,
+};
 use crate::context::Context;
 use crate::output::{Column, Show, note, pairs, table};
 
-/// So many suspicious jumps are listed; `--json` lists all.
-const JUMPS_SHOWN: usize = 10;
+/// So many findings of a kind are listed; `--json` lists more.
+const SHOWN: usize = 10;
 
 /// A snapshot just imported.
 #[derive(Debug, Serialize)]
 struct ImportedView<'a> {
     created: bool,
+    appended: AppendReport,
     #[serde(flatten)]
     snapshot: &'a Snapshot,
 }
@@ -21,7 +31,25 @@ struct ImportedView<'a> {
 impl Show for ImportedView<'_> {
     fn text(&self) -> String {
         let done = if self.created { "imported as" } else { "this content is already" };
-        format!("{}{done} {}@{}\n", quality_text(self.snapshot), self.snapshot.name, self.snapshot.number)
+        let bars = self.appended.bars;
+        let mut counts = vec![format!("{} new bars", bars.added)];
+        for (count, what) in [
+            (bars.late, "late bars"),
+            (bars.corrected, "corrected bars"),
+            (bars.unchanged, "bars as before"),
+            (self.appended.table_rows, "rows of tables"),
+        ] {
+            if count > 0 {
+                counts.push(format!("{count} {what}"));
+            }
+        }
+        format!(
+            "{}{}\n{done} {}@{}\n",
+            quality_text(self.snapshot),
+            counts.join(", "),
+            self.snapshot.name,
+            self.snapshot.number
+        )
     }
 }
 
@@ -80,6 +108,10 @@ impl Show for SnapshotsView {
     }
 }
 
+fn more(all: usize) -> String {
+    if all > SHOWN { format!("  and {} more\n", all - SHOWN) } else { String::new() }
+}
+
 /// The quality of a data set, for a person.
 pub(crate) fn quality_text(snapshot: &Snapshot) -> String {
     let quality = &snapshot.quality;
@@ -87,17 +119,42 @@ pub(crate) fn quality_text(snapshot: &Snapshot) -> String {
     let mut text = pairs([
         ("rows", quality.rows.to_string()),
         ("span", format!("{} to {}, {} dates", quality.first_date, quality.last_date, quality.dates)),
-        ("instruments", quality.instruments.to_string()),
+        ("instruments", format!("{}, {} end early", quality.instruments, quality.ended_early)),
         ("missing", format!("{} bars ({:.2} %)", quality.missing, quality.missing_pct)),
         ("duplicates", quality.duplicates.to_string()),
+        ("corrected", quality.corrected.to_string()),
+        ("outside calendar", quality.outside_calendar.to_string()),
+        ("OHLC violations", quality.ohlc_violations.to_string()),
+        ("zero volumes", quality.zero_volumes.to_string()),
         ("zero returns", format!("{:.2} %", quality.zero_returns_pct)),
+        ("stale runs", quality.stale_runs.to_string()),
         ("suspicious jumps", jumps.len().to_string()),
     ]);
-    for jump in jumps.iter().take(JUMPS_SHOWN) {
+    for jump in jumps.iter().take(SHOWN) {
         text += &format!("  {} {}: x {:.3}\n", jump.symbol, jump.date, jump.ratio);
     }
-    if jumps.len() > JUMPS_SHOWN {
-        text += &format!("  and {} more\n", jumps.len() - JUMPS_SHOWN);
+    text += &more(jumps.len());
+    for of_kind in quality.findings.chunk_by(|a, b| a.kind == b.kind) {
+        text += match of_kind[0].kind {
+            FindingKind::Ohlc => "OHLC violations\n",
+            FindingKind::Stale => "stale runs\n",
+            FindingKind::TickerReuse => "names that may have been used again\n",
+            FindingKind::OutsideCalendar => "bars outside the calendar\n",
+        };
+        for found in of_kind.iter().take(SHOWN) {
+            text += &format!("  {} {}: {}\n", found.symbol, found.date, found.detail);
+        }
+        text += &more(of_kind.len());
+    }
+    for universe in &quality.survivorship {
+        text += &format!(
+            "universe {}: {} of {} members have no price ({:.1} %){}\n",
+            universe.universe,
+            universe.without_prices,
+            universe.members,
+            universe.without_prices_pct,
+            universe.examples.iter().map(|name| format!(" {name}")).collect::<String>()
+        );
     }
     for line in quality.notes.iter().chain(&snapshot.notes) {
         text += &format!("note: {}\n", crate::output::printable(line));
@@ -108,19 +165,61 @@ pub(crate) fn quality_text(snapshot: &Snapshot) -> String {
 /// `data import`
 pub(crate) async fn import(context: &Context, args: DataImportArgs) -> Result<(), Error> {
     context.refuse_server()?;
-    let files = read_source_files(&args.files)?;
-    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-    let source = names.join(", ");
-    note(&format!("reading   {source}"));
+    let here = Path::new("");
+    let files = find_source_files(&args.files, here).await?;
+    let settings = settings(args.reading, args.tables);
+    let tables = settings.find_tables(here).await?;
     let accept_jumps = match args.accept_jumps {
         None => AcceptJumps::None,
         Some(JumpsArg::All) => AcceptJumps::All,
         Some(JumpsArg::Listed(jumps)) => AcceptJumps::Listed(jumps),
     };
+    let request = ImportDataset {
+        tables,
+        settings,
+        known_at: args.known_at,
+        replace: args.replace,
+        accept_jumps,
+        notes: args.notes,
+        ..ImportDataset::new(args.name, files)
+    };
+    note(&format!("reading   {}", request.source));
     let platform = context.open_platform().await?;
-    let request = ImportDataset { name: args.name, files, accept_jumps, notes: args.notes, source };
     let imported = platform.import_dataset(request).await?;
-    context.output.show(&ImportedView { created: imported.created, snapshot: &imported.snapshot })
+    context.output.show(&ImportedView {
+        created: imported.created,
+        appended: imported.report,
+        snapshot: &imported.snapshot,
+    })
+}
+
+fn settings(reading: DataReadingArgs, tables: DataTableArgs) -> ImportSettings {
+    ImportSettings {
+        columns: reading.columns.into_iter().collect(),
+        field: reading.field,
+        date_format: reading.date_format,
+        time_zone: reading.time_zone,
+        decimal: reading.decimal.map(|decimal| match decimal {
+            DecimalArg::Point => Decimal::Point,
+            DecimalArg::Comma => Decimal::Comma,
+        }),
+        adjustment: reading.adjustment.map(|adjustment| match adjustment {
+            AdjustmentArg::AsTheyCame => Adjustment::AsTheyCame,
+            AdjustmentArg::BackAdjusted => Adjustment::BackAdjusted,
+        }),
+        close_time: reading.close_time,
+        lag_minutes: reading.lag_minutes,
+        stamp: reading.stamp.map(|stamp| match stamp {
+            StampArg::Start => Stamp::Start,
+            StampArg::End => Stamp::End,
+        }),
+        bar_minutes: reading.bar_minutes,
+        actions: tables.actions,
+        points: tables.points,
+        calendar: tables.calendar,
+        groups: tables.groups.into_iter().collect(),
+        members: tables.members.into_iter().collect(),
+    }
 }
 
 /// `data list`

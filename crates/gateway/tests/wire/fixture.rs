@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use gateway::GatewayOptions;
 use jiff::civil::{Date, date};
 use platform::{
-    AcceptJumps, BatchProgress, Control, EpochReport, FeatureRow, ImportDataset, Observer, Options, Pipeline,
-    Platform, SourceFile, TrainObserver, TrainOptions,
+    BatchProgress, Control, EpochReport, FeatureRow, ImportDataset, Observer, Options, Pipeline, Platform,
+    SourceFile, TrainObserver, TrainOptions,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -184,13 +184,7 @@ async fn open(dir: &Path) -> Arc<Platform> {
 }
 
 async fn train(platform: &Platform, out: &Path) -> Vec<FeatureRow> {
-    let request = ImportDataset {
-        name: "made-up".to_owned(),
-        files: vec![prices()],
-        accept_jumps: AcceptJumps::None,
-        notes: Vec::new(),
-        source: "test".to_owned(),
-    };
+    let request = ImportDataset::new("made-up", vec![prices()]);
     platform.import_dataset(request).await.unwrap();
     let pipeline = Pipeline::parse(PIPELINE, "tiny.toml").unwrap();
     let options = TrainOptions { out, base_dir: Path::new(".") };
@@ -212,7 +206,7 @@ fn prices() -> SourceFile {
         }
         text.push('\n');
     }
-    SourceFile { name: "prices.csv".to_owned(), bytes: text.into() }
+    SourceFile::in_memory("prices.csv", text)
 }
 
 struct Quiet;

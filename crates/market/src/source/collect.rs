@@ -1,142 +1,241 @@
 //! Rows of cells to checked bars.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use jiff::civil::{Date, DateTime};
-
-use super::layout::{Layout, Long};
-use super::{RawBars, RawRow, ReadOptions, SourceFile, unreadable};
+use super::layout::{Layout, Long, detect};
+use super::number::Repairs;
+use super::time::Moment;
+use super::{Adjusted, ReadOptions, Row, Sink, SourceFile};
+use crate::dataset::history::FACTOR;
 use crate::panel::MAX_VALUES;
 use crate::{Error, Result};
 
 const MAX_SYMBOL_CHARS: usize = 64;
 
-/// One row of a file, read by column; errors say what is wrong with the cell alone.
-pub(super) trait Row {
-    fn date(&self, column: usize) -> Result<Date, String>;
-    fn text(&self, column: usize) -> Result<&str, String>;
-    /// NaN for a cell without a value.
-    fn number(&self, column: usize) -> Result<f64, String>;
+/// The bars of one file, in its order, each value checked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FileBars {
+    pub(super) file: String,
+    pub(super) fields: Vec<String>,
+    pub(super) symbols: Vec<String>,
+    /// When each bar is.
+    pub(super) moments: Vec<Moment>,
+    /// Index into `symbols`.
+    pub(super) symbol: Vec<u32>,
+    /// 1-based line of a text file, or row of a Parquet file.
+    pub(super) line: Vec<u32>,
+    /// For each field a value a bar; NaN where there is none.
+    pub(super) columns: Vec<Vec<f64>>,
+    pub(super) adjusted: Adjusted,
+    pub(super) notes: Vec<String>,
+    pub(super) repairs: Repairs,
 }
 
 /// Collects the bars of one file.
 pub(super) struct Collector<'a> {
     file: &'a SourceFile,
-    headers: &'a [String],
-    layout: &'a Layout,
-    bars: RawBars,
-    known: HashMap<String, usize>,
+    options: &'a ReadOptions,
+    headers: Vec<String>,
+    layout: Option<Rc<Layout>>,
+    bars: FileBars,
+    known: HashMap<String, u32>,
     /// Index of the instrument in each column of a wide file.
-    wide: Vec<usize>,
+    wide: Vec<u32>,
+    /// The instrument of the row before: files are often sorted by it.
+    last: Option<(String, u32)>,
+    /// The values of a row on their way.
+    row: Vec<f64>,
 }
 
-impl<'a> Collector<'a> {
-    pub(super) fn new(
-        file: &'a SourceFile,
-        headers: &'a [String],
-        layout: &'a Layout,
-        options: &ReadOptions,
-    ) -> Result<Self> {
-        let mut bars = RawBars { file: file.name.clone(), ..RawBars::default() };
-        bars.fields = match layout {
-            Layout::Wide { .. } => vec![options.field.clone()],
-            Layout::Long(long) => long.fields.iter().map(|(_, field)| (*field).to_owned()).collect(),
-        };
-        let mut collector = Self { file, headers, layout, bars, known: HashMap::new(), wide: Vec::new() };
-        if let Layout::Wide { instruments, .. } = layout {
-            for column in instruments {
-                let symbol = symbol(&headers[*column]).map_err(|reason| {
-                    unreadable(file, format!("header of column {}: {reason}", column + 1))
-                })?;
-                let index = collector.instrument(symbol);
-                collector.wide.push(index);
-            }
-        }
-        if let Layout::Long(Long { adjusted: Some(column), .. }) = layout {
-            collector.bars.notes.push(format!(
-                "{}: prices are multiplied, and volume divided, by \"{}\" / close",
-                file.name, headers[*column]
-            ));
-        }
-        Ok(collector)
-    }
-
-    /// Takes one row; `line` is where errors say it is.
-    pub(super) fn push(&mut self, line: u64, row: &impl Row) -> Result<()> {
-        match self.layout {
-            Layout::Wide { date, instruments } => {
-                let day = row.date(*date).map_err(|reason| self.cell(line, *date, reason))?;
-                for (place, column) in instruments.iter().enumerate() {
-                    let value = self.value(line, row, (*column, 0))?;
-                    if !value.is_nan() {
-                        self.bars.rows.push(RawRow { date: day, symbol: self.wide[place], line });
-                        self.bars.values.push(value);
-                    }
+impl Sink for Collector<'_> {
+    fn headers(&mut self, headers: &[String]) -> Result<()> {
+        let layout = Rc::new(detect(self.file, headers, self.options)?);
+        headers.clone_into(&mut self.headers);
+        match &*layout {
+            Layout::Wide { instruments, .. } => {
+                self.bars.fields.push(self.options.field.clone());
+                for column in instruments {
+                    let symbol = symbol(&headers[*column]).map_err(|reason| {
+                        self.file.unreadable(format!("header of column {}: {reason}", column + 1))
+                    })?;
+                    let index = self.instrument(symbol);
+                    self.wide.push(index);
                 }
             }
-            Layout::Long(long) => self.push_long(line, row, long)?,
+            Layout::Long(long) => {
+                self.bars.fields.extend(long.fields.iter().map(|(_, field)| field.clone()));
+                if long.adjusted.is_some() {
+                    self.bars.fields.push(FACTOR.to_owned());
+                }
+                self.describe(long);
+            }
         }
-        if self.bars.values.len() > MAX_VALUES {
-            return Err(unreadable(self.file, format!("it has more than the limit of {MAX_VALUES} values")));
-        }
+        self.bars.columns = vec![Vec::new(); self.bars.fields.len()];
+        self.layout = Some(layout);
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<RawBars> {
-        if self.bars.rows.is_empty() {
-            return Err(unreadable(self.file, "it holds no bar"));
+    fn row(&mut self, line: u64, row: &dyn Row) -> Result<()> {
+        let Some(layout) = self.layout.clone() else { return Ok(()) };
+        match &*layout {
+            Layout::Wide { date, instruments } => self.push_wide(line, row, *date, instruments)?,
+            Layout::Long(long) => self.push_long(line, row, long)?,
+        }
+        if self.bars.moments.len() * self.bars.columns.len() > MAX_VALUES {
+            return Err(self.file.unreadable(format!("it has more than the limit of {MAX_VALUES} values")));
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(file: &'a SourceFile, options: &'a ReadOptions) -> Self {
+        Self {
+            file,
+            options,
+            headers: Vec::new(),
+            layout: None,
+            bars: FileBars { file: file.name.clone(), ..FileBars::default() },
+            known: HashMap::new(),
+            wide: Vec::new(),
+            last: None,
+            row: Vec::new(),
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<FileBars> {
+        if self.bars.moments.is_empty() {
+            return Err(self.file.unreadable("it holds no bar"));
         }
         Ok(self.bars)
     }
 
-    fn push_long(&mut self, line: u64, row: &impl Row, long: &Long) -> Result<()> {
-        let day = row.date(long.date).map_err(|reason| self.cell(line, long.date, reason))?;
-        let name = match long.symbol {
-            Some(column) => row
-                .text(column)
-                .and_then(symbol)
-                .map_err(|reason| self.cell(line, column, reason))?
-                .to_owned(),
-            None => stem(&self.file.name).to_owned(),
-        };
-        let start = self.bars.values.len();
-        for (place, (column, _)) in long.fields.iter().enumerate() {
-            let value = self.value(line, row, (*column, place))?;
-            self.bars.values.push(value);
-        }
+    /// Says what is made of the columns that adjust prices, and which are left out.
+    fn describe(&mut self, long: &Long) {
+        let Self { file, headers, bars, .. } = self;
         if let Some(column) = long.adjusted {
-            let adjusted = row.number(column).map_err(|reason| self.cell(line, column, reason))?;
-            if !adjusted.is_nan() {
-                check("close", adjusted).map_err(|reason| self.cell(line, column, reason))?;
+            bars.adjusted = Adjusted::FactorColumn;
+            bars.notes.push(format!(
+                "{}: the adjustment factor of a bar is \"{}\" / close",
+                file.name, headers[column]
+            ));
+        }
+        if long.adjusted_alone {
+            bars.adjusted = Adjusted::BackAdjusted;
+            bars.notes.push(format!("{}: its only close is an adjusted one", file.name));
+        }
+        if let Some((column, _)) = long.fields.iter().find(|(_, field)| field == FACTOR) {
+            bars.adjusted = Adjusted::FactorColumn;
+            bars.notes.push(format!(
+                "{}: prices are taken as traded, and \"{}\" as what to multiply them by",
+                file.name, headers[*column]
+            ));
+        }
+        if !long.left_out.is_empty() {
+            let names: Vec<&str> = long.left_out.iter().map(|column| headers[*column].as_str()).collect();
+            bars.notes.push(format!("{}: nothing is made of {}", file.name, names.join(", ")));
+        }
+    }
+
+    fn push_wide(&mut self, line: u64, row: &dyn Row, date: usize, instruments: &[usize]) -> Result<()> {
+        let moment = row.moment(date).map_err(|reason| self.cell(line, date, reason))?;
+        let mut any = false;
+        for (place, column) in instruments.iter().enumerate() {
+            let value = self.value(line, row, (*column, 0))?;
+            if !value.is_nan() {
+                any = true;
+                self.bars.columns[0].push(value);
+                self.begin(moment, self.wide[place], line);
             }
-            adjust(&mut self.bars.values[start..], &long.fields, adjusted);
         }
-        if self.bars.values[start..].iter().all(|value| value.is_nan()) {
-            self.bars.values.truncate(start);
-            return Ok(());
-        }
-        let symbol = self.instrument(&name);
-        self.bars.rows.push(RawRow { date: day, symbol, line });
+        self.bars.repairs.empty_rows += usize::from(!any);
         Ok(())
     }
 
-    /// The value of a column that holds the field at a place of [`RawBars::fields`].
-    fn value(&self, line: u64, row: &impl Row, (column, field): (usize, usize)) -> Result<f64> {
-        let value = row.number(column).map_err(|reason| self.cell(line, column, reason))?;
-        if value.is_nan() {
-            return Ok(value);
+    fn push_long(&mut self, line: u64, row: &dyn Row, long: &Long) -> Result<()> {
+        let moment = self.moment(line, row, long)?;
+        self.row.clear();
+        for (place, (column, _)) in long.fields.iter().enumerate() {
+            let value = self.value(line, row, (*column, place))?;
+            self.row.push(value);
         }
-        check(&self.bars.fields[field], value).map_err(|reason| self.cell(line, column, reason))?;
-        Ok(value)
+        if self.row.iter().all(|value| value.is_nan()) {
+            self.bars.repairs.empty_rows += 1;
+            return Ok(());
+        }
+        if let Some(column) = long.adjusted {
+            let adjusted = row
+                .number(column, &mut self.bars.repairs)
+                .and_then(|value| check("close", value).map(|()| value))
+                .map_err(|reason| self.cell(line, column, reason))?;
+            let close = long.fields.iter().position(|(_, field)| field == "close");
+            self.row.push(adjusted / close.map_or(f64::NAN, |place| self.row[place]));
+        }
+        let name = match long.symbol {
+            Some(column) => {
+                row.text(column).and_then(symbol).map_err(|reason| self.cell(line, column, reason))?
+            }
+            None => self.file.stem(),
+        };
+        let symbol = self.instrument(name);
+        for (column, value) in self.bars.columns.iter_mut().zip(&self.row) {
+            column.push(*value);
+        }
+        self.begin(moment, symbol, line);
+        Ok(())
     }
 
-    fn instrument(&mut self, symbol: &str) -> usize {
-        if let Some(index) = self.known.get(symbol) {
+    fn moment(&self, line: u64, row: &dyn Row, long: &Long) -> Result<Moment> {
+        let moment = row.moment(long.date).map_err(|reason| self.cell(line, long.date, reason))?;
+        let Some(column) = long.time else { return Ok(moment) };
+        let text = row.text(column).map_err(|reason| self.cell(line, column, reason))?.trim();
+        if text.is_empty() {
+            return Ok(moment);
+        }
+        let refuse = |reason: String| Err(self.cell(line, column, reason));
+        let Some(time) = super::time::clock_time(text) else {
+            return refuse(format!("\"{text}\" is not a time of day; write it as 09:30:00"));
+        };
+        match moment {
+            Moment::At(day) => Ok(Moment::At(day.date().to_datetime(time))),
+            Moment::Slashed { .. } => refuse(
+                "its date could be read in two ways; say how it is written with --date-format".to_owned(),
+            ),
+        }
+    }
+
+    fn begin(&mut self, moment: Moment, symbol: u32, line: u64) {
+        self.bars.moments.push(moment);
+        self.bars.symbol.push(symbol);
+        // Files have fewer values than u32 counts; a line beyond it is one of blank lines.
+        self.bars.line.push(u32::try_from(line).unwrap_or(u32::MAX));
+    }
+
+    /// The value of a column that holds the field at a place.
+    fn value(&mut self, line: u64, row: &dyn Row, (column, field): (usize, usize)) -> Result<f64> {
+        let read = row.number(column, &mut self.bars.repairs);
+        read.and_then(|value| check(&self.bars.fields[field], value).map(|()| value))
+            .map_err(|reason| self.cell(line, column, reason))
+    }
+
+    fn instrument(&mut self, symbol: &str) -> u32 {
+        if let Some((last, index)) = &self.last
+            && last == symbol
+        {
             return *index;
         }
-        let index = self.bars.symbols.len();
-        self.bars.symbols.push(symbol.to_owned());
-        self.known.insert(symbol.to_owned(), index);
+        let index = match self.known.get(symbol) {
+            Some(index) => *index,
+            None => {
+                // Files have fewer values than u32 counts.
+                let index = self.bars.symbols.len() as u32;
+                self.bars.symbols.push(symbol.to_owned());
+                self.known.insert(symbol.to_owned(), index);
+                index
+            }
+        };
+        self.last = Some((symbol.to_owned(), index));
         index
     }
 
@@ -146,35 +245,24 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Scales the prices of a bar to its adjusted close, and its volume the other way.
-fn adjust(values: &mut [f64], fields: &[(usize, &'static str)], adjusted: f64) {
-    let close =
-        fields.iter().position(|(_, field)| *field == "close").map_or(f64::NAN, |place| values[place]);
-    let factor = adjusted / close;
-    for (value, (_, field)) in values.iter_mut().zip(fields) {
-        match *field {
-            "volume" => *value /= factor,
-            "close" => *value = adjusted,
-            _ => *value *= factor,
-        }
-    }
-}
-
-/// What a field may hold: volume from 0, anything else is a price above 0.
+/// What a field may hold: volume from 0, prices and factors above 0, anything else a finite number.
 fn check(field: &str, value: f64) -> Result<(), String> {
+    if value.is_nan() {
+        return Ok(());
+    }
     if !value.is_finite() {
         return Err(format!("{field} {value} is not finite; correct it or leave the cell empty"));
     }
-    if field == "volume" && value < 0.0 {
-        return Err(format!("volume {value} is below 0; correct it or leave the cell empty"));
-    }
-    if field != "volume" && value <= 0.0 {
-        return Err(format!(
+    match field {
+        "volume" | "trades" if value < 0.0 => {
+            Err(format!("{field} {value} is below 0; correct it or leave the cell empty"))
+        }
+        "open" | "high" | "low" | "close" | "vwap" | FACTOR if value <= 0.0 => Err(format!(
             "{field} {value} is not above 0; a price must be: correct it, or leave the cell empty if there was no \
              trade"
-        ));
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn symbol(text: &str) -> Result<&str, String> {
@@ -182,51 +270,13 @@ fn symbol(text: &str) -> Result<&str, String> {
     if symbol.is_empty() {
         return Err("the symbol is empty".to_owned());
     }
-    if symbol.chars().count() > MAX_SYMBOL_CHARS || symbol.chars().any(char::is_control) {
+    if symbol.len() > 4 * MAX_SYMBOL_CHARS
+        || symbol.chars().count() > MAX_SYMBOL_CHARS
+        || symbol.chars().any(char::is_control)
+    {
         return Err(format!(
             "{symbol:?} is not a symbol; at most {MAX_SYMBOL_CHARS} printable characters are"
         ));
     }
     Ok(symbol)
-}
-
-/// `AAPL` of `folder/AAPL.csv.gz`.
-fn stem(name: &str) -> &str {
-    let base = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    base.split('.').find(|part| !part.is_empty()).unwrap_or(base)
-}
-
-/// Reads a day: `2020-01-31`, `2020/01/31` or `20200131`, with a time of midnight or none.
-pub(super) fn parse_date(text: &str) -> Result<Date, String> {
-    let text = text.trim();
-    let refuse = || format!("\"{text}\" is not a date; write it as 2020-01-31");
-    if let Some(plain) = compact(text) {
-        return plain.parse().map_err(|_| refuse());
-    }
-    let dashed = text.replace('/', "-");
-    // jiff reads more than a calendar day (weeks, intervals); a plain day has one shape.
-    let day =
-        dashed.get(..10).filter(|day| day.bytes().filter(|b| *b == b'-').count() == 2).ok_or_else(refuse)?;
-    let date: Date = day.parse().map_err(|_| refuse())?;
-    let rest = dashed[10..].trim_start_matches(['T', ' ']).trim_end_matches('Z');
-    let rest = rest.split_once('+').map_or(rest, |(time, _)| time);
-    if rest.is_empty() {
-        return Ok(date);
-    }
-    let time: DateTime = format!("{day}T{rest}").parse().map_err(|_| refuse())?;
-    at_midnight(time, text)
-}
-
-/// The day of a time of midnight; bars within a day are refused.
-pub(super) fn at_midnight(time: DateTime, shown: &str) -> Result<Date, String> {
-    if time != time.date().to_datetime(jiff::civil::Time::midnight()) {
-        return Err(format!("\"{shown}\" is a time within a day; only daily bars are read"));
-    }
-    Ok(time.date())
-}
-
-/// `2020-01-31` of `20200131`.
-fn compact(text: &str) -> Option<String> {
-    let digits = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..]))
 }

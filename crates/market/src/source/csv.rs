@@ -1,89 +1,108 @@
-//! Comma-separated text, plain or compressed with gzip.
+//! Text with a delimiter, plain or compressed with gzip or zstd, read as a stream.
 
-use std::io::Read;
-
-use flate2::read::MultiGzDecoder;
-use jiff::civil::Date;
-
-use super::collect::{Collector, Row, parse_date};
-use super::layout::detect;
-use super::{RawBars, ReadOptions, Source, SourceFile, unreadable};
+use super::number::{self, Repairs};
+use super::time::Moment;
+use super::{Cells, Row, Sink, Source, SourceFile};
 use crate::Result;
 
-/// More text than this, after decompression, is refused: 1 GiB.
-const MAX_TEXT_BYTES: u64 = 1 << 30;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// What stands for a value that is not there.
-const MISSING: [&str; 7] = ["", "nan", "na", "n/a", "null", "none", "-"];
+const LOOKED_AT_BYTES: u64 = 4096;
+/// The csv reader asks for so much at once; less than a line may have.
+const BUFFER_BYTES: usize = 64 << 10;
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+const UTF8_MARK: &str = "\u{feff}";
 
 pub(super) struct CsvSource;
 
 impl Source for CsvSource {
     fn name(&self) -> &'static str {
-        "csv (plain or gzip)"
+        "csv (plain, gzip or zstd)"
     }
 
-    fn recognises(&self, file: &SourceFile) -> bool {
-        const LOOKED_AT: usize = 4096;
-        let head = &file.bytes[..file.bytes.len().min(LOOKED_AT)];
-        head.starts_with(&GZIP_MAGIC) || !head.contains(&0)
+    fn recognises(&self, head: &[u8]) -> bool {
+        SourceFile::is_compressed(head) || is_utf16(head) || !head.contains(&0)
     }
 
-    fn read(&self, file: &SourceFile, options: &ReadOptions) -> Result<RawBars> {
-        if file.bytes.starts_with(&GZIP_MAGIC) {
-            let mut text = Vec::new();
-            let mut limited = MultiGzDecoder::new(&file.bytes[..]).take(MAX_TEXT_BYTES + 1);
-            limited
-                .read_to_end(&mut text)
-                .map_err(|error| unreadable(file, format!("it does not decompress: {error}")))?;
-            return read_text(file, &text, options);
+    fn rows(&self, file: &SourceFile, cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()> {
+        let mut reader = open(file)?;
+        let broken = |error: ::csv::Error| file.unreadable(describe(&error));
+        sink.headers(&headers(reader.headers().map_err(broken)?))?;
+        let mut record = ::csv::StringRecord::new();
+        while reader.read_record(&mut record).map_err(broken)? {
+            let line = record.position().map_or(0, ::csv::Position::line);
+            sink.row(line, &TextRow { record: &record, cells })?;
         }
-        read_text(file, &file.bytes, options)
+        Ok(())
     }
 }
 
-fn read_text(file: &SourceFile, text: &[u8], options: &ReadOptions) -> Result<RawBars> {
-    if text.len() as u64 > MAX_TEXT_BYTES {
-        return Err(unreadable(
-            file,
-            format!("it has more than the limit of {MAX_TEXT_BYTES} bytes of text"),
-        ));
+/// A reader of records, by the delimiter of the first line.
+fn open(file: &SourceFile) -> Result<::csv::Reader<impl std::io::Read + use<>>> {
+    let mut head = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file.text()?, LOOKED_AT_BYTES), &mut head)
+        .map_err(|error| file.unreadable(unpacked(&error)))?;
+    if is_utf16(&head) {
+        return Err(file.unreadable("it is UTF-16 text; save it as UTF-8"));
     }
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut reader = ::csv::ReaderBuilder::new().trim(::csv::Trim::All).from_reader(text);
-    let broken = |error: ::csv::Error| unreadable(file, describe(&error));
-    let headers: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
-    let layout = detect(file, &headers)?;
-    let mut collector = Collector::new(file, &headers, &layout, options)?;
-    let mut record = ::csv::StringRecord::new();
-    while reader.read_record(&mut record).map_err(broken)? {
-        let line = record.position().map_or(0, ::csv::Position::line);
-        collector.push(line, &record)?;
+    if head.starts_with(b"PK\x03\x04") {
+        return Err(file.unreadable("it is a zip archive; unpack it, or compress the file with gzip or zstd"));
     }
-    collector.finish()
+    let reader = ::csv::ReaderBuilder::new()
+        .delimiter(delimiter(&head))
+        .buffer_capacity(BUFFER_BYTES)
+        .from_reader(file.text()?);
+    Ok(reader)
 }
 
-impl Row for ::csv::StringRecord {
-    fn date(&self, column: usize) -> Result<Date, String> {
-        parse_date(&self[column])
+/// The names of the columns.
+fn headers(read: &::csv::StringRecord) -> Vec<String> {
+    let mut headers: Vec<String> = read.iter().map(|header| header.trim().to_owned()).collect();
+    if let Some(first) = headers.first_mut()
+        && let Some(rest) = first.strip_prefix(UTF8_MARK)
+    {
+        *first = rest.trim().trim_matches('"').to_owned();
+    }
+    headers
+}
+
+/// The delimiter that the first line has most of, outside quotes.
+fn delimiter(head: &[u8]) -> u8 {
+    let line = head.split(|byte| *byte == b'\n' || *byte == b'\r').find(|line| !line.is_empty());
+    let mut counts = [0usize; DELIMITERS.len()];
+    let mut quoted = false;
+    for byte in line.unwrap_or_default() {
+        quoted ^= *byte == b'"';
+        if let Some(at) = DELIMITERS.iter().position(|delimiter| delimiter == byte).filter(|_| !quoted) {
+            counts[at] += 1;
+        }
+    }
+    let most = (0..DELIMITERS.len()).rev().max_by_key(|at| counts[*at]).unwrap_or(0);
+    DELIMITERS[most]
+}
+
+fn is_utf16(head: &[u8]) -> bool {
+    head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff])
+}
+
+struct TextRow<'a> {
+    record: &'a ::csv::StringRecord,
+    cells: Cells<'a>,
+}
+
+impl Row for TextRow<'_> {
+    fn moment(&self, column: usize) -> Result<Moment, String> {
+        self.cells.times.text(&self.record[column])
     }
 
     fn text(&self, column: usize) -> Result<&str, String> {
-        Ok(&self[column])
+        Ok(&self.record[column])
     }
 
-    fn number(&self, column: usize) -> Result<f64, String> {
-        let cell = &self[column];
-        if let Ok(value) = cell.parse() {
-            return Ok(value);
-        }
-        if MISSING.iter().any(|missing| missing.eq_ignore_ascii_case(cell)) {
-            return Ok(f64::NAN);
-        }
-        Err(format!("\"{cell}\" is not a number"))
+    fn number(&self, column: usize, repairs: &mut Repairs) -> Result<f64, String> {
+        number::parse(self.record[column].trim(), self.cells.decimal, repairs)
     }
 }
 
+/// What is wrong with a text, in words.
 fn describe(error: &::csv::Error) -> String {
     let line = error.position().map_or(0, ::csv::Position::line);
     match error.kind() {
@@ -91,6 +110,17 @@ fn describe(error: &::csv::Error) -> String {
             format!("line {line} has {len} cells, but the header has {expected_len}")
         }
         ::csv::ErrorKind::Utf8 { .. } => format!("line {line} is not UTF-8 text"),
+        ::csv::ErrorKind::Io(error) => unpacked(error),
         _ => error.to_string(),
+    }
+}
+
+fn unpacked(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::Other if error.get_ref().is_some() => error.to_string(),
+        std::io::ErrorKind::UnexpectedEof => {
+            format!("it does not decompress: its end is missing ({error}); fetch the file again")
+        }
+        _ => format!("it does not decompress: {error}"),
     }
 }
