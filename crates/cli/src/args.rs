@@ -123,6 +123,7 @@ impl Verb {
             Self::Quickstart(_) => "bellwether quickstart",
             Self::Run(_) => "bellwether run",
             Self::Data(DataVerb::Import(_)) => "bellwether data import",
+            Self::Data(DataVerb::Certify(_)) => "bellwether data certify",
             Self::Data(DataVerb::List) => "bellwether data list",
             Self::Data(DataVerb::Show(_)) => "bellwether data show",
             Self::Features(FeaturesVerb::Compute(_)) => "bellwether features compute",
@@ -177,6 +178,12 @@ pub(crate) enum DataVerb {
         after_help = "Examples:\n  bellwether data import prices.csv.gz --name us-stocks\n  bellwether data import folder-of-csv/ --name us --actions splits.csv --members sp500=spells.csv\n  bellwether data import today.parquet --name us --note \"adjusted closes\"\n  bellwether data import prices.csv --name us --column \"Last Trade=close\" --accept-jumps=GE:2021-08-02"
     )]
     Import(Box<DataImportArgs>),
+    /// Check that nothing in a pipeline looks ahead: its features, label, universe, windows and fits are asked again
+    /// with the future cut off or changed
+    #[command(
+        after_help = "Examples:\n  bellwether data certify pipeline.toml\n  bellwether data certify pipeline.toml --json"
+    )]
+    Certify(DataCertifyArgs),
     /// List the data sets
     #[command(after_help = "Example:\n  bellwether data list --json")]
     List,
@@ -308,6 +315,14 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 
 fn parse_time(text: &str) -> Result<DateTime, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a time like 2024-01-31T18:00"))
+}
+
+/// `data certify`
+#[derive(Debug, Args)]
+pub(crate) struct DataCertifyArgs {
+    /// The pipeline file; data it names is imported first
+    #[arg(value_name = "PIPELINE")]
+    pub(crate) pipeline: PathBuf,
 }
 
 /// `data show`

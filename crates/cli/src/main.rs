@@ -119,6 +119,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Quickstart(args) => quickstart::quickstart(context, args).await?,
         Verb::Run(args) => quickstart::run(context, args).await?,
         Verb::Data(DataVerb::Import(args)) => verb::data::import(context, *args).await?,
+        Verb::Data(DataVerb::Certify(args)) => verb::certify::certify(context, &args).await?,
         Verb::Data(DataVerb::List) => verb::data::list(context).await?,
         Verb::Data(DataVerb::Show(args)) => verb::data::show(context, &args).await?,
         Verb::Features(FeaturesVerb::Compute(args)) => verb::features::compute(context, args).await?,

@@ -2,7 +2,7 @@
 //!
 //! [`import()`] turns foreign files into a [`Panel`] and says what is wrong with them; [`snapshot`] keeps panels
 //! in a store; [`Expression`] and [`FeatureSet`] compute features and labels with one set of kernels, in a
-//! batch ([`compute`]) and at serving time ([`latest`]) alike; [`split()`] cuts time so that nothing leaks;
+//! batch ([`compute`]) and at serving time ([`latest`]) alike; [`folds()`] cuts time so that nothing leaks;
 //! [`FittedProcessors`] scale features by what the training window knew. Deliberately not here: models,
 //! backtests, the network and the clock.
 
@@ -16,6 +16,7 @@ mod feature;
 mod feature_file;
 pub mod set;
 
+pub mod certificate;
 pub mod ic;
 mod label;
 mod processor;
@@ -43,13 +44,13 @@ pub use feature::{
 };
 pub use feature_file::FeatureWriter;
 pub use import::{AcceptJumps, Import, ImportRequest, import};
-pub use label::{LabelConfig, Labels, label};
+pub use label::{LabelConfig, LabelKind, Labels, label};
 pub use nearest::unknown_instrument;
 pub use panel::Panel;
 pub use processor::{FittedProcessors, NanPolicy, Normalization, ProcessorConfig};
 pub use quality::{Finding, FindingKind, InstrumentQuality, Jump, Quality, Survivorship};
 pub use source::{Adjusted, Bars, Decimal, ReadOptions, Repairs, SourceFile, read_bars};
-pub use split::{Border, SplitConfig, Splits, split};
+pub use split::{Border, Fold, SplitConfig, SplitKind, backtest_paths, folds};
 pub use universe::Universe;
 
 /// What this crate's fallible functions return.

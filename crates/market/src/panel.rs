@@ -246,6 +246,17 @@ impl Panel {
         Ok(selected)
     }
 
+    /// The same panel with other values: `value` gets the field, the cell (`time * instruments + instrument`) and its
+    /// value, and is not asked about cells without one.
+    pub fn map(&self, value: impl Fn(&str, usize, f64) -> f64) -> Self {
+        let changed = |(name, values): (&String, &Vec<f64>)| {
+            let each = values.iter().enumerate();
+            let each = each.map(|(cell, old)| if old.is_nan() { *old } else { value(name, cell, *old) });
+            (name.clone(), each.collect())
+        };
+        Self { fields: self.fields.iter().map(changed).collect(), ..self.clone() }
+    }
+
     /// SHA-256, in hexadecimal, of times, instruments, fields and values; every NaN counts as the same.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();

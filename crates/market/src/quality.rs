@@ -178,9 +178,12 @@ pub(crate) fn examine(dataset: &Dataset, panel: &Panel, notes: Vec<String>, repa
     let mut outside_calendar = 0;
     let mut ended_early = 0;
     let calendar = &dataset.tables().calendar;
+    let [open, high, low, close, volume] =
+        ["open", "high", "low", "close", "volume"].map(|name| panel.field(name));
+    let prices = Fields { open, high, low, close, volume };
     for (instrument, symbol) in panel.instruments().iter().enumerate() {
         let Some(span) = panel.span(instrument) else { continue };
-        let looked = Instrument { panel, symbol, instrument, closes: closes(panel, instrument) };
+        let looked = Instrument { panel, symbol, instrument, closes: closes(panel, instrument), prices };
         let present: Vec<usize> =
             (span.first..=span.last).filter(|at| panel.has_bar(*at, instrument)).collect();
         let returns = Returns::of(&looked.closes);
@@ -294,6 +297,17 @@ struct Instrument<'a> {
     instrument: usize,
     /// Time index and close of each bar that has one.
     closes: Vec<(usize, f64)>,
+    prices: Fields<'a>,
+}
+
+/// The fields that are looked at, time-major.
+#[derive(Clone, Copy)]
+struct Fields<'a> {
+    open: Option<&'a [f64]>,
+    high: Option<&'a [f64]>,
+    low: Option<&'a [f64]>,
+    close: Option<&'a [f64]>,
+    volume: Option<&'a [f64]>,
 }
 
 impl Instrument<'_> {
@@ -301,15 +315,14 @@ impl Instrument<'_> {
         Finding { kind, symbol: self.symbol.to_owned(), date: self.panel.dates()[at], detail }
     }
 
-    fn value(&self, field: &str, at: usize) -> f64 {
-        let cell = at * self.panel.instruments().len() + self.instrument;
-        self.panel.field(field).map_or(f64::NAN, |values| values[cell])
+    fn value(&self, field: Option<&[f64]>, at: usize) -> f64 {
+        field.map_or(f64::NAN, |values| values[at * self.panel.instruments().len() + self.instrument])
     }
 
     fn ohlc(&self, present: &[usize]) -> Vec<Finding> {
         let contradiction = |at: &usize| {
-            let [open, high, low, close] =
-                ["open", "high", "low", "close"].map(|field| self.value(field, *at));
+            let Fields { open, high, low, close, .. } = self.prices;
+            let [open, high, low, close] = [open, high, low, close].map(|field| self.value(field, *at));
             // A missing price contradicts nothing: comparisons with NaN are false.
             let above = [open, low, close].into_iter().find(|price| *price > high * (1.0 + OHLC_TOLERANCE));
             let below = [open, close].into_iter().find(|price| *price < low * (1.0 - OHLC_TOLERANCE));
@@ -324,7 +337,7 @@ impl Instrument<'_> {
     }
 
     fn zero_volumes(&self, present: &[usize]) -> usize {
-        present.iter().filter(|at| self.value("volume", **at) == 0.0).count()
+        present.iter().filter(|at| self.value(self.prices.volume, **at) == 0.0).count()
     }
 
     fn stale(&self) -> Vec<Finding> {
@@ -343,7 +356,7 @@ impl Instrument<'_> {
         let silent = present.windows(2).filter(|pair| pair[1] - pair[0] > REUSE_DATES);
         silent
             .filter_map(|pair| {
-                let ratio = self.value("close", pair[1]) / self.value("close", pair[0]);
+                let ratio = self.value(self.prices.close, pair[1]) / self.value(self.prices.close, pair[0]);
                 let other = !(1.0 / REUSE_RATIO..=REUSE_RATIO).contains(&ratio) && !ratio.is_nan();
                 other.then(|| {
                     let detail = format!(

@@ -116,15 +116,19 @@ impl LoadedDataset {
 
     /// A panel in which all that was known at the end of a day is as it was known then, and how many of its
     /// times were known; what is later is not to be looked at.
-    pub(crate) fn known_on(&self, day: Date) -> Result<(Arc<Panel>, usize)> {
-        let moment = end_of(day);
+    pub(crate) fn known_on(&self, day: Date) -> market::Result<(Arc<Panel>, usize)> {
+        self.known_at(end_of(day))
+    }
+
+    /// The same at a time.
+    pub(crate) fn known_at(&self, moment: DateTime) -> market::Result<(Arc<Panel>, usize)> {
         let panel = self.as_of(moment)?;
         let timing = &self.snapshot.timing;
         let known = panel.times().partition_point(|time| timing.known_time(*time) <= moment);
         Ok((panel, known))
     }
 
-    fn as_of(&self, moment: DateTime) -> Result<Arc<Panel>> {
+    fn as_of(&self, moment: DateTime) -> market::Result<Arc<Panel>> {
         let History { dataset, restatements, earlier } = &*self.history;
         let past = restatements.partition_point(|time| *time <= moment);
         let (Some(dataset), Some(next)) = (dataset, restatements.get(past)) else {
@@ -278,7 +282,14 @@ impl Platform {
             let request = import_request(pipeline, source, base_dir).await?;
             self.import_dataset(request).await?;
         }
-        self.load_dataset(&pipeline.data.dataset, None).await
+        let loaded = self.load_dataset(&pipeline.data.dataset, None).await?;
+        match pipeline.data.as_of {
+            None => Ok(loaded),
+            Some(day) => {
+                let (panel, known) = loaded.known_on(day)?;
+                Ok(LoadedDataset { panel: Arc::new(panel.prefix(known)), ..loaded })
+            }
+        }
     }
 
     fn newest_in_use(&self, name: &str) -> Option<u32> {

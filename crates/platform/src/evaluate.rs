@@ -55,6 +55,7 @@ pub(crate) fn evaluate(
     test: &WindowRows,
     probabilities: &[f32],
     classes: usize,
+    overlap: usize,
 ) -> Result<Evaluation> {
     let rows = test.keys.len();
     let mut hits = 0usize;
@@ -76,7 +77,7 @@ pub(crate) fn evaluate(
         chance_accuracy: 1.0 / classes as f64,
         log_loss: loss / rows as f64,
         chance_log_loss: (classes as f64).ln(),
-        rank_ic: ic::summarise(&daily),
+        rank_ic: ic::summarise(&daily, overlap),
         verdict: String::new(),
     };
     metrics.verdict = verdict(&metrics);

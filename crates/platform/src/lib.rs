@@ -5,6 +5,7 @@
 //! (they are arguments).
 
 mod builtin;
+mod certify;
 mod convert;
 mod dataset;
 mod endpoint;
@@ -33,6 +34,7 @@ use std::sync::{Arc, RwLock};
 use jiff::Timestamp;
 
 pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
+pub use certify::Certified;
 pub use dataset::{ImportDataset, ImportedDataset};
 pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
 pub use error::{Error, FieldViolation, Kind, Result};
@@ -41,6 +43,7 @@ pub use features::{ComputeFeatures, ComputedFeatures};
 pub use import_settings::ImportSettings;
 pub use lock::Holder;
 pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest};
+pub use market::certificate::{Certificate, Check, Verdict};
 pub use market::dataset::{Adjustment, AppendReport, Stamp, TableFile, TableKind};
 pub use market::{
     AcceptJumps, Decimal, Finding, FindingKind, Quality, SourceFile, ic::IcSummary, snapshot::Snapshot,

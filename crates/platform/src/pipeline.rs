@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::civil::Date;
 use market::{Expression, FeatureSet, LabelConfig, Panel, ProcessorConfig, SplitConfig};
 use serde::{Deserialize, Serialize};
 use training::{FitConfig, ModelConfig};
@@ -57,10 +58,22 @@ pub struct DataSection {
     /// How those files are read, and further tables to import with them.
     #[serde(default)]
     pub import: ImportSettings,
-    /// The instruments that are traded; absent: all but the benchmark.
-    pub universe: Option<Vec<String>>,
+    /// Who is traded: symbols, or the name of a universe of the data set; absent: all but the benchmark.
+    pub universe: Option<UniverseChoice>,
+    /// Only what was known at the end of this day; absent: everything.
+    pub as_of: Option<Date>,
     /// The instrument the backtest is compared with; absent: the equally weighted universe.
     pub benchmark: Option<String>,
+}
+
+/// Who is traded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum UniverseChoice {
+    /// A universe of the data set, whose members change by date.
+    Named(String),
+    /// These, always.
+    Symbols(Vec<String>),
 }
 
 /// Where `[data] source` points: files, folders with one file a symbol, URIs of objects.
@@ -89,6 +102,16 @@ pub struct FeaturesSection {
 impl FeaturesSection {
     /// The features to compute over a panel: those of the named set its fields allow, then the further ones.
     pub(crate) fn choose(&self, panel: &Panel) -> Result<ChosenFeatures> {
+        let (named, left_out) = self.named(panel)?;
+        let set = FeatureSet::new(named)?;
+        set.check_fields(panel)?;
+        Ok(ChosenFeatures { set, left_out })
+    }
+
+    /// Names and expressions, and what of the set the panel's fields do not allow. Whether an expression looks ahead
+    /// is not asked.
+    #[expect(clippy::type_complexity, reason = "two lists of name and text")]
+    pub(crate) fn named(&self, panel: &Panel) -> Result<(Vec<(String, String)>, Vec<(String, String)>)> {
         let mut named = Vec::new();
         let mut left_out = Vec::new();
         if let Some(set) = &self.set {
@@ -103,9 +126,7 @@ impl FeaturesSection {
             let message = "there is no feature; set [features] set = \"alpha158\" or add [features.custom]";
             return Err(Error::invalid("features", message));
         }
-        let set = FeatureSet::new(named)?;
-        set.check_fields(panel)?;
-        Ok(ChosenFeatures { set, left_out })
+        Ok((named, left_out))
     }
 }
 
@@ -189,6 +210,12 @@ impl Pipeline {
         self.deploy.endpoint.as_deref().unwrap_or(&self.name)
     }
 
+    /// How many classes the label has.
+    pub fn classes(&self) -> usize {
+        // A label without classes is refused when the pipeline is parsed.
+        self.label.class_count().unwrap_or_default()
+    }
+
     /// The features to compute over a panel.
     ///
     /// # Errors
@@ -205,7 +232,7 @@ impl Pipeline {
         }
         check_name("name", &self.name)?;
         check_name("data.dataset", &self.data.dataset)?;
-        if self.data.universe.as_ref().is_some_and(Vec::is_empty) {
+        if matches!(&self.data.universe, Some(UniverseChoice::Symbols(symbols)) if symbols.is_empty()) {
             return Err(Error::invalid(
                 "data.universe",
                 "data.universe is empty; name instruments or leave it out",
@@ -218,15 +245,19 @@ impl Pipeline {
         for (name, text) in &self.features.custom {
             Expression::parse(text).map_err(|error| Error::from(error).context(format!("feature {name}")))?;
         }
-        Expression::parse(&self.label.expression)
-            .map_err(|error| Error::from(error).context("label.expression"))?;
+        self.label.check().map_err(|error| Error::from(error).context("label"))?;
+        self.split.check()?;
         self.model.check()?;
         self.fit.check()?;
-        if self.model.classes() != self.label.classes {
+        let Some(classes) = self.label.class_count() else {
+            let message = "a label of kind return has no classes, and the network tells classes; use quantiles, \
+                           threshold or triple_barrier";
+            return Err(Error::invalid("label.kind", message));
+        };
+        if self.model.classes() != classes {
             let message = format!(
-                "the last layer has {} units where label.classes is {}; make them equal",
-                self.model.classes(),
-                self.label.classes
+                "the last layer has {} units where label.classes is {classes}; make them equal",
+                self.model.classes()
             );
             return Err(Error::invalid("model.layers", message));
         }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use market::certificate::{Certificate, Check};
 use market::ic::{self, IcSummary};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -64,14 +65,17 @@ pub struct ModelCheck {
 
 /// The certificate as stored.
 #[derive(Debug, Serialize)]
-struct Certificate<'a> {
+struct Document<'a> {
     version: &'static str,
+    /// What was checked without a model.
+    static_checks: &'a [Check],
+    /// What was checked with it.
     model_checks: &'a [ModelCheck],
 }
 
 /// The checks as a JSON document.
-pub(crate) fn document(model_checks: &[ModelCheck]) -> Result<Vec<u8>> {
-    serde_json::to_vec_pretty(&Certificate { version: "1", model_checks })
+pub(crate) fn document(certificate: &Certificate, model_checks: &[ModelCheck]) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(&Document { version: "2", static_checks: &certificate.checks, model_checks })
         .map_err(|error| Error::internal("cannot write the leak certificate", error))
 }
 
@@ -102,7 +106,7 @@ fn shuffled_labels(subject: &Subject<'_>) -> Result<ModelCheck> {
     let classes = model.classes();
     let probabilities = placebo.predict(&prepared.test.features);
     let scores: Vec<f64> = probabilities.chunks_exact(classes).map(expected_class).collect();
-    let rank_ic = daily(&prepared.test, &scores, &prepared.test.returns);
+    let rank_ic = daily(prepared, &scores, &prepared.test.returns);
     Ok(placebo_check("shuffled_labels", rank_ic, "a model trained on labels shuffled within each date"))
 }
 
@@ -133,7 +137,7 @@ fn time_shift(subject: &Subject<'_>) -> ModelCheck {
         return ModelCheck {
             name: "time_shift".to_owned(),
             outcome: Outcome::TooShort,
-            rank_ic: ic::summarise(&[]),
+            rank_ic: ic::summarise(&[], 0),
             detail: format!("the test window has {} dates; {} are needed", dates.len(), 2 * SHIFT_DAYS),
         };
     }
@@ -152,7 +156,7 @@ fn time_shift(subject: &Subject<'_>) -> ModelCheck {
             earned.get(&(date, key.instrument)).copied().unwrap_or(f64::NAN)
         })
         .collect();
-    let rank_ic = daily(test, subject.scores, &shifted);
+    let rank_ic = daily(subject.prepared, subject.scores, &shifted);
     placebo_check(
         "time_shift",
         rank_ic,
@@ -162,7 +166,7 @@ fn time_shift(subject: &Subject<'_>) -> ModelCheck {
 
 fn test_ic_alarm(subject: &Subject<'_>) -> ModelCheck {
     let test = &subject.prepared.test;
-    let rank_ic = daily(test, subject.scores, &test.returns);
+    let rank_ic = daily(subject.prepared, subject.scores, &test.returns);
     let (outcome, reading) = if rank_ic.mean.abs() > ALARM_IC {
         (Outcome::Alarm, "above what honest signals reach: look for a leak before believing it")
     } else {
@@ -174,25 +178,33 @@ fn test_ic_alarm(subject: &Subject<'_>) -> ModelCheck {
 }
 
 fn placebo_check(name: &str, rank_ic: IcSummary, what: &str) -> ModelCheck {
-    let outcome = if !rank_ic.t_statistic.is_finite() {
+    let outcome = if !rank_ic.t_newey_west.is_finite() {
         Outcome::TooShort
-    } else if rank_ic.t_statistic.abs() > T_STATISTIC_MAX {
+    } else if rank_ic.t_newey_west.abs() > T_STATISTIC_MAX {
         Outcome::Failed
     } else {
         Outcome::Passed
     };
     let detail = format!(
         "{what}: mean daily rank IC {:+.4}, t-statistic {:+.2} over {} days; beyond {T_STATISTIC_MAX} is no chance",
-        rank_ic.mean, rank_ic.t_statistic, rank_ic.days
+        rank_ic.mean, rank_ic.t_newey_west, rank_ic.days
     );
     ModelCheck { name: name.to_owned(), outcome, rank_ic, detail }
 }
 
-fn daily(test: &WindowRows, scores: &[f64], returns: &[f64]) -> IcSummary {
+fn daily(prepared: &Prepared, scores: &[f64], returns: &[f64]) -> IcSummary {
+    let test = &prepared.test;
+    let overlap = overlap(prepared);
     let dates: Vec<usize> = test.keys.iter().map(|key| key.date).collect();
     let values: Vec<f64> =
         ic::rank_ic_by_date(&dates, scores, returns).into_iter().map(|(_, value)| value).collect();
-    ic::summarise(&values)
+    ic::summarise(&values, overlap)
+}
+
+/// With how many later days the return of a day overlaps: it is earned from the day after the decision to the last
+/// that the label reads.
+pub(crate) fn overlap(prepared: &Prepared) -> usize {
+    prepared.labels.horizon_bars.saturating_sub(2)
 }
 
 #[cfg(test)]
@@ -229,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_placebo_that_knows_something_fails() {
-        let judged = |daily: &[f64]| placebo_check("p", ic::summarise(daily), "it").outcome;
+        let judged = |daily: &[f64]| placebo_check("p", ic::summarise(daily, 0), "it").outcome;
         let noisy: Vec<f64> = (0..100).map(|day| if day % 2 == 0 { 0.2 } else { -0.2 }).collect();
         assert_eq!(judged(&noisy), Outcome::Passed);
         let leaking: Vec<f64> = noisy.iter().map(|value| value + 0.1).collect();

@@ -282,11 +282,16 @@ fn symbol_features(
         .map_err(|error| Error::new(Kind::FailedPrecondition, Error::from(error).to_string()))
 }
 
-/// Whom a symbol is compared with: where features look across instruments, those the model was trained on that
-/// the panel has; otherwise it does not matter.
+/// Whom a symbol is compared with: where features look across instruments, the members of the universe it was
+/// trained on, or the instruments that the panel has of it; otherwise it does not matter.
 pub(crate) fn universe(manifest: &artifact::bundle::Manifest, set: &FeatureSet, panel: &Panel) -> Universe {
     if !set.is_cross_sectional() {
         return Universe::all();
+    }
+    if let Some(universe) =
+        manifest.splits["universe_name"].as_str().and_then(|name| panel.universe(name).ok())
+    {
+        return Universe::clone(universe);
     }
     let trained_on = manifest.splits["universe"].as_array().map(Vec::as_slice).unwrap_or_default();
     let symbols = trained_on.iter().filter_map(serde_json::Value::as_str);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use market::{
-    FeatureMatrix, FeatureSet, FittedProcessors, Labels, Panel, RowKey, RowRange, Splits, Universe, compute,
-    label, split,
+    FeatureMatrix, FeatureSet, FittedProcessors, Fold, Labels, Panel, RowKey, RowRange, SplitKind, Universe,
+    compute, folds, label,
 };
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, UniverseChoice};
 use crate::{Error, Kind, Result};
 
 /// A window of the data.
@@ -36,8 +36,9 @@ pub(crate) struct WindowRows {
 pub(crate) struct Prepared {
     pub(crate) set: FeatureSet,
     pub(crate) left_out: Vec<(String, String)>,
+    /// The instruments that are ever looked at.
     pub(crate) universe: Vec<usize>,
-    pub(crate) splits: Splits,
+    pub(crate) splits: Fold,
     pub(crate) processors: FittedProcessors,
     pub(crate) train: WindowRows,
     pub(crate) valid: WindowRows,
@@ -55,16 +56,15 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
     let universe = universe(panel, pipeline)?;
     let chosen = pipeline.features(panel)?;
     let labels = label(panel, &universe, &pipeline.label)?;
-    let splits = split(panel.dates(), &pipeline.split, labels.horizon_bars)?;
+    let splits = fold(panel, pipeline, &labels)?;
     let first = splits.train.first().copied().unwrap_or_default();
-    let range = RowRange { dates: first..panel.dates().len(), universe: Universe::fixed(universe.clone()) };
+    let instruments = universe.instruments(panel.instruments().len());
+    let range = RowRange { dates: first..panel.dates().len(), universe };
     let matrix = compute(panel, &chosen.set, &range)?;
     let windows = Windows::new(panel.dates().len(), &splits);
 
     let train_raw = windows.rows_of(&matrix, Window::Train, &labels, panel);
-    let (from, to) = pipeline.split.train;
-    let processors =
-        FittedProcessors::fit(&pipeline.processors, &train_raw.features, matrix.columns, (from, to))?;
+    let processors = fit_processors(panel, pipeline, &splits, &train_raw.features, matrix.columns)?;
     let processed = |mut rows: WindowRows| {
         processors.apply(&mut rows.features);
         rows
@@ -87,7 +87,7 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
     Ok(Prepared {
         set: chosen.set,
         left_out: chosen.left_out,
-        universe,
+        universe: instruments,
         splits,
         processors,
         train,
@@ -98,7 +98,37 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
     })
 }
 
-fn universe(panel: &Panel, pipeline: &Pipeline) -> Result<Vec<usize>> {
+/// The windows that one model is trained in: those of the pipeline, or the newest of a walk forward.
+pub(crate) fn fold(panel: &Panel, pipeline: &Pipeline, labels: &Labels) -> Result<Fold> {
+    let last = match pipeline.split.kind {
+        SplitKind::Dates | SplitKind::WalkForward | SplitKind::Expanding => {
+            folds(panel.dates(), &pipeline.split, &labels.ends)?.pop()
+        }
+        SplitKind::PurgedKFold | SplitKind::Combinatorial => {
+            let message = "a cross-validation has no newest window to train a model in; use split.kind = \"dates\", \
+                           \"walk_forward\" or \"expanding\"";
+            return Err(Error::invalid("split.kind", message));
+        }
+    };
+    last.ok_or_else(|| Error::invalid("split", "the split has no window"))
+}
+
+/// Fits processors to raw rows of the training window.
+pub(crate) fn fit_processors(
+    panel: &Panel,
+    pipeline: &Pipeline,
+    fold: &Fold,
+    train: &[f32],
+    columns: usize,
+) -> market::Result<FittedProcessors> {
+    let day = |time: Option<&usize>| time.map(|time| panel.dates()[*time]).unwrap_or_default();
+    let window = (day(fold.train.first()), day(fold.train.last()));
+    FittedProcessors::fit(&pipeline.processors, train, columns, window)
+}
+
+/// Who is looked at: the members of a universe of the data set, the named instruments, or all; never the benchmark,
+/// unless it is named.
+pub(crate) fn universe(panel: &Panel, pipeline: &Pipeline) -> Result<Universe> {
     let benchmark = pipeline.data.benchmark.as_deref();
     let index = |symbol: &str, key: &str| {
         panel
@@ -108,15 +138,21 @@ fn universe(panel: &Panel, pipeline: &Pipeline) -> Result<Vec<usize>> {
     if let Some(benchmark) = benchmark {
         index(benchmark, "data.benchmark")?;
     }
-    let mut chosen = match &pipeline.data.universe {
-        Some(symbols) => symbols.iter().map(|s| index(s, "data.universe")).collect::<Result<Vec<_>>>()?,
-        None => (0..panel.instruments().len())
-            .filter(|&i| Some(panel.instruments()[i].as_str()) != benchmark)
-            .collect(),
-    };
-    chosen.sort_unstable();
-    chosen.dedup();
-    Ok(chosen)
+    Ok(match &pipeline.data.universe {
+        Some(UniverseChoice::Named(name)) => {
+            let members =
+                panel.universe(name).map_err(|error| Error::invalid("data.universe", error.to_string()))?;
+            Universe::clone(members)
+        }
+        Some(UniverseChoice::Symbols(symbols)) => {
+            Universe::fixed(symbols.iter().map(|s| index(s, "data.universe")).collect::<Result<Vec<_>>>()?)
+        }
+        None => Universe::fixed(
+            (0..panel.instruments().len())
+                .filter(|&i| Some(panel.instruments()[i].as_str()) != benchmark)
+                .collect(),
+        ),
+    })
 }
 
 struct Windows {
@@ -124,7 +160,7 @@ struct Windows {
 }
 
 impl Windows {
-    fn new(dates: usize, splits: &Splits) -> Self {
+    fn new(dates: usize, splits: &Fold) -> Self {
         let mut of_date = vec![None; dates];
         for (window, indices) in
             [(Window::Train, &splits.train), (Window::Valid, &splits.valid), (Window::Test, &splits.test)]

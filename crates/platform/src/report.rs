@@ -90,7 +90,7 @@ fn fill(platform: &Platform, run: &RunReport<'_>) -> Result<Report> {
         subtitle: format!(
             "{} features, {} classes of the return from the close of t+1 to the close of t+2",
             train.features.len(),
-            run.pipeline.label.classes
+            run.pipeline.classes()
         ),
         created_at: platform.now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         verdict: sentences(&train.metrics.verdict),
@@ -199,11 +199,8 @@ fn features(run: &RunReport<'_>) -> FeatureSection {
             .map(|(name, fields)| LeftOut { name: name.clone(), reason: format!("needs {fields}") })
             .collect(),
         lookback_bars: run.train.lookback_bars,
-        label: format!(
-            "{}, cut into equal classes among the universe of each date; tied returns share their average rank",
-            run.pipeline.label.expression
-        ),
-        classes: run.pipeline.label.classes,
+        label: run.pipeline.label.describe(),
+        classes: run.pipeline.classes(),
         processors: words,
     }
 }

@@ -6,14 +6,16 @@ use artifact::bundle::{
     self, Bundle, BundleParts, FeatureContract, Golden, GoldenRow, Manifest, NamedExpression, Version,
 };
 use artifact::format;
+use market::certificate::{Certificate, Check};
 use market::{FeatureMatrix, NanPolicy, Panel};
 use serde::Serialize;
 use serde_json::json;
 use training::{BatchProgress, Control, EpochReport, Observer, Samples, Trained};
 
+use crate::certify::certificate;
 use crate::dataset::LoadedDataset;
 use crate::evaluate::{Evaluation, TestMetrics, evaluate, expected_class};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, UniverseChoice};
 use crate::placebo::{self, ModelCheck};
 use crate::prepare::{Prepared, WindowRows, prepare};
 use crate::{Error, Platform, Result};
@@ -102,7 +104,9 @@ pub struct TrainReport {
     pub history: Vec<EpochReport>,
     /// The test window's figures.
     pub metrics: TestMetrics,
-    /// What the placebos and the alarm of the leak certificate say.
+    /// What the leak certificate says without a model.
+    pub static_checks: Vec<Check>,
+    /// What its placebos and alarm say of this one.
     pub model_checks: Vec<ModelCheck>,
     /// The seed all randomness came from.
     pub seed: u64,
@@ -152,6 +156,7 @@ struct Job<'a> {
 /// What was found out about a trained model.
 struct Findings {
     evaluation: Evaluation,
+    certificate: Certificate,
     checks: Vec<ModelCheck>,
     digest: String,
 }
@@ -181,15 +186,17 @@ impl Job<'_> {
             &mut Forward(observer),
         )?;
         observer.on_stage("evaluate", &format!("{} test rows", prepared.test.keys.len()));
-        let classes = self.pipeline.label.classes;
+        let classes = self.pipeline.classes();
         let probabilities = trained.predict(&prepared.test.features);
-        let evaluation = evaluate(panel, &prepared.test, &probabilities, classes)?;
-        observer.on_stage("certify", "placebos: shuffled labels, shifted returns");
+        let evaluation =
+            evaluate(panel, &prepared.test, &probabilities, classes, placebo::overlap(&prepared))?;
+        observer.on_stage("certify", "the future cut off and changed; shuffled labels, shifted returns");
+        let certificate = certificate(self.pipeline, self.dataset)?;
         let scores: Vec<f64> = probabilities.chunks_exact(classes).map(expected_class).collect();
         let (model, fit) = (&self.pipeline.model, &self.pipeline.fit);
         let checks = placebo::check(&placebo::Subject { prepared: &prepared, model, fit, scores: &scores })?;
         observer.on_stage("save", &self.out.display().to_string());
-        let mut findings = Findings { evaluation, checks, digest: String::new() };
+        let mut findings = Findings { evaluation, certificate, checks, digest: String::new() };
         findings.digest = self.save(&prepared, &trained, &findings)?;
         Ok(self.report(prepared, &trained, findings))
     }
@@ -198,7 +205,8 @@ impl Job<'_> {
         let graph = trained.graph(&prepared.processors)?;
         let metrics = &findings.evaluation.metrics;
         let mut files = format::write_all(&graph)?;
-        files.push((LEAK_CERTIFICATE.to_owned(), placebo::document(&findings.checks)?));
+        files
+            .push((LEAK_CERTIFICATE.to_owned(), placebo::document(&findings.certificate, &findings.checks)?));
         let golden = self.golden(&prepared.newest, prepared, trained);
         let expressions = prepared.set.expressions();
         let names: Vec<String> = expressions.iter().map(|(name, _)| name.clone()).collect();
@@ -274,6 +282,8 @@ impl Job<'_> {
             "first_date": dates.first().map(ToString::to_string),
             "last_date": dates.last().map(ToString::to_string),
             "benchmark": self.pipeline.data.benchmark,
+            "as_of": self.pipeline.data.as_of,
+            "adjustment": snapshot.adjustment,
             "notes": snapshot.notes,
         })
     }
@@ -296,6 +306,10 @@ impl Job<'_> {
             "embargo_days": self.pipeline.split.embargo_days,
             "borders": prepared.splits.borders,
             "universe": self.universe(prepared),
+            "universe_name": match &self.pipeline.data.universe {
+                Some(UniverseChoice::Named(name)) => Some(name),
+                _ => None,
+            },
         })
     }
 
@@ -304,7 +318,7 @@ impl Job<'_> {
     }
 
     fn report(&self, prepared: Prepared, trained: &Trained, findings: Findings) -> TrainReport {
-        let Findings { evaluation, checks, digest } = findings;
+        let Findings { evaluation, certificate, checks, digest } = findings;
         let snapshot = &self.dataset.snapshot;
         TrainReport {
             name: self.pipeline.name().to_owned(),
@@ -330,6 +344,7 @@ impl Job<'_> {
             left_out: prepared.left_out,
             history: trained.history().to_vec(),
             metrics: evaluation.metrics.clone(),
+            static_checks: certificate.checks,
             model_checks: checks,
             seed: self.pipeline.fit.seed,
             benchmark_returns: self.benchmark_returns(&evaluation),
@@ -356,8 +371,8 @@ impl Job<'_> {
         let benchmark = panel.instrument_index(self.pipeline.data.benchmark.as_deref()?)?;
         let labels = market::label(
             panel,
-            &[benchmark],
-            &market::LabelConfig { classes: 2, ..self.pipeline.label.clone() },
+            &market::Universe::fixed(vec![benchmark]),
+            &self.pipeline.label.return_alone(),
         )
         .ok()?;
         let of_date = |date: &jiff::civil::Date| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use platform::{Error, Kind, ModelCheck, Outcome, Pipeline, TrainOptions, TrainReport};
+use platform::{Check, Error, Kind, ModelCheck, Outcome, Pipeline, TrainOptions, TrainReport, Verdict};
 use serde::Serialize;
 
 use crate::args::TrainArgs;
@@ -65,11 +65,19 @@ impl Show for TrainView<'_> {
 
 /// What each leak check came to; in full where it did not pass.
 fn checks_text(report: &TrainReport) -> String {
+    let of_data = |check: &Check| match check.verdict {
+        Verdict::Passed => None,
+        other => Some(format!("{} {other} ({}; see `bellwether data certify`)", check.name, check.detail)),
+    };
+    let passed = report.static_checks.iter().filter(|check| check.verdict == Verdict::Passed).count();
+    let mut words = vec![format!("{passed} of {} without a model passed", report.static_checks.len())];
+    words.extend(report.static_checks.iter().filter_map(of_data));
     let text = |check: &ModelCheck| match check.outcome {
         Outcome::Passed => format!("{} passed", check.name),
         other => format!("{} {other} ({})", check.name, check.detail),
     };
-    report.model_checks.iter().map(text).collect::<Vec<_>>().join(", ")
+    words.extend(report.model_checks.iter().map(text));
+    words.join(", ")
 }
 
 /// How many features there are, and for want of which fields some of the set are not.

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use jiff::civil::{Date, DateTime};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::basic::Compression;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::history::{History, ROWS_MAX};
 use super::tables::{Action, Group, Member, Point, Tables};
@@ -169,11 +169,16 @@ fn encode(columns: Vec<(&str, ArrayRef)>) -> Result<Bytes> {
         columns.into_iter().map(|(name, column)| (name, Arc::clone(&column), column.is_nullable())),
     )
     .map_err(|error| Error::Encode(parquet::errors::ParquetError::from(error)))?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_created_by("bellwether".to_owned())
-        .build();
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    // The digits of prices repeat too rarely for a dictionary, and do not compress; names and days do both.
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_created_by("bellwether".to_owned());
+    for field in batch.schema().fields().iter().filter(|field| *field.data_type() == DataType::Float64) {
+        properties = properties.set_column_dictionary_enabled(field.name().as_str().into(), false);
+    }
+    let options =
+        ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options)?;
     writer.write(&batch)?;
     Ok(writer.into_inner()?.into())

@@ -115,6 +115,15 @@ impl History {
                 self.len()
             )));
         }
+        if self.len() == 0 {
+            let known = |time: &i64| {
+                let usual = timing.known(*time);
+                arrival.told.map_or(usual, |told| told.max(usual))
+            };
+            new.known = new.time.iter().map(known).collect();
+            let report = Appended { added: new.len(), ..Appended::default() };
+            return Ok((new, report));
+        }
         let symbols = union(&self.symbols, &new.symbols);
         let fields = union(&self.fields, &new.fields);
         let old_symbols = places(&self.symbols, &symbols);

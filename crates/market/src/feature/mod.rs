@@ -1,5 +1,6 @@
 //! Named expressions over a panel: what a model sees.
 
+mod cells;
 mod cross;
 mod evaluate;
 mod matrix;
@@ -11,6 +12,7 @@ mod golden;
 
 use std::collections::BTreeSet;
 
+pub(crate) use cells::cells;
 pub(crate) use evaluate::{Evaluator, Series};
 pub use matrix::{FeatureMatrix, RowKey, RowRange, compute, compute_blocks, latest};
 pub(crate) use program::Program;

@@ -26,7 +26,7 @@ impl Source for ArrowSource {
         head.starts_with(FILE_MAGIC) || head.starts_with(STREAM_MAGIC)
     }
 
-    fn rows(&self, file: &SourceFile, cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()> {
+    fn rows(&self, file: &SourceFile, _: &[u8], cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()> {
         let bytes = file.whole()?;
         // The reader checks much of a damaged file by assertion; none of its state outlives this call.
         let (schema, batches) = catch_unwind(AssertUnwindSafe(|| batches(&bytes)))

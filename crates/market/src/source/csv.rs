@@ -1,5 +1,7 @@
 //! Text with a delimiter, plain or compressed with gzip or zstd, read as a stream.
 
+use std::io::{Cursor, Read};
+
 use super::number::{self, Repairs};
 use super::time::Moment;
 use super::{Cells, Row, Sink, Source, SourceFile};
@@ -22,8 +24,8 @@ impl Source for CsvSource {
         SourceFile::is_compressed(head) || is_utf16(head) || !head.contains(&0)
     }
 
-    fn rows(&self, file: &SourceFile, cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()> {
-        let mut reader = open(file)?;
+    fn rows(&self, file: &SourceFile, head: &[u8], cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()> {
+        let mut reader = open(file, head)?;
         let broken = |error: ::csv::Error| file.unreadable(describe(&error));
         sink.headers(&headers(reader.headers().map_err(broken)?))?;
         let mut record = ::csv::StringRecord::new();
@@ -36,21 +38,23 @@ impl Source for CsvSource {
 }
 
 /// A reader of records, by the delimiter of the first line.
-fn open(file: &SourceFile) -> Result<::csv::Reader<impl std::io::Read + use<>>> {
-    let mut head = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file.text()?, LOOKED_AT_BYTES), &mut head)
+fn open(file: &SourceFile, head: &[u8]) -> Result<::csv::Reader<impl Read + use<>>> {
+    let mut text = file.text(head)?;
+    let mut first = Vec::new();
+    text.by_ref()
+        .take(LOOKED_AT_BYTES)
+        .read_to_end(&mut first)
         .map_err(|error| file.unreadable(unpacked(&error)))?;
-    if is_utf16(&head) {
+    if is_utf16(&first) {
         return Err(file.unreadable("it is UTF-16 text; save it as UTF-8"));
     }
-    if head.starts_with(b"PK\x03\x04") {
+    if first.starts_with(b"PK\x03\x04") {
         return Err(file.unreadable("it is a zip archive; unpack it, or compress the file with gzip or zstd"));
     }
-    let reader = ::csv::ReaderBuilder::new()
-        .delimiter(delimiter(&head))
+    Ok(::csv::ReaderBuilder::new()
+        .delimiter(delimiter(&first))
         .buffer_capacity(BUFFER_BYTES)
-        .from_reader(file.text()?);
-    Ok(reader)
+        .from_reader(Cursor::new(first).chain(text)))
 }
 
 /// The names of the columns.

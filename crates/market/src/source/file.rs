@@ -1,7 +1,7 @@
 //! A file as it came: in memory or on disk, plain or compressed, read as a stream.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -14,7 +14,6 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 const TEXT_BYTES_MAX: u64 = 64 << 30;
 /// A Parquet file is read as a whole; a larger one is refused: 4 GiB.
 const WHOLE_BYTES_MAX: u64 = 4 << 30;
-const BUFFER_BYTES: usize = 256 << 10;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -80,9 +79,8 @@ impl SourceFile {
         }
     }
 
-    /// Its text, decompressed on the way, in bounded memory.
-    pub(super) fn text(&self) -> Result<impl Read + use<>> {
-        let head = self.head(4)?;
+    /// Its text, decompressed on the way, in bounded memory; `head` is how its bytes begin.
+    pub(super) fn text(&self, head: &[u8]) -> Result<impl Read + use<>> {
         let refuse = |error: io::Error| self.unreadable(error.to_string());
         let raw = self.raw()?;
         let plain: Box<dyn Read> = if head.starts_with(&GZIP_MAGIC) {
@@ -104,8 +102,7 @@ impl SourceFile {
         Ok(match &self.content {
             Content::Bytes(bytes) => Box::new(Cursor::new(bytes.clone())),
             Content::Disk(path) => {
-                let file = File::open(path).map_err(|error| self.unreadable(error.to_string()))?;
-                Box::new(BufReader::with_capacity(BUFFER_BYTES, file))
+                Box::new(File::open(path).map_err(|error| self.unreadable(error.to_string()))?)
             }
         })
     }

@@ -103,11 +103,11 @@ trait Source: Sync {
     /// Whether a file that begins so is of this kind.
     fn recognises(&self, head: &[u8]) -> bool;
 
-    /// Hands the names of the columns to a sink, then each row.
+    /// Hands the names of the columns to a sink, then each row; `head` is how the bytes of the file begin.
     ///
     /// # Errors
     /// [`Error::File`] if the file cannot be read, and what the sink refuses.
-    fn rows(&self, file: &SourceFile, cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()>;
+    fn rows(&self, file: &SourceFile, head: &[u8], cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()>;
 }
 
 /// How cells are read.
@@ -184,7 +184,7 @@ fn rows(file: &SourceFile, cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()> 
         file.unreadable(format!("it is not text and of no known kind; known: {}", kinds.join(", ")))
     })?;
     tracing::debug!(file = file.name, kind = source.name(), "reading");
-    source.rows(file, cells, sink)
+    source.rows(file, &head, cells, sink)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ impl Source for ParquetSource {
         head.starts_with(MAGIC)
     }
 
-    fn rows(&self, file: &SourceFile, cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()> {
+    fn rows(&self, file: &SourceFile, _: &[u8], cells: Cells<'_>, sink: &mut dyn Sink) -> Result<()> {
         let table = parquet_table::read(&file.whole()?)
             .map_err(|reason| file.unreadable(format!("it is not sound parquet: {reason}")))?;
         columnar::rows(file, &table.schema, &table.batches, cells, sink)
