@@ -18,6 +18,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
 use super::history::{History, ROWS_MAX};
 use super::tables::{Action, Group, Member, Point, Tables};
@@ -33,6 +34,8 @@ const POINTS: &str = "points.parquet";
 const GROUPS: &str = "groups.parquet";
 const MEMBERS: &str = "members.parquet";
 const CALENDAR: &str = "calendar.parquet";
+/// Rows turned into columns at once.
+const PART_ROWS: usize = 64 << 10;
 
 impl Dataset {
     /// The files, by name. The same data set gives the same bytes.
@@ -90,25 +93,44 @@ impl Dataset {
         Ok(files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect())
     }
 
+    /// Written in parts, so that no second copy of the bars is made.
     fn bars_file(&self) -> Result<Bytes> {
         let history = &self.history;
-        let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
-        if self.timing.daily {
-            // Times of daily bars were days when they were read.
-            let days = history.time.iter().map(|time| time.div_euclid(MICROS_A_DAY) as i32);
-            columns.push(("date", Arc::new(Date32Array::from_iter_values(days))));
-        } else {
-            let micros = history.time.iter().copied();
-            columns.push(("time", Arc::new(TimestampMicrosecondArray::from_iter_values(micros))));
+        let fixed = 2 * size_of::<i64>() + size_of::<u32>();
+        let mut file = None;
+        for from in (0..history.len().max(1)).step_by(PART_ROWS) {
+            let part = from..(from + PART_ROWS).min(history.len());
+            let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
+            if self.timing.daily {
+                // Times of daily bars were days when they were read.
+                let days = history.time[part.clone()].iter().map(|time| time.div_euclid(MICROS_A_DAY) as i32);
+                columns.push(("date", Arc::new(Date32Array::from_iter_values(days))));
+            } else {
+                let micros = history.time[part.clone()].iter().copied();
+                columns.push(("time", Arc::new(TimestampMicrosecondArray::from_iter_values(micros))));
+            }
+            let symbols =
+                history.symbol[part.clone()].iter().map(|at| history.symbols[*at as usize].as_str());
+            columns.push(("symbol", texts(symbols)));
+            let known = history.known[part.clone()].iter().copied();
+            columns.push(("known_time", Arc::new(TimestampMicrosecondArray::from_iter_values(known))));
+            for (field, values) in history.fields.iter().zip(&history.columns) {
+                columns.push((field, numbers(values[part.clone()].iter().copied())));
+            }
+            let batch = batch(columns)?;
+            let writer = match &mut file {
+                Some(writer) => writer,
+                none => {
+                    let row_bytes = fixed + history.columns.len() * size_of::<f64>();
+                    none.insert(writer(&batch, history.len() * row_bytes)?)
+                }
+            };
+            writer.write(&batch)?;
         }
-        columns
-            .push(("symbol", texts(history.symbol.iter().map(|at| history.symbols[*at as usize].as_str()))));
-        let known = history.known.iter().copied();
-        columns.push(("known_time", Arc::new(TimestampMicrosecondArray::from_iter_values(known))));
-        for (field, values) in history.fields.iter().zip(&history.columns) {
-            columns.push((field, numbers(values.iter().copied())));
+        match file {
+            Some(writer) => Ok(writer.into_inner()?.into()),
+            None => Err(corrupt(BARS, "there is no bar to write".to_owned())),
         }
-        encode(columns)
     }
 
     /// Reads what [`Dataset::to_files`] gave.
@@ -165,23 +187,39 @@ fn times(values: impl Iterator<Item = DateTime>) -> ArrayRef {
 }
 
 fn encode(columns: Vec<(&str, ArrayRef)>) -> Result<Bytes> {
-    let batch = RecordBatch::try_from_iter_with_nullable(
-        columns.into_iter().map(|(name, column)| (name, Arc::clone(&column), column.is_nullable())),
-    )
-    .map_err(|error| Error::Encode(parquet::errors::ParquetError::from(error)))?;
-    // The digits of prices repeat too rarely for a dictionary, and do not compress; names and days do both.
+    let batch = batch(columns)?;
+    let mut writer = writer(&batch, batch.get_array_memory_size())?;
+    writer.write(&batch)?;
+    Ok(writer.into_inner()?.into())
+}
+
+/// Every number may be missing, nothing else but the end of a spell.
+fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
+    let nullable = |name: &str, column: &ArrayRef| *column.data_type() == DataType::Float64 || name == "to";
+    let columns = columns.into_iter().map(|(name, column)| {
+        let nullable = nullable(name, &column);
+        (name, column, nullable)
+    });
+    RecordBatch::try_from_iter_with_nullable(columns)
+        .map_err(|error| Error::Encode(parquet::errors::ParquetError::from(error)))
+}
+
+/// A writer of batches like this one, of about so many bytes.
+fn writer(batch: &RecordBatch, bytes: usize) -> Result<ArrowWriter<Vec<u8>>> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_created_by("bellwether".to_owned());
+    // The digits of prices repeat too rarely for a dictionary, and do not compress; names and days do both.
     for field in batch.schema().fields().iter().filter(|field| *field.data_type() == DataType::Float64) {
-        properties = properties.set_column_dictionary_enabled(field.name().as_str().into(), false);
+        let column: ColumnPath = field.name().as_str().into();
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_compression(column, Compression::UNCOMPRESSED);
     }
     let options =
         ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options)?;
-    writer.write(&batch)?;
-    Ok(writer.into_inner()?.into())
+    Ok(ArrowWriter::try_new_with_options(Vec::with_capacity(bytes), batch.schema(), options)?)
 }
 
 fn read_bars(bytes: &Bytes, timing: &Timing) -> Result<History, String> {

@@ -46,6 +46,8 @@ pub(super) struct Collector<'a> {
     last: Option<(String, u32)>,
     /// The values of a row on their way.
     row: Vec<f64>,
+    /// What each field may hold.
+    rules: Vec<Rule>,
 }
 
 impl Sink for Collector<'_> {
@@ -72,6 +74,7 @@ impl Sink for Collector<'_> {
             }
         }
         self.bars.columns = vec![Vec::new(); self.bars.fields.len()];
+        self.rules = self.bars.fields.iter().map(|field| Rule::of(field)).collect();
         self.layout = Some(layout);
         Ok(())
     }
@@ -101,6 +104,7 @@ impl<'a> Collector<'a> {
             wide: Vec::new(),
             last: None,
             row: Vec::new(),
+            rules: Vec::new(),
         }
     }
 
@@ -167,7 +171,7 @@ impl<'a> Collector<'a> {
         if let Some(column) = long.adjusted {
             let adjusted = row
                 .number(column, &mut self.bars.repairs)
-                .and_then(|value| check("close", value).map(|()| value))
+                .and_then(|value| Rule::Price.check("close", value))
                 .map_err(|reason| self.cell(line, column, reason))?;
             let close = long.fields.iter().position(|(_, field)| field == "close");
             self.row.push(adjusted / close.map_or(f64::NAN, |place| self.row[place]));
@@ -215,7 +219,7 @@ impl<'a> Collector<'a> {
     /// The value of a column that holds the field at a place.
     fn value(&mut self, line: u64, row: &dyn Row, (column, field): (usize, usize)) -> Result<f64> {
         let read = row.number(column, &mut self.bars.repairs);
-        read.and_then(|value| check(&self.bars.fields[field], value).map(|()| value))
+        read.and_then(|value| self.rules[field].check(&self.bars.fields[field], value))
             .map_err(|reason| self.cell(line, column, reason))
     }
 
@@ -245,23 +249,51 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// What a field may hold: volume from 0, prices and factors above 0, anything else a finite number.
-fn check(field: &str, value: f64) -> Result<(), String> {
-    if value.is_nan() {
-        return Ok(());
-    }
-    if !value.is_finite() {
-        return Err(format!("{field} {value} is not finite; correct it or leave the cell empty"));
-    }
-    match field {
-        "volume" | "trades" if value < 0.0 => {
-            Err(format!("{field} {value} is below 0; correct it or leave the cell empty"))
+/// What a field may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// Above 0: prices and factors.
+    Price,
+    /// From 0: volumes.
+    Amount,
+    /// Any finite number.
+    Number,
+}
+
+impl Rule {
+    fn of(field: &str) -> Self {
+        match field {
+            "open" | "high" | "low" | "close" | "vwap" | FACTOR => Self::Price,
+            "volume" | "trades" => Self::Amount,
+            _ => Self::Number,
         }
-        "open" | "high" | "low" | "close" | "vwap" | FACTOR if value <= 0.0 => Err(format!(
+    }
+
+    /// The value, or NaN for none, if the field may hold it.
+    #[inline]
+    fn check(self, field: &str, value: f64) -> Result<f64, String> {
+        let least = match self {
+            Self::Price => f64::MIN_POSITIVE,
+            Self::Amount => 0.0,
+            Self::Number => f64::MIN,
+        };
+        if value.is_nan() || (value >= least && value <= f64::MAX) {
+            return Ok(value);
+        }
+        Err(self.refusal(field, value))
+    }
+
+    fn refusal(self, field: &str, value: f64) -> String {
+        if value.is_infinite() {
+            return format!("{field} {value} is not finite; correct it or leave the cell empty");
+        }
+        if self == Self::Amount {
+            return format!("{field} {value} is below 0; correct it or leave the cell empty");
+        }
+        format!(
             "{field} {value} is not above 0; a price must be: correct it, or leave the cell empty if there was no \
              trade"
-        )),
-        _ => Ok(()),
+        )
     }
 }
 

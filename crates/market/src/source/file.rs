@@ -90,7 +90,7 @@ impl SourceFile {
         } else {
             raw
         };
-        Ok(Lines { inner: plain, line: 1, length: 0, total: 0, quoted: false })
+        Ok(Lines { inner: plain, length: 0, total: 0, quoted: false })
     }
 
     /// Whether the bytes are compressed text rather than text.
@@ -111,7 +111,6 @@ impl SourceFile {
 /// Text that is refused where a line, or a cell in quotes with all its lines, or the whole is too long.
 struct Lines<R> {
     inner: R,
-    line: u64,
     length: usize,
     total: u64,
     quoted: bool,
@@ -146,7 +145,6 @@ impl<R> Lines<R> {
         };
         self.length += text.iter().position(is_end).unwrap_or(last);
         self.check()?;
-        self.line += text[..=last].iter().filter(|byte| **byte == b'\n').count() as u64;
         self.length = text.len() - last - 1;
         Ok(())
     }
@@ -158,7 +156,6 @@ impl<R> Lines<R> {
             if !self.quoted && (*byte == b'\n' || *byte == b'\r') {
                 self.length = 0;
             }
-            self.line += u64::from(self.length == 0 && *byte == b'\n');
         }
         self.check()
     }
@@ -168,9 +165,9 @@ impl<R> Lines<R> {
             return Ok(());
         }
         Err(io::Error::other(format!(
-            "line {} is longer than the limit of {LINE_BYTES_MAX} bytes; it is not a table of bars, or its line \
-             ends, or the end of a quote, are missing",
-            self.line
+            "a line before byte {} is longer than the limit of {LINE_BYTES_MAX} bytes; it is not a table of bars, or \
+             its line ends, or the end of a quote, are missing",
+            self.total
         )))
     }
 }

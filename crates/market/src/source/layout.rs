@@ -197,10 +197,10 @@ impl Columns<'_> {
         let refuse = |reason: String| Err(self.file.unreadable(reason));
         let mut long = Long { date, time, symbol, ..Long::default() };
         for (column, meaning) in self.meanings.iter().enumerate() {
-            // pandas writes its row numbers as a first column without a name.
-            if [Some(date), time, symbol].contains(&Some(column))
-                || (self.plain[column].is_empty() && column == 0)
-            {
+            // pandas writes its row numbers as a column without a name, or with this one.
+            let row_number =
+                (self.plain[column].is_empty() && column == 0) || self.plain[column] == "indexlevel0";
+            if [Some(date), time, symbol].contains(&Some(column)) || row_number {
                 continue;
             }
             let header = &self.headers[column];

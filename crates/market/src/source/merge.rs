@@ -57,21 +57,88 @@ pub(super) fn merge(files: &[FileBars], zone_given: bool) -> Result<Bars> {
     }
     let mut notes: Vec<String> = files.iter().flat_map(|file| file.notes.iter().cloned()).collect();
     let daily = settle_days(&mut places, &symbols, zone_given, &mut notes)?;
-    places.sort_unstable();
-    let sources = Sources { files, fields: &fields, symbols: &symbols };
-    repairs.repeated_rows += sources.drop_repeats(&mut places)?;
+    let mut order = in_order(&places, symbols.len());
+    let sources = Sources { files, fields: &fields, symbols: &symbols, places: &places };
+    repairs.repeated_rows += sources.drop_repeats(&mut order)?;
     let adjusted = adjusted(files)?;
     Ok(Bars {
         daily,
-        columns: sources.columns(&places),
-        times: places.iter().map(|place| place.0).collect(),
-        symbol_of: places.iter().map(|place| place.1).collect(),
+        columns: sources.columns(&order),
+        times: order.iter().map(|at| places[*at as usize].0).collect(),
+        symbol_of: order.iter().map(|at| places[*at as usize].1).collect(),
         adjusted,
         notes: shortened(notes),
         repairs,
         symbols,
         fields,
     })
+}
+
+/// The numbers of the places by time and symbol; of the same bar twice, what came first stays first.
+fn in_order(places: &[Place], symbols: usize) -> Vec<u32> {
+    on_grid(places, symbols).unwrap_or_else(|| {
+        // There are fewer bars than u32 counts.
+        let mut order: Vec<u32> = (0..places.len() as u32).collect();
+        order.sort_by_key(|at| {
+            let (time, symbol, ..) = places[*at as usize];
+            (i128::from(time) << 32) | i128::from(symbol)
+        });
+        order
+    })
+}
+
+/// The same by putting each where it belongs on a grid of times and symbols; `None` if the grid would be
+/// mostly empty, or if two belong in one place.
+fn on_grid(places: &[Place], symbols: usize) -> Option<Vec<u32>> {
+    const EMPTY_MAX: usize = 8;
+    let mut axis: Vec<i64> = Vec::new();
+    let mut beside: Vec<i64> = Vec::new();
+    let mut cursor = Cursor::default();
+    for (time, ..) in places {
+        match cursor.find(&axis, *time) {
+            Some(_) => {}
+            // The first file is usually in order and has most of the times.
+            None if axis.last().is_none_or(|last| last < time) => axis.push(*time),
+            None => beside.push(*time),
+        }
+    }
+    if !beside.is_empty() {
+        axis.extend(beside);
+        axis.sort_unstable();
+        axis.dedup();
+    }
+    let cells = axis.len().checked_mul(symbols)?;
+    if cells > places.len().saturating_mul(EMPTY_MAX) {
+        return None;
+    }
+    let mut grid: Vec<u32> = vec![u32::MAX; cells];
+    let mut cursor = Cursor::default();
+    for (number, (time, symbol, ..)) in places.iter().enumerate() {
+        let cell = &mut grid[cursor.find(&axis, *time)? * symbols + *symbol as usize];
+        if *cell != u32::MAX {
+            return None;
+        }
+        // There are fewer bars than u32 counts.
+        *cell = number as u32;
+    }
+    grid.retain(|number| *number != u32::MAX);
+    Some(grid)
+}
+
+/// Finds times that mostly follow each other.
+#[derive(Default)]
+struct Cursor {
+    next: usize,
+}
+
+impl Cursor {
+    fn find(&mut self, axis: &[i64], time: i64) -> Option<usize> {
+        if axis.get(self.next) != Some(&time) {
+            self.next = axis.binary_search(&time).ok()?;
+        }
+        self.next += 1;
+        Some(self.next - 1)
+    }
 }
 
 /// Whether the month comes first in dates with slashes: the dates of all files together say.
@@ -185,6 +252,7 @@ struct Sources<'a> {
     files: &'a [FileBars],
     fields: &'a [String],
     symbols: &'a [String],
+    places: &'a [Place],
 }
 
 impl Sources<'_> {
@@ -194,29 +262,31 @@ impl Sources<'_> {
         self.files.iter().map(|file| of_file(file).map(|at| &file.columns[at])).collect()
     }
 
-    fn columns(&self, places: &[Place]) -> Vec<Vec<f64>> {
+    fn columns(&self, order: &[u32]) -> Vec<Vec<f64>> {
         let gather = |field| {
             let own = self.columns_of(field);
-            places
-                .iter()
-                .map(|(_, _, file, row)| own[*file as usize].map_or(f64::NAN, |column| column[*row as usize]))
-                .collect()
+            let value = |at: &u32| {
+                let (_, _, file, row) = self.places[*at as usize];
+                own[file as usize].map_or(f64::NAN, |column| column[row as usize])
+            };
+            order.iter().map(value).collect()
         };
         self.fields.iter().map(gather).collect()
     }
 
     /// Leaves out rows that repeat another; two that differ are refused.
-    fn drop_repeats(&self, places: &mut Vec<Place>) -> Result<usize> {
-        let before = places.len();
+    fn drop_repeats(&self, order: &mut Vec<u32>) -> Result<usize> {
+        let before = order.len();
         let mut differing = None;
-        places.dedup_by(|second, first| {
+        order.dedup_by(|second, first| {
+            let (second, first) = (self.places[*second as usize], self.places[*first as usize]);
             let same_bar = (second.0, second.1) == (first.0, first.1);
-            if same_bar && !self.equal(*first, *second) && differing.is_none() {
-                differing = Some((*first, *second));
+            if same_bar && differing.is_none() && !self.equal(first, second) {
+                differing = Some((first, second));
             }
             same_bar
         });
-        let Some((first, second)) = differing else { return Ok(before - places.len()) };
+        let Some((first, second)) = differing else { return Ok(before - order.len()) };
         let at = |(_, _, file, row): Place| {
             let file = &self.files[file as usize];
             format!("{}, line {}", file.file, file.line[row as usize])

@@ -72,13 +72,39 @@ pub(super) fn parse(cell: &str, decimal: Decimal, repairs: &mut Repairs) -> Resu
     if cell.is_empty() {
         return Ok(f64::NAN);
     }
-    if decimal == Decimal::Point
-        && cell.as_bytes()[0].is_ascii_digit()
-        && let Ok(value) = cell.parse()
-    {
-        return Ok(value);
+    if decimal == Decimal::Point && cell.as_bytes()[0].is_ascii_digit() {
+        if let Some(value) = short(cell.as_bytes()) {
+            return Ok(value);
+        }
+        if let Ok(value) = cell.parse() {
+            return Ok(value);
+        }
     }
     uncommon(cell, decimal, repairs)
+}
+
+/// Digits with at most one point among them, as prices are written: up to 15 digits are a whole number that f64 holds, and
+/// so is the power of ten it is divided by, so that the one rounding of the division is right (Clinger 1990).
+fn short(cell: &[u8]) -> Option<f64> {
+    const DIGITS_MAX: usize = 15;
+    const POWERS: [f64; DIGITS_MAX + 1] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    if cell.len() > DIGITS_MAX + 1 {
+        return None;
+    }
+    let (mut whole, mut point) = (0u64, None);
+    for (at, byte) in cell.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => whole = whole * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    match point {
+        None if cell.len() <= DIGITS_MAX => Some(whole as f64),
+        None => None,
+        Some(at) => Some(whole as f64 / POWERS[cell.len() - at - 1]),
+    }
 }
 
 fn uncommon(cell: &str, decimal: Decimal, repairs: &mut Repairs) -> Result<f64, String> {
@@ -174,6 +200,24 @@ mod tests {
             let (value, repairs) = read(cell, Decimal::Point);
             assert!(value.is_ok_and(f64::is_nan), "{cell}");
             assert_eq!(repairs.missing_words, 1, "{cell}");
+        }
+    }
+
+    #[test]
+    fn short_numbers_are_those_of_the_standard_library() {
+        let mut state = 1u64;
+        for digits in 1..=15 {
+            for point in 0..=digits {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let text = format!("{:015}", state % 1_000_000_000_000_000);
+                let text = format!("{}.{}", &text[..point], &text[point..digits]);
+                let expected: f64 =
+                    if text.starts_with('.') { continue } else { text.parse().expect("digits") };
+                assert_eq!(short(text.as_bytes()).map(f64::to_bits), Some(expected.to_bits()), "{text}");
+            }
+        }
+        for none in ["1e5", "1.2.3", "1,2", "12345678901234567", "1234567890123456"] {
+            assert_eq!(short(none.as_bytes()), None, "{none}");
         }
     }
 

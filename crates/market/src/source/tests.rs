@@ -289,7 +289,7 @@ fn what_real_files_do_is_repaired_and_counted_or_refused() {
 fn a_line_without_end_is_refused_in_bounded_memory() {
     let endless = format!("date,close\n2020-01-02,{}\n", "1".repeat(3 << 20));
     let error = refusal("long.csv", &endless);
-    assert!(error.contains("line 2 is longer than the limit of 1048576 bytes"), "{error}");
+    assert!(error.contains("is longer than the limit of 1048576 bytes"), "{error}");
     let quoted = format!("date,close\n2020-01-02,\"{}", "1\n".repeat(1 << 20));
     assert!(refusal("open.csv", &quoted).contains("the end of a quote"), "a quote that is never closed");
 }
