@@ -125,10 +125,10 @@ class Server:
         """GET."""
         return call(urllib.request.Request(self.url + path))
 
-    def post(self, path: str, body: object) -> "Reply":
+    def post(self, path: str, body: object, kind: str = "application/json") -> "Reply":
         """POST a JSON document, or bytes as they are."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return call(urllib.request.Request(self.url + path, data, {"content-type": "application/json"}))
+        return call(urllib.request.Request(self.url + path, data, {"content-type": kind}))
 
     def stop(self) -> int:
         """Ends it as an operator does, and returns its exit status."""

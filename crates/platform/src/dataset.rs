@@ -12,7 +12,7 @@ use market::{AcceptJumps, Dataset, ImportRequest, Panel, SourceFile};
 use crate::builtin::BuiltinDataset;
 use crate::pipeline::{DataSource, Pipeline};
 use crate::source_file::find_source_files;
-use crate::{Error, ImportSettings, Platform, Result};
+use crate::{Error, ImportSettings, Kind, Page, Paged, Platform, Result};
 
 /// Data sets belong to the installation; the registry files them under its first project.
 const PROJECT: &str = "default";
@@ -34,8 +34,8 @@ pub struct ImportDataset {
     pub settings: ImportSettings,
     /// Since when what they hold is known, if not since the close of each bar; a civil time of the data set's zone.
     pub known_at: Option<DateTime>,
-    /// Whether to begin anew: the snapshot holds these files alone, not what was imported before.
-    pub replace: bool,
+    /// What to do if there is, or is not, a data set of the name.
+    pub mode: ImportMode,
     /// Which split-like jumps are known to be real.
     pub accept_jumps: AcceptJumps,
     /// What every reader of a result must know about the data.
@@ -55,11 +55,24 @@ impl ImportDataset {
             tables: Vec::new(),
             settings: ImportSettings::default(),
             known_at: None,
-            replace: false,
+            mode: ImportMode::CreateOrAppend,
             accept_jumps: AcceptJumps::None,
             notes: Vec::new(),
         }
     }
+}
+
+/// What an import does with a data set that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportMode {
+    /// It grows; if there is none, it begins.
+    CreateOrAppend,
+    /// That is an error.
+    Create,
+    /// It grows; if there is none, that is an error.
+    Append,
+    /// The next snapshot holds the files alone, not what was imported before.
+    Replace,
 }
 
 /// The first names of many.
@@ -158,14 +171,22 @@ impl Platform {
     /// again makes no new one.
     ///
     /// # Errors
-    /// [`crate::Kind::InvalidArgument`] for what the files hold, or if they do not fit what is stored; nothing is
+    /// [`Kind::InvalidArgument`] for what the files hold, or if they do not fit what is stored; nothing is
     /// stored then.
     pub async fn import_dataset(&self, request: ImportDataset) -> Result<ImportedDataset> {
         let _changing = self.changes.lock().await;
-        let stored = match snapshot::read(&self.datasets, &request.name, None).await {
-            Ok(stored) if !request.replace => Some(stored),
-            Ok(_) | Err(market::Error::UnknownDataset(_)) => None,
-            Err(error) => return Err(error.into()),
+        let stored = match (snapshot::read(&self.datasets, &request.name, None).await, request.mode) {
+            (Ok(_), ImportMode::Create) => {
+                let message = format!("data set \"{}\" exists already; append to it", request.name);
+                return Err(Error::new(Kind::AlreadyExists, message));
+            }
+            (Ok(_), ImportMode::Replace) => None,
+            (Ok(stored), _) => Some(stored),
+            (
+                Err(market::Error::UnknownDataset(_)),
+                ImportMode::CreateOrAppend | ImportMode::Create | ImportMode::Replace,
+            ) => None,
+            (Err(error), _) => return Err(error.into()),
         };
         let ImportDataset { name, files, tables, settings, known_at, accept_jumps, notes, source, .. } =
             request;
@@ -225,7 +246,7 @@ impl Platform {
     /// The newest snapshot of every data set, by name.
     ///
     /// # Errors
-    /// [`crate::Kind::Internal`] if the store cannot be read.
+    /// [`Kind::Internal`] if the store cannot be read.
     pub async fn list_datasets(&self) -> Result<Vec<Snapshot>> {
         let mut newest: std::collections::BTreeMap<String, Snapshot> = std::collections::BTreeMap::new();
         for found in snapshot::list(&self.datasets).await? {
@@ -237,10 +258,27 @@ impl Platform {
         Ok(newest.into_values().collect())
     }
 
+    /// A page of [`Platform::list_datasets`].
+    ///
+    /// # Errors
+    /// The same, and [`Kind::InvalidArgument`] for a page that cannot be.
+    pub async fn page_of_datasets(&self, page: &Page) -> Result<Paged<Snapshot>> {
+        let limit = page.limit()?;
+        let after = |snapshot: &Snapshot| page.token.as_ref().is_none_or(|token| snapshot.name > *token);
+        let rest = self.list_datasets().await?.into_iter().filter(after).take(limit + 1).collect();
+        Ok(page.cut(rest, |snapshot| snapshot.name.clone()))
+    }
+
+    /// Days from the newest bar of a snapshot to today, in the data set's zone: how stale it is.
+    pub fn age_days(&self, snapshot: &Snapshot) -> i64 {
+        let today = self.civil_now(snapshot.timing.time_zone.as_deref()).date();
+        days_between(snapshot.quality.last_date, today)
+    }
+
     /// One snapshot of a data set: that number, or the newest.
     ///
     /// # Errors
-    /// [`crate::Kind::NotFound`] naming what there is.
+    /// [`Kind::NotFound`] naming what there is.
     pub async fn show_dataset(&self, name: &str, number: Option<u32>) -> Result<Snapshot> {
         Ok(snapshot::show(&self.datasets, name, number).await?)
     }
@@ -303,6 +341,11 @@ impl Platform {
         let entry = newest.entry(name.to_owned()).or_default();
         *entry = number.max(*entry);
     }
+}
+
+/// Days from one to the other.
+pub(crate) fn days_between(from: Date, to: Date) -> i64 {
+    i64::from(from.until((jiff::Unit::Day, to)).map_or(0, |span| span.get_days()))
 }
 
 async fn import_request(pipeline: &Pipeline, source: &DataSource, base_dir: &Path) -> Result<ImportDataset> {

@@ -35,7 +35,7 @@ use jiff::Timestamp;
 
 pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
 pub use certify::Certified;
-pub use dataset::{ImportDataset, ImportedDataset};
+pub use dataset::{ImportDataset, ImportMode, ImportedDataset};
 pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
 pub use error::{Error, FieldViolation, Kind, Result};
 pub use evaluate::{Evaluation, TestMetrics, expected_class};

@@ -160,14 +160,25 @@ impl Platform {
 
     /// Resolves a client's `file://` URI to a directory under an allowed root, links followed.
     fn allowed_directory(&self, uri: &str) -> Result<PathBuf> {
-        let asked = file_path(uri)
-            .map_err(|why| Error::invalid("artifactUri", format!("artifactUri \"{uri}\" {why}")))?;
+        self.allowed_path("artifactUri", uri, "a directory", Path::is_dir)
+    }
+
+    /// Resolves a client's `file://` URI to what lies under an allowed root, links followed.
+    pub(crate) fn allowed_path(
+        &self,
+        field: &str,
+        uri: &str,
+        what: &str,
+        is: impl Fn(&Path) -> bool,
+    ) -> Result<PathBuf> {
+        let asked =
+            file_path(uri).map_err(|why| Error::invalid(field, format!("{field} \"{uri}\" {why}")))?;
         let refused = || {
             let roots = self.allowed_roots.join(", ");
             Error::new(
                 Kind::PermissionDenied,
                 format!(
-                    "artifactUri \"{uri}\" is not a directory under an allowed root ({roots}); the server's operator adds roots with --allow-root"
+                    "{field} \"{uri}\" is not {what} under an allowed root ({roots}); the server's operator adds roots with --allow-root"
                 ),
             )
         };
@@ -178,7 +189,7 @@ impl Platform {
             .iter()
             .filter_map(|root| file_path(root).ok()?.canonicalize().ok())
             .any(|root| real.starts_with(root));
-        if inside && real.is_dir() { Ok(real) } else { Err(refused()) }
+        if inside && is(&real) { Ok(real) } else { Err(refused()) }
     }
 }
 

@@ -7,7 +7,7 @@ use market::{FeatureSet, Panel, RowKey, Universe};
 use predictor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::LoadedDataset;
+use crate::dataset::{LoadedDataset, days_between};
 use crate::endpoint::DeployedModel;
 use crate::{Error, Kind, Platform, Result};
 
@@ -233,7 +233,7 @@ fn symbol_rows(
         snapshot: dataset.snapshot.number,
         digest: dataset.snapshot.digest.clone(),
         newest_date: used,
-        age_days: i64::from(used.until((jiff::Unit::Day, today)).map_or(0, |span| span.get_days())),
+        age_days: days_between(used, today),
     };
     Ok(Rows { values, warnings: warnings(model, panel, used, as_of), source: Some((used, source)) })
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use market::SourceFile;
 
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Platform, Result};
 
 /// More files in one folder are refused.
 const FILES_MAX: usize = 100_000;
@@ -34,6 +34,21 @@ pub async fn find_source_files(names: &[String], base_dir: &Path) -> Result<Vec<
         }
     }
     Ok(files)
+}
+
+impl Platform {
+    /// The same for a client of the server, who may only name `file://` URIs under the allowed roots.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`] for anything else, whether it is there or not; as [`find_source_files`].
+    pub fn find_allowed_files(&self, uris: &[String]) -> Result<Vec<SourceFile>> {
+        let mut files = Vec::new();
+        for uri in uris {
+            let path = self.allowed_path("uris", uri, "a file or folder", Path::exists)?;
+            on_disk(&path, &mut files)?;
+        }
+        Ok(files)
+    }
 }
 
 fn on_disk(path: &Path, files: &mut Vec<SourceFile>) -> Result<()> {

@@ -2,8 +2,8 @@
 
 use platform::FindingKind;
 use platform::{
-    AcceptJumps, Adjustment, AppendReport, Decimal, Error, ImportDataset, ImportSettings, Snapshot, Stamp,
-    find_source_files,
+    AcceptJumps, Adjustment, AppendReport, Decimal, Error, ImportDataset, ImportMode, ImportSettings,
+    Snapshot, Stamp, find_source_files,
 };
 use std::path::Path;
 
@@ -178,7 +178,7 @@ pub(crate) async fn import(context: &Context, args: DataImportArgs) -> Result<()
         tables,
         settings,
         known_at: args.known_at,
-        replace: args.replace,
+        mode: if args.replace { ImportMode::Replace } else { ImportMode::CreateOrAppend },
         accept_jumps,
         notes: args.notes,
         ..ImportDataset::new(args.name, files)

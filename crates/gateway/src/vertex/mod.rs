@@ -1,8 +1,10 @@
-//! Vertex AI's REST v1: the calls an unmodified `google-cloud-aiplatform` makes to upload, deploy and predict.
+//! Vertex AI's REST v1: the calls an unmodified `google-cloud-aiplatform` makes to upload, deploy and predict; and
+//! its data sets.
 //!
 //! [`path`] turns a method and a URL into a call, one module per resource answers it, [`error`] is what every
 //! failure looks like. Deliberately not here: what a call does, which is the facade's.
 
+mod dataset;
 mod endpoint;
 pub(crate) mod error;
 mod fields;
@@ -60,6 +62,10 @@ async fn call(gateway: &Gateway, address: Address, parts: &Parts, body: Body) ->
         Call::DeployModel => endpoint::deploy(gateway, address, &body).await,
         Call::UndeployModel => endpoint::undeploy(gateway, address, &body).await,
         Call::Predict => predict::predict(gateway, &address, &body).await,
+        Call::CreateDataset => dataset::create(gateway, address, &query, &parts.headers, body).await,
+        Call::GetDataset => dataset::get(gateway, &address).await,
+        Call::ListDatasets => dataset::list(gateway, &address, &query).await,
+        Call::ImportData => dataset::import(gateway, address, &query, &parts.headers, body).await,
         Call::GetOperation => operation::get(gateway, &address).await,
     }
 }

@@ -1,6 +1,6 @@
 //! From a method and a raw URL path to the call it means: `/v1/projects/P/locations/L/models/M%401:verb`.
 //!
-//! The table of calls lists all of Vertex AI's model and endpoint calls, so that one this version does not
+//! The table of calls lists all of Vertex AI's model, endpoint and data set calls, so that one this version does not
 //! offer is told apart from one that does not exist.
 
 use axum::http::Method;
@@ -32,7 +32,7 @@ impl Parent {
 pub(crate) struct Address {
     /// Project and location.
     pub(crate) parent: Parent,
-    /// Id of the model (perhaps with `@version`), endpoint or operation; empty for a whole collection.
+    /// Id of the model (perhaps with `@version`), endpoint, data set or operation; empty for a whole collection.
     pub(crate) id: String,
     /// Operations: the resource they are nested under, `models/x`; absent at the top.
     pub(crate) nested_under: Option<String>,
@@ -63,6 +63,14 @@ pub(crate) enum Call {
     UndeployModel,
     /// `POST endpoints/E:predict`
     Predict,
+    /// `POST datasets`
+    CreateDataset,
+    /// `GET datasets/D`
+    GetDataset,
+    /// `GET datasets`
+    ListDatasets,
+    /// `POST datasets/D:import`
+    ImportData,
     /// `GET operations/O`, `POST operations/O:wait`: operations are finished when they are recorded.
     GetOperation,
 }
@@ -81,6 +89,10 @@ impl Call {
             Self::DeployModel => "vertex.DeployModel",
             Self::UndeployModel => "vertex.UndeployModel",
             Self::Predict => "vertex.Predict",
+            Self::CreateDataset => "vertex.CreateDataset",
+            Self::GetDataset => "vertex.GetDataset",
+            Self::ListDatasets => "vertex.ListDatasets",
+            Self::ImportData => "vertex.ImportData",
             Self::GetOperation => "vertex.GetOperation",
         }
     }
@@ -93,6 +105,8 @@ enum Place {
     Model,
     Endpoints,
     Endpoint,
+    Datasets,
+    Dataset,
     Operations,
     Operation,
 }
@@ -116,7 +130,7 @@ const fn known(place: Place, method: Method, verb: &'static str, name: &'static 
     Rpc { place, method, verb, name, offered: None }
 }
 
-/// Vertex AI's calls on models, endpoints and operations.
+/// Vertex AI's calls on models, endpoints, data sets and operations.
 const RPCS: &[Rpc] = &[
     offered(Place::Models, Method::POST, "upload", Call::UploadModel),
     offered(Place::Models, Method::GET, "", Call::ListModels),
@@ -144,6 +158,13 @@ const RPCS: &[Rpc] = &[
     known(Place::Endpoint, Method::POST, "streamRawPredict", "StreamRawPredict"),
     known(Place::Endpoint, Method::POST, "serverStreamingPredict", "ServerStreamingPredict"),
     known(Place::Endpoint, Method::POST, "explain", "Explain"),
+    offered(Place::Datasets, Method::POST, "", Call::CreateDataset),
+    offered(Place::Datasets, Method::GET, "", Call::ListDatasets),
+    offered(Place::Dataset, Method::GET, "", Call::GetDataset),
+    offered(Place::Dataset, Method::POST, "import", Call::ImportData),
+    known(Place::Dataset, Method::PATCH, "", "UpdateDataset"),
+    known(Place::Dataset, Method::DELETE, "", "DeleteDataset"),
+    known(Place::Dataset, Method::POST, "export", "ExportData"),
     known(Place::Operations, Method::GET, "", "ListOperations"),
     offered(Place::Operation, Method::GET, "", Call::GetOperation),
     offered(Place::Operation, Method::POST, "wait", Call::GetOperation),
@@ -158,7 +179,8 @@ impl Address {
     /// 404 for a path that means nothing, 405 for a method it does not have, 501 for a call of Vertex AI that
     /// this version does not offer, 400 for a project or location that cannot be one.
     pub(crate) fn parse(method: &Method, path: &str) -> Result<Self, ApiError> {
-        let unknown = || ApiError::unknown_path(path, "see .../models, .../endpoints and .../operations");
+        let unknown =
+            || ApiError::unknown_path(path, "see .../models, .../endpoints, .../datasets and .../operations");
         let mut segments = decoded(path)?;
         let verb = match segments.last_mut() {
             Some(last) => take_verb(last),
@@ -189,10 +211,12 @@ fn place(resource: &[&str]) -> Option<(Place, String, Option<String>)> {
         ["models", id] => at(Place::Model, id),
         ["endpoints"] => at(Place::Endpoints, ""),
         ["endpoints", id] => at(Place::Endpoint, id),
+        ["datasets"] => at(Place::Datasets, ""),
+        ["datasets", id] => at(Place::Dataset, id),
         ["operations"] => at(Place::Operations, ""),
         ["operations", id] => at(Place::Operation, id),
-        ["models" | "endpoints", _, "operations"] => at(Place::Operations, ""),
-        [collection @ ("models" | "endpoints"), id, "operations", operation] => {
+        ["models" | "endpoints" | "datasets", _, "operations"] => at(Place::Operations, ""),
+        [collection @ ("models" | "endpoints" | "datasets"), id, "operations", operation] => {
             Some((Place::Operation, (*operation).to_owned(), Some(format!("{collection}/{id}"))))
         }
         _ => None,
@@ -293,6 +317,10 @@ mod tests {
             (post, "endpoints/e:deployModel", Call::DeployModel, "e"),
             (post, "endpoints/e:undeployModel", Call::UndeployModel, "e"),
             (post, "endpoints/e:predict", Call::Predict, "e"),
+            (post, "datasets", Call::CreateDataset, ""),
+            (get, "datasets", Call::ListDatasets, ""),
+            (get, "datasets/us-stocks", Call::GetDataset, "us-stocks"),
+            (post, "datasets/us-stocks:import", Call::ImportData, "us-stocks"),
             (get, "operations/7", Call::GetOperation, "7"),
             (post, "operations/7:wait", Call::GetOperation, "7"),
         ];

@@ -27,6 +27,11 @@ impl Query {
         self.0.iter().find(named).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a parameter that may be repeated.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// Which page of a list is asked for. A page larger than the largest is the largest, as in Google's APIs.
     ///
     /// # Errors

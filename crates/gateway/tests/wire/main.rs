@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail at once")]
 
+mod datasets;
 mod fixture;
 mod lifecycle;
 mod predict;
