@@ -47,7 +47,9 @@ pub use import::{AcceptJumps, Import, ImportRequest, import};
 pub use label::{LabelConfig, LabelKind, Labels, label};
 pub use nearest::unknown_instrument;
 pub use panel::Panel;
-pub use processor::{FittedProcessors, NanPolicy, Normalization, ProcessorConfig};
+pub use processor::{
+    ColumnStep, CrossMethod, FittedProcessors, NanPolicy, Normalization, Processor, ProcessorConfig,
+};
 pub use quality::{Finding, FindingKind, InstrumentQuality, Jump, Quality, Survivorship};
 pub use source::{Adjusted, Bars, Decimal, ReadOptions, Repairs, SourceFile, read_bars};
 pub use split::{Border, Fold, SplitConfig, SplitKind, backtest_paths, folds};

@@ -58,7 +58,7 @@ impl Platform {
 
 /// The certificate of a pipeline over its data.
 pub(crate) fn certificate(pipeline: &Pipeline, dataset: &LoadedDataset) -> Result<Certificate> {
-    let (features, _) = pipeline.features.named(&dataset.panel)?;
+    let (features, _) = pipeline.named_features(&dataset.panel)?;
     // A set that looks ahead is computed without the check that refuses it.
     let set = match FeatureSet::new(features.clone()) {
         Ok(set) => Some(set),
@@ -153,6 +153,9 @@ impl Subject for PipelineSubject<'_> {
             .iter()
             .zip(rows.values.chunks(rows.columns.max(1)))
             .filter(|(key, _)| fold.train.binary_search(&key.date).is_ok())
+            .filter(|(_, values)| {
+                !(self.pipeline.processors.drops_missing() && values.iter().any(|value| value.is_nan()))
+            })
             .flat_map(|(_, values)| values.iter().copied())
             .collect();
         let fitted = fit_processors(self.panel(), self.pipeline, fold, &train, rows.columns)?;

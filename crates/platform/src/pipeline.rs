@@ -222,7 +222,20 @@ impl Pipeline {
     /// [`Kind::InvalidArgument`] for an unknown set or family, a bad expression, a field the data lacks, or
     /// no feature at all.
     pub fn features(&self, panel: &Panel) -> Result<ChosenFeatures> {
-        self.features.choose(panel)
+        let (named, left_out) = self.named_features(panel)?;
+        let set = FeatureSet::new(named)?;
+        set.check_fields(panel)?;
+        Ok(ChosenFeatures { set, left_out })
+    }
+
+    /// The same before it is asked whether an expression looks ahead: with what processors make of them.
+    #[expect(clippy::type_complexity, reason = "two lists of name and text")]
+    pub(crate) fn named_features(
+        &self,
+        panel: &Panel,
+    ) -> Result<(Vec<(String, String)>, Vec<(String, String)>)> {
+        let (named, left_out) = self.features.named(panel)?;
+        Ok((self.processors.features(named)?, left_out))
     }
 
     fn check(&self) -> Result<()> {
@@ -247,6 +260,7 @@ impl Pipeline {
         }
         self.label.check().map_err(|error| Error::from(error).context("label"))?;
         self.split.check()?;
+        self.processors.check()?;
         self.model.check()?;
         self.fit.check()?;
         let Some(classes) = self.label.class_count() else {

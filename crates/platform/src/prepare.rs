@@ -31,6 +31,23 @@ pub(crate) struct WindowRows {
     pub(crate) returns: Vec<f64>,
 }
 
+impl WindowRows {
+    /// Leaves out rows that lack a feature.
+    fn drop_missing(&mut self, columns: usize) {
+        let mut whole = Self::default();
+        for (row, values) in self.features.chunks_exact(columns.max(1)).enumerate() {
+            if values.iter().any(|value| value.is_nan()) {
+                continue;
+            }
+            whole.keys.push(self.keys[row]);
+            whole.features.extend_from_slice(values);
+            whole.labels.push(self.labels[row]);
+            whole.returns.push(self.returns[row]);
+        }
+        *self = whole;
+    }
+}
+
 /// Everything that fitting and testing need, and nothing that looks ahead.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -63,14 +80,23 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
     let matrix = compute(panel, &chosen.set, &range)?;
     let windows = Windows::new(panel.dates().len(), &splits);
 
-    let train_raw = windows.rows_of(&matrix, Window::Train, &labels, panel);
+    let mut train_raw = windows.rows_of(&matrix, Window::Train, &labels, panel);
+    if pipeline.processors.drops_missing() {
+        train_raw.drop_missing(matrix.columns);
+    }
     let processors = fit_processors(panel, pipeline, &splits, &train_raw.features, matrix.columns)?;
     let processed = |mut rows: WindowRows| {
         processors.apply(&mut rows.features);
         rows
     };
-    let valid = processed(windows.rows_of(&matrix, Window::Valid, &labels, panel));
-    let test = processed(windows.rows_of(&matrix, Window::Test, &labels, panel));
+    let judged = |window| {
+        let mut rows = windows.rows_of(&matrix, window, &labels, panel);
+        if pipeline.processors.drops_missing() {
+            rows.drop_missing(matrix.columns);
+        }
+        processed(rows)
+    };
+    let (valid, test) = (judged(Window::Valid), judged(Window::Test));
     let train = processed(train_raw);
     for (rows, name) in [(&train, "train"), (&valid, "valid"), (&test, "test")] {
         if rows.keys.is_empty() {
@@ -123,7 +149,7 @@ pub(crate) fn fit_processors(
 ) -> market::Result<FittedProcessors> {
     let day = |time: Option<&usize>| time.map(|time| panel.dates()[*time]).unwrap_or_default();
     let window = (day(fold.train.first()), day(fold.train.last()));
-    FittedProcessors::fit(&pipeline.processors, train, columns, window)
+    pipeline.processors.fit(train, columns, window)
 }
 
 /// Who is looked at: the members of a universe of the data set, the named instruments, or all; never the benchmark,

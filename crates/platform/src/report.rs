@@ -170,21 +170,6 @@ fn data(run: &RunReport<'_>) -> DataSection {
 }
 
 fn features(run: &RunReport<'_>) -> FeatureSection {
-    let processors = &run.pipeline.processors;
-    let mut words = vec![match processors.nan {
-        market::NanPolicy::Fill => "a missing value becomes the median of the training window".to_owned(),
-        market::NanPolicy::Reject => "a missing value is refused".to_owned(),
-    }];
-    words.push(match processors.normalization {
-        market::Normalization::RobustZscore => {
-            "robust z-score: (x - median) / (1.4826 x MAD), fitted on the training window only".to_owned()
-        }
-        market::Normalization::Zscore => {
-            "z-score: (x - mean) / standard deviation, fitted on the training window only".to_owned()
-        }
-        market::Normalization::None => "not scaled".to_owned(),
-    });
-    words.extend(processors.clip.map(|clip| format!("clipped at -{clip} and +{clip}")));
     FeatureSection {
         included: run
             .train
@@ -201,7 +186,7 @@ fn features(run: &RunReport<'_>) -> FeatureSection {
         lookback_bars: run.train.lookback_bars,
         label: run.pipeline.label.describe(),
         classes: run.pipeline.classes(),
-        processors: words,
+        processors: run.pipeline.processors.describe(),
     }
 }
 

@@ -6,7 +6,7 @@ use artifact::engine::load_onnx;
 use artifact::format::{Format, onnx::Onnx};
 use artifact::graph::Graph;
 use jiff::civil::date;
-use market::{FittedProcessors, NanPolicy};
+use market::{ColumnStep, FittedProcessors, NanPolicy};
 use predictor::Tensor;
 use training::{
     Activation, DenseConfig, Error, FitConfig, LayerConfig, ModelConfig, Samples, Silent, Trained, fit,
@@ -23,12 +23,19 @@ fn raw_features() -> Vec<f32> {
 
 fn processors(nan_policy: NanPolicy) -> FittedProcessors {
     let of_column = |scale: f32, shift: f32| (0..COLUMNS).map(|at| at as f32 * scale + shift).collect();
+    let mut steps = Vec::new();
+    if nan_policy == NanPolicy::Fill {
+        steps.push(ColumnStep::Fill { values: of_column(-1.5, 2.0) });
+    }
+    steps.push(ColumnStep::Scale { center: of_column(0.1, 4.0), scale: of_column(7.0, 0.3) });
+    steps.push(ColumnStep::Clip { limit: 1.25 });
+    // A second scale, and what else there is.
+    steps.push(ColumnStep::Scale { center: of_column(0.01, 0.2), scale: of_column(0.1, 0.5) });
+    steps.push(ColumnStep::Tanh);
     FittedProcessors {
         nan_policy,
-        fill: of_column(-1.5, 2.0),
-        center: of_column(0.1, 4.0),
-        scale: of_column(7.0, 0.3),
-        clip: Some(1.25),
+        columns: COLUMNS,
+        steps,
         fit_window: (date(2000, 1, 3), date(2014, 12, 31)),
         rows: ROWS,
     }
@@ -104,7 +111,7 @@ fn layers_have_the_names_of_keras() {
 fn processors_of_other_features_are_refused() {
     let mut processors = processors(NanPolicy::Fill);
     let trained = trained(&processors);
-    processors.center.pop();
+    processors.columns = 5;
     let error = trained.graph(&processors).unwrap_err();
     assert!(matches!(error, Error::Processors { processors: 5, network: 6 }), "{error:?}");
     assert_eq!(

@@ -374,7 +374,7 @@ mod tests {
             "/",
             "/models/",
             "/models/a/b",
-            "/datasets",
+            "/features",
             "/models/m:frob",
             "/endpoints:upload",
             "/operations/7/x",

@@ -6,7 +6,7 @@ use jiff::ToSpan;
 use jiff::civil::date;
 
 use super::*;
-use crate::{Error, FittedProcessors, LabelConfig, ProcessorConfig, RowKey, SplitConfig, folds, label, set};
+use crate::{Error, LabelConfig, ProcessorConfig, RowKey, SplitConfig, folds, label, set};
 
 const INSTRUMENTS: usize = 6;
 const DAYS: usize = 400;
@@ -125,7 +125,7 @@ impl Subject for Pipeline {
             .flat_map(|(_, values)| values.to_vec())
             .collect();
         let window = (date(2020, 1, 1), date(2020, 12, 31));
-        let fitted = FittedProcessors::fit(&ProcessorConfig::default(), &values, rows.columns, window)?;
+        let fitted = ProcessorConfig::default().fit(&values, rows.columns, window)?;
         Ok(format!("{fitted:?}"))
     }
 

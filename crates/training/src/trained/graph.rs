@@ -2,7 +2,7 @@
 //! the names Keras gives them.
 
 use artifact::graph::{Graph, GraphBuilder, Value};
-use market::{FittedProcessors, NanPolicy};
+use market::{ColumnStep, FittedProcessors};
 use predictor::{DataType, Tensor};
 
 use super::DenseWeights;
@@ -11,10 +11,9 @@ use crate::{Activation, Error};
 /// The graph from raw `features` to `probabilities`.
 pub(super) fn build(layers: &[DenseWeights], processors: &FittedProcessors) -> Result<Graph, Error> {
     let columns = layers.first().map_or(0, |layer| layer.shape[0]);
-    for scaled in [processors.fill.len(), processors.center.len(), processors.scale.len()] {
-        if scaled != columns {
-            return Err(Error::Processors { processors: scaled, network: columns });
-        }
+    let sizes = processors.steps.iter().flat_map(ColumnStep::sizes).chain([processors.columns]);
+    if let Some(other) = sizes.into_iter().find(|size| *size != columns) {
+        return Err(Error::Processors { processors: other, network: columns });
     }
     let mut graph = GraphBuilder::new();
     let features = graph.input("features", DataType::Float32, vec![None, Some(columns)])?;
@@ -30,19 +29,34 @@ pub(super) fn build(layers: &[DenseWeights], processors: &FittedProcessors) -> R
 /// The nodes of [`FittedProcessors::apply`], in its order.
 fn process(graph: &mut GraphBuilder, features: Value, processors: &FittedProcessors) -> Result<Value, Error> {
     let mut x = features;
-    if processors.nan_policy == NanPolicy::Fill {
-        let missing = graph.is_nan("processors/missing", x)?;
-        let fill = graph.constant("processors/fill", vector(&processors.fill)?)?;
-        x = graph.select("processors/filled", missing, fill, x)?;
+    let mut taken = std::collections::BTreeMap::<&str, usize>::new();
+    for step in &processors.steps {
+        // The names of a second step of a kind end with its number.
+        let mut name = |part: &'static str| {
+            let count = taken.entry(part).and_modify(|count| *count += 1).or_insert(0);
+            if *count == 0 { format!("processors/{part}") } else { format!("processors/{part}_{count}") }
+        };
+        x = match step {
+            ColumnStep::Fill { values } => {
+                let missing = graph.is_nan(&name("missing"), x)?;
+                let fill = graph.constant(&name("fill"), vector(values)?)?;
+                graph.select(&name("filled"), missing, fill, x)?
+            }
+            ColumnStep::Scale { center, scale } => {
+                let center = graph.constant(&name("center"), vector(center)?)?;
+                let centered = graph.sub(&name("centered"), x, center)?;
+                let scale = graph.constant(&name("scale"), vector(scale)?)?;
+                graph.div(&name("scaled"), centered, scale)?
+            }
+            ColumnStep::Clip { limit } => graph.clip(&name("clipped"), x, -limit, *limit)?,
+            ColumnStep::Tanh => {
+                let one = graph.constant(&name("one"), vector(&vec![1.0; processors.columns])?)?;
+                let less = graph.sub(&name("less_one"), x, one)?;
+                graph.tanh(&name("tanh"), less)?
+            }
+        };
     }
-    let center = graph.constant("processors/center", vector(&processors.center)?)?;
-    x = graph.sub("processors/centered", x, center)?;
-    let scale = graph.constant("processors/scale", vector(&processors.scale)?)?;
-    x = graph.div("processors/scaled", x, scale)?;
-    match processors.clip {
-        Some(clip) => Ok(graph.clip("processors/clipped", x, -clip, clip)?),
-        None => Ok(x),
-    }
+    Ok(x)
 }
 
 fn dense(graph: &mut GraphBuilder, name: &str, x: Value, layer: &DenseWeights) -> Result<Value, Error> {
