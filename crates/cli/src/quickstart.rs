@@ -212,7 +212,7 @@ impl Journey<'_> {
     ) -> Result<(Prediction, Predictions), Error> {
         let symbols: Vec<&str> = trained.newest.iter().map(|row| row.symbol.as_str()).collect();
         let instances: Vec<Instance> = symbols.iter().map(|s| Instance::Symbol((*s).to_owned())).collect();
-        let answer = client.predict(self.pipeline.endpoint(), &instances, None).await?;
+        let answer = client.predict(self.pipeline.endpoint(), &instances, self.pipeline.data.as_of).await?;
         let mut rows: Vec<PredictionRow> = symbols
             .iter()
             .zip(&answer.resource.predictions)

@@ -26,27 +26,25 @@ pub(super) fn fields(
 ) -> Result<Fields> {
     let points: BTreeSet<&str> = tables.points.iter().map(|point| point.field.as_str()).collect();
     let groups: BTreeSet<&str> = tables.groups.iter().map(|group| group.field.as_str()).collect();
-    let names: BTreeSet<&str> = points.union(&groups).copied().collect();
-    if let Some(twice) =
-        names.iter().find(|name| bars.contains_key(**name)).or_else(|| points.intersection(&groups).next())
-    {
+    if let Some(twice) = groups.iter().find(|name| bars.contains_key(**name)) {
         return Err(Error::Dataset(format!(
-            "\"{twice}\" is the name of two things: a field of the bars, of published values or of groups; rename one"
+            "\"{twice}\" is the name of two things: a field of the bars and a grouping; rename one"
         )));
     }
     let cells = axis.dates.len().saturating_mul(axis.instruments.len());
-    if cells.saturating_mul(names.len() + bars.len()) > MAX_VALUES {
+    if cells.saturating_mul(points.len() + groups.len() + bars.len()) > MAX_VALUES {
         return Err(Error::Panel(format!(
             "{} dates x {} instruments x {} fields are more than the limit of {MAX_VALUES} values",
             axis.dates.len(),
             axis.instruments.len(),
-            names.len() + bars.len()
+            points.len() + groups.len() + bars.len()
         )));
     }
     let mut filled = Fields::new();
     for name in points {
         let rows = tables.points.iter().filter(|point| point.field == name);
-        filled.insert(name.to_owned(), published(rows.collect(), axis));
+        // An expression reads it as P($$name).
+        filled.insert(format!("${name}"), published(rows.collect(), axis));
     }
     for name in groups {
         let rows: Vec<&Group> =

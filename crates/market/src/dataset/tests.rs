@@ -195,7 +195,7 @@ fn tables_are_fields_and_universes_as_known_when_the_bar_was() {
         let values: &[f64] = panel.field(field).expect("it is a field");
         values.iter().step_by(2).copied().collect()
     };
-    let eps = of_a("eps");
+    let eps = of_a("$eps");
     assert_eq!((eps[0], eps[1], eps[3]), (1.0, 1.0, 2.0));
     assert!(eps[2].is_nan(), "no bar, no value");
     let sector = of_a("sector");
