@@ -396,9 +396,9 @@ fn prediction_text(answer: &Prediction, predictions: &Predictions) -> String {
     let columns = [
         Column::Figure("rank"),
         Column::Text("symbol"),
-        Column::Figure("p(top decile)"),
-        Column::Figure("p(bottom decile)"),
-        Column::Figure("score (expected decile)"),
+        Column::Figure("p(top class)"),
+        Column::Figure("p(bottom class)"),
+        Column::Figure("score (expected class)"),
     ];
     let mut text = format!("\npredictions over HTTP{as_of}, answered by {by}:\n{}", table(&columns, cells));
     for warning in &predictions.warnings {

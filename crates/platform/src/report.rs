@@ -122,12 +122,6 @@ fn sentences(verdict: &str) -> Vec<String> {
 fn data(run: &RunReport<'_>) -> DataSection {
     let train = run.train;
     let quality = &train.quality;
-    let row = |check: &str, value: String, remark: &str| QualityRow {
-        check: check.to_owned(),
-        value,
-        remark: remark.to_owned(),
-    };
-    let split_like = quality.suspicious_jumps.iter().filter(|jump| jump.split_like).count();
     DataSection {
         dataset: format!(
             "{} snapshot {}",
@@ -142,31 +136,88 @@ fn data(run: &RunReport<'_>) -> DataSection {
         alive_at_end: train.newest.len(),
         price_resolution: train.price_resolution,
         zero_returns: Some(quality.zero_returns_pct / 100.0),
-        adjustment: train.notes.iter().find(|note| note.contains("back-adjusted")).map(|_| {
-            "back-adjusted by their source, so that past values embed later splits and dividends".to_owned()
-        }),
+        adjustment: match train.dataset["adjustment"].as_str() {
+            Some("back_adjusted") => Some(
+                "back-adjusted by their source, so that past values embed later splits and dividends"
+                    .to_owned(),
+            ),
+            Some("forward") => {
+                Some("adjusted for splits and dividends forward from the first bar".to_owned())
+            }
+            _ => None,
+        },
         notes: train.notes.iter().chain(&quality.notes).cloned().collect(),
-        quality: vec![
-            row("bars", quality.rows.to_string(), "one a date and instrument"),
-            row(
-                "instruments",
-                quality.instruments.to_string(),
-                "universe, index and what else the files hold",
-            ),
-            row(
-                "missing bars",
-                format!("{} ({:.2} %)", quality.missing, quality.missing_pct),
-                "inside an instrument's own span",
-            ),
-            row("duplicate rows", quality.duplicates.to_string(), "files with duplicates are refused"),
-            row(
-                "suspicious jumps",
-                quality.suspicious_jumps.len().to_string(),
-                "a close 40 % above or 29 % below the one before",
-            ),
-            row("split-like jumps", split_like.to_string(), "refused unless accepted at import"),
-        ],
+        quality: quality_rows(train),
     }
+}
+
+/// What was found in the data, and what the leak certificate asked.
+fn quality_rows(train: &TrainReport) -> Vec<QualityRow> {
+    let quality = &train.quality;
+    let row = |check: &str, value: String, remark: &str| QualityRow {
+        check: check.to_owned(),
+        value,
+        remark: remark.to_owned(),
+    };
+    let split_like = quality.suspicious_jumps.iter().filter(|jump| jump.split_like).count();
+    let mut rows = vec![
+        row("bars", quality.rows.to_string(), "one a date and instrument"),
+        row("instruments", quality.instruments.to_string(), "universe, index and what else the files hold"),
+        row(
+            "instruments that end early",
+            quality.ended_early.to_string(),
+            "where none does, those that failed may have been left out",
+        ),
+        row(
+            "missing bars",
+            format!("{} ({:.2} %)", quality.missing, quality.missing_pct),
+            "inside an instrument's own span",
+        ),
+        row(
+            "bars outside the calendar",
+            quality.outside_calendar.to_string(),
+            "if there is a trading calendar",
+        ),
+        row("repeated rows", quality.duplicates.to_string(), "left out; rows that contradict are refused"),
+        row(
+            "corrected bars",
+            quality.corrected.to_string(),
+            "since their first import; what was known before is kept",
+        ),
+        row(
+            "OHLC violations",
+            quality.ohlc_violations.to_string(),
+            "high below, or low above, another price",
+        ),
+        row("zero volumes", quality.zero_volumes.to_string(), "bars without trade"),
+        row("stale runs", quality.stale_runs.to_string(), "5 or more closes without a change"),
+        row(
+            "suspicious jumps",
+            quality.suspicious_jumps.len().to_string(),
+            "a close 40 % above or 29 % below the one before",
+        ),
+        row("split-like jumps", split_like.to_string(), "refused unless accepted at import"),
+    ];
+    rows.extend(quality.survivorship.iter().map(|universe| {
+        row(
+            &format!("members of {} without prices", universe.universe),
+            format!(
+                "{} of {} ({:.1} %)",
+                universe.without_prices, universe.members, universe.without_prices_pct
+            ),
+            &universe.examples.join(", "),
+        )
+    }));
+    let checks =
+        train.static_checks.iter().map(|check| (&check.name, check.verdict.to_string(), &check.detail));
+    let of_model =
+        train.model_checks.iter().map(|check| (&check.name, check.outcome.to_string(), &check.detail));
+    rows.extend(
+        checks
+            .chain(of_model)
+            .map(|(name, verdict, detail)| row(&format!("leak check {name}"), verdict, detail)),
+    );
+    rows
 }
 
 fn features(run: &RunReport<'_>) -> FeatureSection {
