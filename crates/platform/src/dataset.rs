@@ -218,6 +218,11 @@ impl Platform {
                 all_notes.push(note);
             }
         }
+        // Tables alone do not change where the bars came from.
+        let source = match &before {
+            Some(before) if source.is_empty() => before.source.clone(),
+            _ => source,
+        };
         let new = NewSnapshot {
             name,
             dataset: &imported.dataset,

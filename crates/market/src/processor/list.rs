@@ -94,8 +94,9 @@ impl Processor {
     fn across(&self, expression: &str) -> Option<String> {
         Some(match self {
             Self::ProcessInf => {
-                // Nothing but infinity is larger than the largest number.
-                format!("If(Abs({expression})>1.7976931348623157e308,CSFill({expression}),{expression})")
+                // Nothing but infinity is larger than the largest number, and infinity less itself is missing.
+                let x = expression;
+                format!("If(Abs({x})>1.7976931348623157e308,CSFill(({x})+(({x})-({x}))),{x})")
             }
             Self::CSZFillna => format!("CSFill({expression})"),
             Self::CSZScoreNorm { method: CrossMethod::Zscore } => format!("CSZScore({expression})"),
