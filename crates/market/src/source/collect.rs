@@ -44,6 +44,8 @@ pub(super) struct Collector<'a> {
     wide: Vec<u32>,
     /// The instrument of the row before: files are often sorted by it.
     last: Option<(String, u32)>,
+    /// The instrument that the file is named after, once a row needed it.
+    own: Option<u32>,
     /// The values of a row on their way.
     row: Vec<f64>,
     /// What each field may hold.
@@ -103,6 +105,7 @@ impl<'a> Collector<'a> {
             known: HashMap::new(),
             wide: Vec::new(),
             last: None,
+            own: None,
             row: Vec::new(),
             rules: Vec::new(),
         }
@@ -176,13 +179,18 @@ impl<'a> Collector<'a> {
             let close = long.fields.iter().position(|(_, field)| field == "close");
             self.row.push(adjusted / close.map_or(f64::NAN, |place| self.row[place]));
         }
-        let name = match long.symbol {
-            Some(column) => {
-                row.text(column).and_then(symbol).map_err(|reason| self.cell(line, column, reason))?
+        let symbol = match (long.symbol, self.own) {
+            (Some(column), _) => {
+                let name =
+                    row.text(column).and_then(symbol).map_err(|reason| self.cell(line, column, reason))?;
+                self.instrument(name)
             }
-            None => self.file.stem(),
+            (None, Some(own)) => own,
+            (None, None) => {
+                let own = self.instrument(self.file.stem());
+                *self.own.insert(own)
+            }
         };
-        let symbol = self.instrument(name);
         for (column, value) in self.bars.columns.iter_mut().zip(&self.row) {
             column.push(*value);
         }

@@ -9,7 +9,7 @@ use crate::Result;
 
 const LOOKED_AT_BYTES: u64 = 4096;
 /// The csv reader asks for so much at once; less than a line may have.
-const BUFFER_BYTES: usize = 64 << 10;
+const BUFFER_BYTES: usize = 32 << 10;
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 const UTF8_MARK: &str = "\u{feff}";
 
@@ -102,7 +102,7 @@ impl Row for TextRow<'_> {
     }
 
     fn number(&self, column: usize, repairs: &mut Repairs) -> Result<f64, String> {
-        number::parse(self.record[column].trim(), self.cells.decimal, repairs)
+        number::parse(self.record[column].trim_ascii(), self.cells.decimal, repairs)
     }
 }
 

@@ -45,7 +45,7 @@ impl TimeReader {
 
     /// Reads a text.
     pub(super) fn text(&self, text: &str) -> Result<Moment, String> {
-        let text = text.trim();
+        let text = text.trim_ascii();
         if let Some(format) = &self.format {
             return self.formatted(text, format).map(Moment::At);
         }
