@@ -29,7 +29,7 @@ pub struct Expression {
     offsets: Offsets,
 }
 
-/// The bars an expression reads, relative to the bar it is computed for.
+/// The bars an expression needs, relative to the bar it is computed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offsets {
     pub(crate) oldest: i64,
@@ -207,13 +207,19 @@ impl Node {
     }
 
     fn offsets(&self) -> Offsets {
-        let inner = self.children().iter().map(Self::offsets).reduce(Offsets::union).unwrap_or(Offsets::NOW);
-        match self {
-            Self::Ref(_, bars) => inner.shifted(*bars),
-            Self::Delta(_, bars) => inner.union(inner.shifted(*bars as i64)),
-            Self::Rolling(_, _, window) | Self::Pair(_, _, window) => inner.over(*window),
-            _ => inner,
-        }
+        self.reach(Offsets::NOW)
+    }
+
+    /// The bars that must be there for results at `own`: those of each argument too, even where what it reads
+    /// in the end is nearer, as in `Ref(Ref(x,-2),3)`.
+    fn reach(&self, own: Offsets) -> Offsets {
+        let read = match self {
+            Self::Ref(_, bars) => own.shifted(*bars),
+            Self::Delta(_, bars) => own.union(own.shifted(*bars as i64)),
+            Self::Rolling(_, _, window) | Self::Pair(_, _, window) => own.over(*window),
+            _ => own,
+        };
+        self.children().iter().map(|child| child.reach(read)).fold(own, Offsets::union)
     }
 }
 
@@ -232,8 +238,9 @@ mod tests {
             ("Sum(Abs($close-Ref($close,1)),60)", 60, 0),
             ("Delta(Mean($close,5),3)", 7, 0),
             ("Ref($close,-2)/Ref($close,-1)-1", 0, 2),
-            ("Mean(Ref($close,-5),5)", 0, 5),
-            ("Ref(Ref($close,-2),3)", 1, 0),
+            ("Mean(Ref($close,-5),5)", 4, 5),
+            ("Ref(Ref($close,-2),3)", 3, 0),
+            ("Ref(Ref($close,3),-2)", 1, 2),
             ("Corr($close,Log($volume+1),20)", 19, 0),
             ("1", 0, 0),
         ] {
