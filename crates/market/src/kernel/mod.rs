@@ -13,17 +13,17 @@ mod stream;
 mod summary;
 mod tree;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 pub(crate) use elementwise::{binary, select, unary};
 pub(crate) use stat::PairStat;
 pub(crate) use stream::{PairStream, RollingStream};
 
 use carried::{Decay, Expanding};
-use order::SortedWindow;
+use order::{COUNTED_BARS_MAX, SlidingOrder};
 use stat::{Newest, Spread, Tails, Trend};
 use summary::{FirstLargest, Largest, Line, Moments, Pairs, Shape, Sums};
-use tree::{Blocks, Summary};
+use tree::{Blocks, LANES, Summary};
 
 /// Results are computed so many bars at a time, which keeps all blocks in the second cache.
 const CHUNK_BARS: usize = 1024;
@@ -89,7 +89,7 @@ pub(crate) struct Scratch {
     shape: Blocks<5>,
     pairs: Blocks<6>,
     sides: [Blocks<3>; 2],
-    sorted: SortedWindow,
+    known: Vec<f64>,
 }
 
 /// What summarises the windows of a statistic.
@@ -104,6 +104,8 @@ enum Family {
     Largest(Sign),
     FirstLargest(Sign),
     Sorted,
+    /// Ranks in windows short enough to count.
+    Ranked,
     Visited,
 }
 
@@ -124,8 +126,10 @@ impl Sign {
 }
 
 impl Stat {
-    fn family(self) -> Family {
+    /// How windows of so many bars are computed.
+    fn family(self, bars: usize) -> Family {
         match self {
+            Self::Rank if bars <= COUNTED_BARS_MAX => Family::Ranked,
             Self::Count => Family::Counts,
             Self::Sum | Self::Mean => Family::Sums,
             Self::Var => Family::Moments(Spread::Var),
@@ -164,6 +168,12 @@ fn known(value: f64) -> f64 {
     if value.is_finite() { value } else { f64::NAN }
 }
 
+/// Whether no value counts as missing.
+fn all_finite(values: &[f64]) -> bool {
+    // A number less itself is 0 unless it is infinite or missing; without a way out the loop runs in vectors.
+    values.iter().fold(0.0, |sum, value| sum + (value - value)) == 0.0
+}
+
 #[inline(always)]
 fn one_if(condition: bool) -> f64 {
     if condition { 1.0 } else { 0.0 }
@@ -195,13 +205,15 @@ pub(crate) fn rolling(
         }
     }
     while let Some(first) = finite.first() {
-        let family = first.stat.family();
+        let family = first.family();
         let (own, rest): (Vec<_>, Vec<_>) =
-            finite.iter().partition(|request| request.stat.family().shares_blocks(family));
+            finite.iter().partition(|request| request.family().shares_blocks(family));
         finite = rest;
         match family {
-            Family::Sorted => {
-                Arch::new().dispatch(|| sorted(input, lead, &own, outs, &mut scratch.sorted));
+            Family::Sorted => Arch::new().dispatch(Sorted { input, lead, requests: &own, outs }),
+            Family::Ranked => {
+                let values = &mut scratch.known;
+                Arch::new().dispatch(Ranked { input, lead, requests: &own, outs, values });
             }
             Family::Visited => visited(input, lead, &own, outs),
             _ => {
@@ -214,7 +226,8 @@ pub(crate) fn rolling(
                         before: begin,
                         start: chunk.start,
                     };
-                    Arch::new().dispatch(|| part.compute(family, &own, outs, scratch));
+                    let full = part.lead + 1 >= longest && all_finite(part.input);
+                    Arch::new().dispatch(Blocked { part, full, family, requests: &own, outs, scratch });
                 }
             }
         }
@@ -251,7 +264,9 @@ pub(crate) fn rolling_pair(
         let begin = (lead + chunk.start).saturating_sub(longest - 1);
         let inputs = inputs.map(|input| &input[begin..lead + chunk.end]);
         let own_lead = lead + chunk.start - begin;
-        Arch::new().dispatch(|| pairs(inputs, (own_lead, chunk.start), &finite, outs, scratch));
+        let full = own_lead + 1 >= longest && inputs.into_iter().all(all_finite);
+        let (lead, start) = (own_lead, chunk.start);
+        Arch::new().dispatch(Paired { inputs, lead, start, full, requests: &finite, outs, scratch });
     }
 }
 
@@ -261,6 +276,12 @@ struct Request {
     index: usize,
     stat: Stat,
     bars: usize,
+}
+
+impl Request {
+    fn family(self) -> Family {
+        self.stat.family(self.bars)
+    }
 }
 
 fn chunks(rows: usize, longest: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
@@ -277,6 +298,90 @@ fn carry(input: &[f64], lead: usize, out: &mut [f64], mut push: impl FnMut(f64) 
     }
 }
 
+/// Statistics of one family over a part of a series. That this and what follows are types rather than closures lets
+/// their code be compiled for the vector instructions of the machine it runs on.
+struct Blocked<'a> {
+    part: Part<'a>,
+    /// Whether no value is missing and no window begins before the series.
+    full: bool,
+    family: Family,
+    requests: &'a [Request],
+    outs: &'a mut [Vec<f64>],
+    scratch: &'a mut Scratch,
+}
+
+impl WithSimd for Blocked<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { part, full, family, requests, outs, scratch } = self;
+        match full {
+            true => part.compute::<true>(family, requests, outs, scratch),
+            false => part.compute::<false>(family, requests, outs, scratch),
+        }
+    }
+}
+
+/// Statistics of two series over a part of both.
+struct Paired<'a> {
+    inputs: [&'a [f64]; 2],
+    lead: usize,
+    start: usize,
+    full: bool,
+    requests: &'a [(usize, PairStat, usize)],
+    outs: &'a mut [Vec<f64>],
+    scratch: &'a mut Scratch,
+}
+
+impl WithSimd for Paired<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { inputs, lead, start, full, requests, outs, scratch } = self;
+        match full {
+            true => pairs::<true>(inputs, (lead, start), requests, outs, scratch),
+            false => pairs::<false>(inputs, (lead, start), requests, outs, scratch),
+        }
+    }
+}
+
+/// Quantiles, and ranks in long windows.
+struct Sorted<'a> {
+    input: &'a [f64],
+    lead: usize,
+    requests: &'a [Request],
+    outs: &'a mut [Vec<f64>],
+}
+
+impl WithSimd for Sorted<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        sorted(self.input, self.lead, self.requests, self.outs);
+    }
+}
+
+/// Ranks in short windows.
+struct Ranked<'a> {
+    input: &'a [f64],
+    lead: usize,
+    requests: &'a [Request],
+    outs: &'a mut [Vec<f64>],
+    values: &'a mut Vec<f64>,
+}
+
+impl WithSimd for Ranked<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        ranked(self.input, self.lead, self.requests, self.outs, self.values);
+    }
+}
+
 /// A stretch of one series.
 struct Part<'a> {
     input: &'a [f64],
@@ -290,7 +395,13 @@ struct Part<'a> {
 
 impl Part<'_> {
     #[inline(always)]
-    fn compute(&self, family: Family, requests: &[Request], outs: &mut [Vec<f64>], scratch: &mut Scratch) {
+    fn compute<const FULL: bool>(
+        &self,
+        family: Family,
+        requests: &[Request],
+        outs: &mut [Vec<f64>],
+        scratch: &mut Scratch,
+    ) {
         let longest = requests.iter().map(|request| request.bars).max().unwrap_or(1);
         let bars = self.input.len();
         let value = |row: usize| self.input[row];
@@ -301,17 +412,17 @@ impl Part<'_> {
         match family {
             Family::Counts => {
                 let blocks = &mut scratch.sums;
-                blocks.fill::<Sums>(bars, longest, |row| [one_if(!value(row).is_nan()), 0.0]);
+                blocks.fill::<Sums, FULL>(bars, longest, |row| [one_if(!value(row).is_nan()), 0.0]);
                 for request in requests {
-                    let view = blocks.window::<Sums>(request.bars, self.lead);
+                    let view = blocks.window::<Sums, FULL>(request.bars, self.lead);
                     self.each(request, outs, |row| view.at(row)[0]);
                 }
             }
             Family::Sums => {
                 let blocks = &mut scratch.sums;
-                blocks.fill::<Sums>(bars, longest, filled);
+                blocks.fill::<Sums, FULL>(bars, longest, filled);
                 for request in requests {
-                    let view = blocks.window::<Sums>(request.bars, self.lead);
+                    let view = blocks.window::<Sums, FULL>(request.bars, self.lead);
                     if request.stat == Stat::Mean {
                         self.each(request, outs, |row| {
                             let [n, sum] = view.at(row);
@@ -327,13 +438,13 @@ impl Part<'_> {
             }
             Family::Moments(_) => {
                 let blocks = &mut scratch.moments;
-                blocks.fill::<Moments>(bars, longest, |row| {
+                blocks.fill::<Moments, FULL>(bars, longest, |row| {
                     let [n, value] = filled(row);
                     [n, value, 0.0]
                 });
                 for request in requests {
-                    let Family::Moments(kind) = request.stat.family() else { continue };
-                    let view = blocks.window::<Moments>(request.bars, self.lead);
+                    let Family::Moments(kind) = request.family() else { continue };
+                    let view = blocks.window::<Moments, FULL>(request.bars, self.lead);
                     match kind {
                         Spread::Var => {
                             self.each(request, outs, |row| stat::spread(Spread::Var, view.at(row)));
@@ -346,19 +457,19 @@ impl Part<'_> {
             }
             Family::Shape(_) => {
                 let blocks = &mut scratch.shape;
-                blocks.fill::<Shape>(bars, longest, |row| {
+                blocks.fill::<Shape, FULL>(bars, longest, |row| {
                     let [n, value] = filled(row);
                     [n, value, 0.0, 0.0, 0.0]
                 });
                 for request in requests {
-                    let Family::Shape(kind) = request.stat.family() else { continue };
-                    let view = blocks.window::<Shape>(request.bars, self.lead);
+                    let Family::Shape(kind) = request.family() else { continue };
+                    let view = blocks.window::<Shape, FULL>(request.bars, self.lead);
                     self.each(request, outs, |row| stat::tails(kind, view.at(row)));
                 }
             }
             Family::Line(_) => {
                 let blocks = &mut scratch.pairs;
-                blocks.fill::<Line>(bars, longest, |row| {
+                blocks.fill::<Line, FULL>(bars, longest, |row| {
                     let [n, value] = filled(row);
                     [n, 0.0, value, 0.0, 0.0, 0.0]
                 });
@@ -367,12 +478,12 @@ impl Part<'_> {
                 windows.sort_unstable();
                 windows.dedup();
                 for bars in windows {
-                    let view = blocks.window::<Line>(bars, self.lead);
+                    let view = blocks.window::<Line, FULL>(bars, self.lead);
                     for request in requests.iter().filter(|request| request.bars == bars) {
-                        let Family::Line(kind) = request.stat.family() else { continue };
+                        let Family::Line(kind) = request.family() else { continue };
                         let newest = |row: usize| Newest {
                             value: known(value(row)),
-                            bars: (self.before + row + 1).min(bars) as f64,
+                            bars: self.spanned::<FULL>(row, bars),
                         };
                         // One loop for each, so that each has no choice to make inside.
                         match kind {
@@ -395,9 +506,9 @@ impl Part<'_> {
             Family::Largest(sign) => {
                 let blocks = &mut scratch.largest;
                 let sign = sign.value();
-                blocks.fill::<Largest>(bars, longest, |row| [sign * known(value(row))]);
+                blocks.fill::<Largest, FULL>(bars, longest, |row| [sign * known(value(row))]);
                 for request in requests {
-                    let (older, apart, newer) = blocks.overlapping(request.bars);
+                    let (older, apart, newer) = blocks.overlapping::<Largest, FULL>(request.bars);
                     let apart = apart as f64;
                     self.each(request, outs, |row| {
                         let [largest] = Largest::merge(older.at(row), newer.at(row), apart);
@@ -408,21 +519,27 @@ impl Part<'_> {
             Family::FirstLargest(sign) => {
                 let blocks = &mut scratch.moments;
                 let sign = sign.value();
-                blocks.fill::<FirstLargest>(bars, longest, |row| {
+                blocks.fill::<FirstLargest, FULL>(bars, longest, |row| {
                     let value = known(value(row));
                     [sign * value, 0.0, one_if(!value.is_nan())]
                 });
                 for request in requests {
-                    let (older, apart, newer) = blocks.overlapping(request.bars);
+                    let (older, apart, newer) = blocks.overlapping::<FirstLargest, FULL>(request.bars);
                     let apart = apart as f64;
                     self.each(request, outs, |row| {
-                        let spanned = (self.before + row + 1).min(request.bars) as f64;
+                        let spanned = self.spanned::<FULL>(row, request.bars);
                         place(FirstLargest::merge(older.at(row), newer.at(row), apart), spanned)
                     });
                 }
             }
-            Family::Sorted | Family::Visited => {}
+            Family::Sorted | Family::Ranked | Family::Visited => {}
         }
+    }
+
+    /// How many bars a window spans.
+    #[inline(always)]
+    fn spanned<const FULL: bool>(&self, row: usize, bars: usize) -> f64 {
+        if FULL { bars as f64 } else { (self.before + row + 1).min(bars) as f64 }
     }
 
     #[inline(always)]
@@ -454,7 +571,7 @@ fn moments_leaf(value: f64) -> [f64; 3] {
 }
 
 #[inline(always)]
-fn pairs(
+fn pairs<const FULL: bool>(
     inputs: [&[f64]; 2],
     (lead, start): (usize, usize),
     requests: &[(usize, PairStat, usize)],
@@ -464,22 +581,23 @@ fn pairs(
     let bars = inputs[0].len();
     let longest = requests.iter().map(|(_, _, bars)| *bars).max().unwrap_or(1);
     let Scratch { pairs, sides, .. } = scratch;
-    pairs.fill::<Pairs>(bars, longest, |row| pair_leaf([inputs[0][row], inputs[1][row]]));
+    pairs.fill::<Pairs, FULL>(bars, longest, |row| pair_leaf([inputs[0][row], inputs[1][row]]));
     // Where both sides are known on the same bars, what a side is alone it is in the pairs, to the bit.
-    let alone = requests.iter().any(|(_, stat, _)| *stat == PairStat::Corr)
+    let alone = !FULL
+        && requests.iter().any(|(_, stat, _)| *stat == PairStat::Corr)
         && inputs[0].iter().zip(inputs[1]).any(|(x, y)| x.is_finite() != y.is_finite());
     if alone {
         for (side, input) in sides.iter_mut().zip(inputs) {
-            side.fill::<Moments>(bars, longest, |row| moments_leaf(input[row]));
+            side.fill::<Moments, FULL>(bars, longest, |row| moments_leaf(input[row]));
         }
     }
     for (index, stat, window) in requests {
         let out = &mut outs[*index][start..start + bars - lead];
-        let view = pairs.window::<Pairs>(*window, lead);
+        let view = pairs.window::<Pairs, FULL>(*window, lead);
         if alone {
             let [left, right] = sides;
-            let left = left.window::<Moments>(*window, lead);
-            let right = right.window::<Moments>(*window, lead);
+            let left = left.window::<Moments, FULL>(*window, lead);
+            let right = right.window::<Moments, FULL>(*window, lead);
             for (row, out) in out.iter_mut().enumerate() {
                 let row = lead + row;
                 let flat = stat::is_flat_to_qlib(left.at(row)) | stat::is_flat_to_qlib(right.at(row));
@@ -495,27 +613,19 @@ fn pairs(
     }
 }
 
-/// Quantiles and ranks; those of one window share its sorted values.
+/// Quantiles, and ranks in long windows; those of one window share its sorted values.
 #[inline(always)]
-fn sorted(
-    input: &[f64],
-    lead: usize,
-    requests: &[Request],
-    outs: &mut [Vec<f64>],
-    window: &mut SortedWindow,
-) {
+fn sorted(input: &[f64], lead: usize, requests: &[Request], outs: &mut [Vec<f64>]) {
     let mut lengths: Vec<usize> = requests.iter().map(|request| request.bars).collect();
     lengths.sort_unstable();
     lengths.dedup();
     for bars in lengths {
         let own: Vec<&Request> = requests.iter().filter(|request| request.bars == bars).collect();
-        window.clear();
+        let mut window = SlidingOrder::new(bars);
         for bar in (lead + 1).saturating_sub(bars)..input.len() {
-            if bar >= bars && bar > lead {
-                window.replace(input[bar - bars], input[bar]);
-            } else {
-                window.enter(input[bar]);
-            }
+            // What leaves came in before: nothing does until the window is full.
+            let old = if bar >= bars && bar > lead { input[bar - bars] } else { f64::NAN };
+            window.slide(old, input[bar]);
             if bar < lead {
                 continue;
             }
@@ -524,6 +634,43 @@ fn sorted(
                     Stat::Quantile(level) => window.quantile(level.value()),
                     _ => window.rank(input[bar]),
                 };
+            }
+        }
+    }
+}
+
+/// Ranks in short windows, counted for several bars side by side.
+#[inline(always)]
+fn ranked(input: &[f64], lead: usize, requests: &[Request], outs: &mut [Vec<f64>], values: &mut Vec<f64>) {
+    let mut windows: Vec<Request> = requests.to_vec();
+    windows.sort_unstable_by_key(|request| request.bars);
+    let longest = windows.last().map_or(1, |request| request.bars);
+    values.clear();
+    values.resize(longest - 1, f64::NAN);
+    values.extend(input.iter().map(|value| known(*value)));
+    values.resize(values.len() + LANES, f64::NAN);
+    for start in (lead..input.len()).step_by(LANES) {
+        let lanes = LANES.min(input.len() - start);
+        let at = |age: usize| -> [f64; LANES] {
+            let from = longest - 1 + start - age;
+            std::array::from_fn(|lane| values[from..from + LANES][lane])
+        };
+        let newest = at(0);
+        let (mut less, mut equal, mut count) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let mut ages = 0;
+        for request in &windows {
+            for age in ages..request.bars {
+                let other = at(age);
+                for lane in 0..LANES {
+                    less[lane] += one_if(other[lane] < newest[lane]);
+                    equal[lane] += one_if(other[lane] == newest[lane]);
+                    count[lane] += one_if(!other[lane].is_nan());
+                }
+            }
+            ages = request.bars;
+            let out = &mut outs[request.index][start - lead..start - lead + lanes];
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = order::rank(less[lane], equal[lane], count[lane]);
             }
         }
     }

@@ -1,12 +1,141 @@
 //! Quantiles and ranks: the values of a window, sorted.
 //!
 //! The sorted window slides: a bar costs one removal and one insertion. What it holds depends on the
-//! window's values alone, so sliding gives the same bits as sorting each window anew.
+//! window's values alone, so sliding gives the same bits as sorting each window anew. A short window is one
+//! array that is written anew with every bar, since a vector instruction moves many values at once and nothing is
+//! guessed; a long one is cut into parts.
+
+use super::one_if;
+
+/// In windows of up to so many bars values are counted and moved rather than searched.
+pub(super) const COUNTED_BARS_MAX: usize = 128;
 
 /// A part that grows beyond this many values is cut in two, so that inserting moves few.
 const PART_MAX: usize = 512;
 /// Added to a value, makes of both zeros the positive one, so that equal values have equal bits.
 const POSITIVE_ZERO: f64 = 0.0;
+
+/// The rank of a value among `count`, of which `less` are smaller and `equal` the same as it, itself included: ties
+/// averaged, divided by the count. NaN if it is missing itself.
+#[inline(always)]
+pub(super) fn rank(less: f64, equal: f64, count: f64) -> f64 {
+    (less + (equal + 1.0) / 2.0) / if equal > 0.0 { count } else { f64::NAN }
+}
+
+/// The rank of the newest value of a window among all.
+pub(super) fn rank_of_last(window: &[f64]) -> f64 {
+    let newest = window.last().copied().filter(|value| value.is_finite()).unwrap_or(f64::NAN);
+    let (mut less, mut equal, mut count) = (0.0, 0.0, 0.0);
+    for value in window {
+        less += one_if(value.is_finite() & (*value < newest));
+        equal += one_if(*value == newest);
+        count += one_if(value.is_finite());
+    }
+    rank(less, equal, count)
+}
+
+/// The linear interpolation between the neighbours of a quantile; `at` gives a value by its place in order.
+#[inline(always)]
+fn interpolate(level: f64, count: usize, at: impl Fn(usize) -> f64) -> f64 {
+    let Some(last) = count.checked_sub(1) else { return f64::NAN };
+    let place = level * last as f64;
+    // Not negative: the same as rounding down.
+    let below = place as usize;
+    let low = at(below);
+    let high = at((below + 1).min(last));
+    low + (high - low) * (place - below as f64)
+}
+
+/// A window of so many bars that slides, and what of it is known in order.
+#[derive(Debug, Clone)]
+pub(super) enum SlidingOrder {
+    Short(ShortWindow),
+    Long(SortedWindow),
+}
+
+impl SlidingOrder {
+    /// Before the first bar of a window of so many.
+    pub(super) fn new(bars: usize) -> Self {
+        match bars {
+            ..=COUNTED_BARS_MAX => Self::Short(ShortWindow::new(bars)),
+            _ => Self::Long(SortedWindow::default()),
+        }
+    }
+
+    /// Takes a value in and one out that came in before; what is not finite is missing.
+    #[inline(always)]
+    pub(super) fn slide(&mut self, old: f64, new: f64) {
+        match self {
+            Self::Short(window) => window.slide(old, new),
+            Self::Long(window) => window.replace(old, new),
+        }
+    }
+
+    /// The quantile, interpolated linearly between neighbours; NaN without any value.
+    #[inline(always)]
+    pub(super) fn quantile(&self, level: f64) -> f64 {
+        match self {
+            Self::Short(window) => interpolate(level, window.count, |place| window.values[1 + place]),
+            Self::Long(window) => window.quantile(level),
+        }
+    }
+
+    /// The rank of a value of the window, ties averaged, divided by the number of values; NaN if it is missing.
+    #[inline(always)]
+    pub(super) fn rank(&self, newest: f64) -> f64 {
+        match self {
+            Self::Short(window) => window.rank(newest),
+            Self::Long(window) => window.rank(newest),
+        }
+    }
+}
+
+/// A short window: as many values as it has bars, missing ones infinite, and so last.
+#[derive(Debug, Clone)]
+pub(super) struct ShortWindow {
+    /// In order, between a first that is smaller than all and a last that is larger.
+    values: Vec<f64>,
+    /// Where the next order is written.
+    next: Vec<f64>,
+    /// How many are known.
+    count: usize,
+}
+
+impl ShortWindow {
+    fn new(bars: usize) -> Self {
+        // Whole vector registers: more missing values change nothing.
+        let mut values = vec![f64::INFINITY; bars.next_multiple_of(4) + 2];
+        values[0] = f64::NEG_INFINITY;
+        Self { next: values.clone(), values, count: 0 }
+    }
+
+    #[inline(always)]
+    fn slide(&mut self, old: f64, new: f64) {
+        let place = |value: f64| if value.is_finite() { value + POSITIVE_ZERO } else { f64::INFINITY };
+        self.count = self.count + usize::from(new.is_finite()) - usize::from(old.is_finite());
+        let (old, new) = (place(old), place(new));
+        let inside = self.values.len() - 2;
+        let (before, at, after) = (&self.values[..inside], &self.values[1..=inside], &self.values[2..]);
+        let next = &mut self.next[1..=inside];
+        // Without the first that equals `old`, all from it on are one place lower.
+        let left = |value: f64, after: f64| if value < old { value } else { after };
+        for i in 0..inside {
+            let (lower, own) = (left(before[i], at[i]), left(at[i], after[i]));
+            let held = if own < new { own } else { new };
+            next[i] = if lower > held { lower } else { held };
+        }
+        std::mem::swap(&mut self.values, &mut self.next);
+    }
+
+    fn rank(&self, newest: f64) -> f64 {
+        let (mut less, mut equal) = (0.0, 0.0);
+        for value in &self.values[1..] {
+            less += one_if(*value < newest);
+            equal += one_if((*value == newest) & newest.is_finite());
+        }
+        rank(less, equal, self.count as f64)
+    }
+}
 
 /// The known values of a window in order, in parts of bounded length.
 #[derive(Debug, Clone, Default)]
@@ -17,11 +146,6 @@ pub(super) struct SortedWindow {
 }
 
 impl SortedWindow {
-    pub(super) fn clear(&mut self) {
-        self.parts.clear();
-        self.len = 0;
-    }
-
     /// Takes a value in; one that is not finite is missing.
     #[inline(always)]
     pub(super) fn enter(&mut self, value: f64) {
@@ -87,13 +211,7 @@ impl SortedWindow {
     /// The quantile, interpolated linearly between neighbours; NaN without any value.
     #[inline(always)]
     pub(super) fn quantile(&self, level: f64) -> f64 {
-        let Some(last) = self.len.checked_sub(1) else { return f64::NAN };
-        let place = level * last as f64;
-        let below = place.floor();
-        let index = below as usize;
-        let low = self.at(index);
-        let high = self.at((index + 1).min(last));
-        low + (high - low) * (place - below)
+        interpolate(level, self.len, |place| self.at(place))
     }
 
     /// The rank of a value of the window, ties averaged, divided by the number of values; NaN if it is missing.
@@ -110,8 +228,7 @@ impl SortedWindow {
             // Ties are few.
             equal += part[below..].iter().take_while(|value| **value == newest).count();
         }
-        let equal = equal as f64;
-        (less as f64 + (equal + 1.0) / 2.0) / self.len as f64
+        rank(less as f64, equal as f64, self.len as f64)
     }
 
     #[inline(always)]
@@ -188,22 +305,33 @@ mod tests {
     }
 
     #[test]
-    fn a_short_window_replaces_in_place() {
-        let values: Vec<f64> = (0..500u64).map(|i| ((i * 7919) % 23) as f64).collect();
-        let (mut replaced, mut moved) = (SortedWindow::default(), SortedWindow::default());
-        for (bar, value) in values.iter().enumerate() {
-            match bar.checked_sub(20) {
-                Some(oldest) => {
-                    replaced.replace(values[oldest], *value);
-                    moved.enter(*value);
-                    moved.leave(values[oldest]);
-                }
-                None => {
-                    replaced.enter(*value);
-                    moved.enter(*value);
-                }
+    fn a_short_window_is_a_long_one_to_the_bit() {
+        for bars in [1, 3, 20, 60, 128] {
+            let value = |i: u64| match i * 7919 % 29 {
+                0 => f64::NAN,
+                1 => f64::INFINITY,
+                2 => -0.0,
+                other => (other as f64 - 14.0) * 0.25,
+            };
+            let values: Vec<f64> = (0..500).map(value).collect();
+            let (mut short, mut long) = (SlidingOrder::new(bars), SortedWindow::default());
+            for (bar, value) in values.iter().enumerate() {
+                let old = bar.checked_sub(bars).map_or(f64::NAN, |oldest| values[oldest]);
+                short.slide(old, *value);
+                long.replace(old, *value);
+                let bits = |values: [f64; 4]| values.map(f64::to_bits);
+                let newest = if value.is_finite() { *value } else { f64::NAN };
+                let levels = [0.0, 0.2, 0.8].map(|level| (short.quantile(level), long.quantile(level)));
+                let [a, b, c] = levels.map(|(short, _)| short);
+                let [d, e, f] = levels.map(|(_, long)| long);
+                assert_eq!(
+                    bits([a, b, c, short.rank(newest)]),
+                    bits([d, e, f, long.rank(newest)]),
+                    "{bars} {bar}"
+                );
+                let window = &values[(bar + 1).saturating_sub(bars)..=bar];
+                assert_eq!(rank_of_last(window).to_bits(), long.rank(newest).to_bits(), "{bars} {bar}");
             }
-            assert_eq!(replaced.parts, moved.parts);
         }
     }
 

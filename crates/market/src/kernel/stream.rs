@@ -1,9 +1,7 @@
 //! The same operators bar by bar: the newest value in, the newest results out, to the bits of a batch.
 
-use std::collections::VecDeque;
-
 use super::carried::{Decay, Expanding};
-use super::order::SortedWindow;
+use super::order::{self, SlidingOrder};
 use super::stat::{self, Newest};
 use super::summary::{FirstLargest, Largest, Line, Moments, Pairs, Shape, Sums};
 use super::tree::{BlockStream, Summary};
@@ -15,10 +13,9 @@ use super::{Family, PairStat, Stat, Window, known, mean_deviation, moments_leaf,
 pub(crate) struct RollingStream {
     requests: Vec<(Stat, Source)>,
     blocks: Vec<(Family, Summaries)>,
-    sorted: Vec<(usize, SortedWindow)>,
-    /// The newest values, newest first, as many as the longest window that visits or sorts them has.
-    recent: VecDeque<f64>,
-    recent_bars: usize,
+    sorted: Vec<(usize, SlidingOrder)>,
+    /// As many values as the longest window that visits or sorts them has, and one more.
+    recent: Recent,
     bars: usize,
 }
 
@@ -27,6 +24,7 @@ pub(crate) struct RollingStream {
 enum Source {
     Blocks { index: usize, bars: usize },
     Sorted { index: usize },
+    Ranked { bars: usize },
     Visited { bars: usize },
     Expanding(Box<Expanding>),
     Decay(Decay),
@@ -49,43 +47,47 @@ impl RollingStream {
             requests: Vec::with_capacity(requests.len()),
             blocks: Vec::new(),
             sorted: Vec::new(),
-            recent: VecDeque::new(),
-            recent_bars: 0,
+            recent: Recent::default(),
             bars: 0,
         };
+        let mut recent_bars = 0;
         for (stat, window) in requests {
             let source = match window {
                 Window::Expanding => Source::Expanding(Box::new(Expanding::new(*stat))),
                 Window::Decay(alpha) => Source::Decay(Decay::new(f64::from_bits(*alpha))),
-                Window::Bars(bars) => stream.source(stat.family(), *bars, requests),
+                Window::Bars(bars) => stream.source(stat.family(*bars), *bars, requests),
             };
+            recent_bars = recent_bars.max(match (window, &source) {
+                (
+                    Window::Bars(bars),
+                    Source::Sorted { .. } | Source::Ranked { .. } | Source::Visited { .. },
+                ) => bars + 1,
+                _ => 0,
+            });
             stream.requests.push((*stat, source));
         }
+        stream.recent = Recent::new(recent_bars);
         stream
     }
 
     fn source(&mut self, family: Family, bars: usize, requests: &[(Stat, Window)]) -> Source {
         match family {
             Family::Sorted => {
-                self.recent_bars = self.recent_bars.max(bars + 1);
                 let known = self.sorted.iter().position(|(length, _)| *length == bars);
                 let index = known.unwrap_or_else(|| {
-                    self.sorted.push((bars, SortedWindow::default()));
+                    self.sorted.push((bars, SlidingOrder::new(bars)));
                     self.sorted.len() - 1
                 });
                 Source::Sorted { index }
             }
-            Family::Visited => {
-                self.recent_bars = self.recent_bars.max(bars);
-                Source::Visited { bars }
-            }
+            Family::Ranked => Source::Ranked { bars },
+            Family::Visited => Source::Visited { bars },
             _ => {
                 let known = self.blocks.iter().position(|(other, _)| other.shares_blocks(family));
                 let index = known.unwrap_or_else(|| {
-                    let sharing = requests.iter().filter(|(stat, _)| stat.family().shares_blocks(family));
-                    let lengths = sharing.map(|(_, window)| match window {
-                        Window::Bars(bars) => *bars,
-                        _ => 1,
+                    let lengths = requests.iter().filter_map(|(stat, window)| match window {
+                        Window::Bars(bars) if stat.family(*bars).shares_blocks(family) => Some(*bars),
+                        _ => None,
                     });
                     let longest = lengths.max().unwrap_or(1);
                     self.blocks.push((family, Summaries::new(family, longest)));
@@ -102,15 +104,9 @@ impl RollingStream {
         for (family, summaries) in &mut self.blocks {
             summaries.push(*family, raw);
         }
-        if self.recent_bars > 0 {
-            self.recent.truncate(self.recent_bars - 1);
-            self.recent.push_front(raw);
-        }
+        self.recent.push(raw);
         for (bars, window) in &mut self.sorted {
-            match self.recent.get(*bars) {
-                Some(oldest) => window.replace(*oldest, raw),
-                None => window.enter(raw),
-            }
+            window.slide(self.recent.newest(*bars + 1)[0], raw);
         }
         for ((stat, source), out) in self.requests.iter_mut().zip(out) {
             *out = match source {
@@ -120,16 +116,47 @@ impl RollingStream {
                     Stat::Quantile(level) => self.sorted[*index].1.quantile(level.value()),
                     _ => self.sorted[*index].1.rank(raw),
                 },
-                Source::Visited { bars } => {
-                    let window: Vec<f64> = self.recent.iter().take(*bars).rev().copied().collect();
-                    mean_deviation(&window)
-                }
+                Source::Ranked { bars } => order::rank_of_last(self.recent.newest(*bars)),
+                // Bars before the first are missing, and add nothing.
+                Source::Visited { bars } => mean_deviation(self.recent.newest(*bars)),
                 Source::Blocks { index, bars } => {
                     let spanned = self.bars.min(*bars) as f64;
                     self.blocks[*index].1.result(*stat, *bars, Newest { value: known(raw), bars: spanned })
                 }
             };
         }
+    }
+}
+
+/// The newest values of a series, side by side.
+#[derive(Debug, Clone, Default)]
+struct Recent {
+    /// Twice as many as are kept, so that they are moved to the front once in a while only.
+    values: Vec<f64>,
+    kept: usize,
+    end: usize,
+}
+
+impl Recent {
+    fn new(kept: usize) -> Self {
+        Self { values: vec![f64::NAN; 2 * kept], kept, end: kept }
+    }
+
+    fn push(&mut self, value: f64) {
+        if self.kept == 0 {
+            return;
+        }
+        if self.end == self.values.len() {
+            self.values.copy_within(self.end - self.kept + 1.., 0);
+            self.end = self.kept - 1;
+        }
+        self.values[self.end] = value;
+        self.end += 1;
+    }
+
+    /// The last `bars` values, oldest first; NaN before the first bar.
+    fn newest(&self, bars: usize) -> &[f64] {
+        &self.values[self.end - bars..self.end]
     }
 }
 
@@ -141,7 +168,7 @@ impl Summaries {
             Family::Line(_) => Self::Line(BlockStream::new::<Line>(bars)),
             Family::Largest(_) => Self::Largest(BlockStream::new::<Largest>(bars)),
             Family::FirstLargest(_) => Self::FirstLargest(BlockStream::new::<FirstLargest>(bars)),
-            Family::Counts | Family::Sums | Family::Sorted | Family::Visited => {
+            Family::Counts | Family::Sums | Family::Sorted | Family::Ranked | Family::Visited => {
                 Self::Sums(BlockStream::new::<Sums>(bars))
             }
         }
@@ -166,7 +193,7 @@ impl Summaries {
     }
 
     fn result(&self, stat: Stat, bars: usize, newest: Newest) -> f64 {
-        match (self, stat.family()) {
+        match (self, stat.family(bars)) {
             (Self::Sums(blocks), family) => {
                 let [n, sum] = blocks.window::<Sums>(bars);
                 match stat {
@@ -199,11 +226,13 @@ impl Summaries {
 /// Every statistic asked of two series together, as of their newest bar.
 #[derive(Debug, Clone)]
 pub(crate) struct PairStream {
+    /// With the bars of its window; all so far without.
     requests: Vec<(PairStat, Option<usize>)>,
     pairs: BlockStream<6>,
     sides: [BlockStream<3>; 2],
     all: [f64; 6],
     all_sides: [[f64; 3]; 2],
+    bars: usize,
 }
 
 impl PairStream {
@@ -221,11 +250,13 @@ impl PairStream {
             sides: [(); 2].map(|()| BlockStream::new::<Moments>(longest)),
             all: Pairs::EMPTY,
             all_sides: [Moments::EMPTY; 2],
+            bars: 0,
         }
     }
 
     /// Takes the next bar's values and gives every result, in the order of the requests.
     pub(crate) fn push(&mut self, values: [f64; 2], out: &mut [f64]) {
+        self.bars += 1;
         self.pairs.push::<Pairs>(pair_leaf(values));
         self.all = Pairs::merge(self.all, pair_leaf(values), 1.0);
         for (side, value) in values.into_iter().enumerate() {
@@ -233,15 +264,18 @@ impl PairStream {
             self.all_sides[side] = Moments::merge(self.all_sides[side], moments_leaf(value), 1.0);
         }
         for ((stat, bars), out) in self.requests.iter().zip(out) {
-            let (summary, sides) = match bars {
-                Some(bars) => (
-                    self.pairs.window::<Pairs>(*bars),
-                    [0, 1].map(|side| self.sides[side].window::<Moments>(*bars)),
-                ),
-                None => (self.all, self.all_sides),
+            let summary = match bars {
+                Some(bars) => self.pairs.window::<Pairs>(*bars),
+                None => self.all,
             };
-            let flat = sides.into_iter().any(stat::is_flat_to_qlib);
-            *out = stat::pair(*stat, summary, flat);
+            let [n, x, y, xx, yy, _] = summary;
+            let sides = match bars {
+                // Without missing values what a side is alone it is in the pairs, to the bit.
+                Some(bars) if n == self.bars.min(*bars) as f64 => [[n, x, xx], [n, y, yy]],
+                Some(bars) => [0, 1].map(|side| self.sides[side].window::<Moments>(*bars)),
+                None => self.all_sides,
+            };
+            *out = stat::pair(*stat, summary, sides.into_iter().any(stat::is_flat_to_qlib));
         }
     }
 }

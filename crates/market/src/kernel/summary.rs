@@ -11,6 +11,8 @@ pub(super) struct Sums;
 
 impl Summary<2> for Sums {
     const EMPTY: [f64; 2] = [0.0; 2];
+    const ONE: [f64; 2] = [1.0, 0.0];
+    const OF_PLACES: [bool; 2] = [true, false];
 
     #[inline(always)]
     fn merge(older: [f64; 2], newer: [f64; 2], _: f64) -> [f64; 2] {
@@ -24,6 +26,8 @@ pub(super) struct Moments;
 
 impl Summary<3> for Moments {
     const EMPTY: [f64; 3] = [0.0; 3];
+    const ONE: [f64; 3] = [1.0, 0.0, 0.0];
+    const OF_PLACES: [bool; 3] = [true, false, false];
 
     #[inline(always)]
     fn merge([na, ma, qa]: [f64; 3], [nb, mb, qb]: [f64; 3], _: f64) -> [f64; 3] {
@@ -40,6 +44,8 @@ pub(super) struct Shape;
 
 impl Summary<5> for Shape {
     const EMPTY: [f64; 5] = [0.0; 5];
+    const ONE: [f64; 5] = [1.0, 0.0, 0.0, 0.0, 0.0];
+    const OF_PLACES: [bool; 5] = [true, false, false, false, false];
 
     #[inline(always)]
     fn merge([na, ma, qa, ca, fa]: [f64; 5], [nb, mb, qb, cb, fb]: [f64; 5], _: f64) -> [f64; 5] {
@@ -84,6 +90,8 @@ fn merge_pairs([na, xa, ya, xxa, yya, xya]: [f64; 6], [nb, xb, yb, xxb, yyb, xyb
 
 impl Summary<6> for Pairs {
     const EMPTY: [f64; 6] = [0.0; 6];
+    const ONE: [f64; 6] = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    const OF_PLACES: [bool; 6] = [true, false, false, false, false, false];
 
     #[inline(always)]
     fn merge(older: [f64; 6], newer: [f64; 6], _: f64) -> [f64; 6] {
@@ -97,6 +105,8 @@ pub(super) struct Line;
 
 impl Summary<6> for Line {
     const EMPTY: [f64; 6] = [0.0; 6];
+    const ONE: [f64; 6] = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    const OF_PLACES: [bool; 6] = [true, true, false, true, false, false];
 
     #[inline(always)]
     fn merge([n, age, y, xx, yy, xy]: [f64; 6], newer: [f64; 6], newer_bars: f64) -> [f64; 6] {
@@ -110,6 +120,8 @@ pub(super) struct Largest;
 
 impl Summary<1> for Largest {
     const EMPTY: [f64; 1] = [f64::NAN];
+    const ONE: [f64; 1] = [0.0];
+    const OF_PLACES: [bool; 1] = [false];
 
     #[inline(always)]
     fn merge([older]: [f64; 1], [newer]: [f64; 1], _: f64) -> [f64; 1] {
@@ -125,6 +137,8 @@ pub(super) struct FirstLargest;
 impl Summary<3> for FirstLargest {
     /// Smaller than every value there is: infinite ones count as missing.
     const EMPTY: [f64; 3] = [f64::NEG_INFINITY, 0.0, 0.0];
+    const ONE: [f64; 3] = [0.0, 0.0, 1.0];
+    const OF_PLACES: [bool; 3] = [false, false, true];
 
     #[inline(always)]
     fn merge([a, age_a, known_a]: [f64; 3], [b, age_b, known_b]: [f64; 3], newer_bars: f64) -> [f64; 3] {

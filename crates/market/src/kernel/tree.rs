@@ -10,7 +10,7 @@
 //! operators. The same merge runs over many bars at once ([`Blocks`]) and over the newest alone
 //! ([`BlockStream`]).
 
-use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Bars whose blocks are merged side by side: two vector registers of 256 bits.
@@ -20,6 +20,11 @@ pub(super) const LANES: usize = 8;
 pub(super) trait Summary<const C: usize> {
     /// Of no bar at all, and of bars before the series began.
     const EMPTY: [f64; C];
+    /// Of one known bar, whose value is 0.
+    const ONE: [f64; C];
+    /// Which numbers depend on where known bars are alone, not on their values: over a stretch without missing
+    /// values they are the same at every bar, and are not kept for each.
+    const OF_PLACES: [bool; C];
 
     /// Of both blocks; the newer one spans `newer_bars` bars.
     fn merge(older: [f64; C], newer: [f64; C], newer_bars: f64) -> [f64; C];
@@ -48,129 +53,168 @@ pub(super) struct Blocks<const C: usize> {
     pad: usize,
     /// Bars, rounded up to whole lanes.
     rows: usize,
+    /// Of each level the summary of a block without missing values, as far as places alone decide it.
+    full: Vec<[f64; C]>,
 }
 
 impl<const C: usize> Default for Blocks<C> {
     fn default() -> Self {
         let none = || std::array::from_fn(|_| Vec::new());
-        Self { levels: Vec::new(), merged: none(), spare: none(), pad: 0, rows: 0 }
+        Self { levels: Vec::new(), merged: none(), spare: none(), pad: 0, rows: 0, full: Vec::new() }
     }
 }
 
-/// Summaries of one window at every bar: the numbers, and where the first bar's stand.
-pub(super) struct View<'a, const C: usize> {
+/// Summaries at every bar: the numbers, where the first bar's stand, and those of a block without missing values.
+struct Rows<'a, const C: usize> {
     numbers: &'a [Vec<f64>; C],
     from: usize,
+    full: [f64; C],
 }
 
-impl<const C: usize> View<'_, C> {
+/// Summaries of one window at every bar; `FULL` promises that none has a missing value.
+pub(super) struct View<'a, S, const C: usize, const FULL: bool> {
+    rows: Rows<'a, C>,
+    summary: PhantomData<S>,
+}
+
+impl<S: Summary<C>, const C: usize, const FULL: bool> View<'_, S, C, FULL> {
     /// The summary at a bar.
     #[inline(always)]
     pub(super) fn at(&self, row: usize) -> [f64; C] {
-        std::array::from_fn(|c| self.numbers[c][self.from + row])
+        let Rows { numbers, from, full } = &self.rows;
+        std::array::from_fn(|c| if FULL && S::OF_PLACES[c] { full[c] } else { numbers[c][from + row] })
     }
 }
 
 impl<const C: usize> Blocks<C> {
-    /// Makes the blocks of `rows` bars for windows of up to `bars`; `leaf` is the summary of a single bar.
+    /// Makes the blocks of `rows` bars for windows of up to `bars`; `leaf` is the summary of a single bar. With
+    /// `FULL` no value is missing, and windows that reach beyond the first bar are not asked for.
     #[inline(always)]
-    pub(super) fn fill<S: Summary<C>>(&mut self, rows: usize, bars: usize, leaf: impl Fn(usize) -> [f64; C]) {
+    pub(super) fn fill<S: Summary<C>, const FULL: bool>(
+        &mut self,
+        rows: usize,
+        bars: usize,
+        leaf: impl Fn(usize) -> [f64; C],
+    ) {
         let top = top_level(bars);
         self.pad = 1usize << top;
         self.rows = rows.next_multiple_of(LANES);
         if self.levels.len() <= top {
             self.levels.resize_with(top + 1, || std::array::from_fn(|_| Vec::new()));
         }
-        for numbers in &mut self.levels[..=top] {
+        self.full.clear();
+        let mut full = S::ONE;
+        for (level, numbers) in self.levels[..=top].iter_mut().enumerate() {
             for (number, empty) in numbers.iter_mut().zip(S::EMPTY) {
                 number.resize(self.pad + self.rows, empty);
                 number[..self.pad].fill(empty);
             }
+            self.full.push(full);
+            full = S::merge(full, full, (1usize << level) as f64);
         }
-        for row in 0..self.rows {
-            let own = if row < rows { leaf(row) } else { S::EMPTY };
-            for (number, own) in self.levels[0].iter_mut().zip(own) {
-                number[self.pad + row] = own;
+        let (pad, last) = (self.pad, self.rows);
+        for (c, number) in self.levels[0].iter_mut().enumerate().filter(|(c, _)| !(FULL && S::OF_PLACES[*c]))
+        {
+            let number = &mut number[pad..pad + last];
+            for (row, number) in number[..rows].iter_mut().enumerate() {
+                *number = leaf(row)[c];
             }
+            number[rows..].fill(S::EMPTY[c]);
         }
         for level in 1..=top {
             let bars = 1usize << (level - 1);
             let (below, above) = self.levels.split_at_mut(level);
-            let (below, pad) = (&below[level - 1], self.pad);
-            merge_rows::<S, C>((below, pad - bars), (below, pad), bars, (&mut above[0], pad), 0..self.rows);
+            let full = self.full[level - 1];
+            let older = Rows { numbers: &below[level - 1], from: pad - bars, full };
+            let newer = Rows { numbers: &below[level - 1], from: pad, full };
+            merge_rows::<S, C, FULL>(&older, &newer, bars, (&mut above[0], pad), 0..last);
         }
     }
 
     /// Summaries of the window of `bars` bars that ends at each bar from `first_row` on.
     #[inline(always)]
-    pub(super) fn window<S: Summary<C>>(&mut self, bars: usize, first_row: usize) -> View<'_, C> {
+    pub(super) fn window<S: Summary<C>, const FULL: bool>(
+        &mut self,
+        bars: usize,
+        first_row: usize,
+    ) -> View<'_, S, C, FULL> {
         let mut parts = digits(bars);
         let (first, _) = parts.next().unwrap_or((0, 0));
         let from = first_row - first_row % LANES;
         let rows = from..self.rows;
+        let mut full = self.full[first];
         let mut whole = true;
         for (level, newer_bars) in parts {
             for number in &mut self.spare {
                 number.resize(self.rows, 0.0);
             }
-            let older = (&self.levels[level], self.pad - newer_bars);
-            let newer = if whole { (&self.levels[first], self.pad) } else { (&self.merged, 0) };
-            merge_rows::<S, C>(older, newer, newer_bars, (&mut self.spare, 0), rows.clone());
+            let older =
+                Rows { numbers: &self.levels[level], from: self.pad - newer_bars, full: self.full[level] };
+            let newer = if whole {
+                Rows { numbers: &self.levels[first], from: self.pad, full }
+            } else {
+                Rows { numbers: &self.merged, from: 0, full }
+            };
+            merge_rows::<S, C, FULL>(&older, &newer, newer_bars, (&mut self.spare, 0), rows.clone());
+            full = S::merge(self.full[level], full, newer_bars as f64);
             std::mem::swap(&mut self.merged, &mut self.spare);
             whole = false;
         }
-        if whole {
-            View { numbers: &self.levels[first], from: self.pad }
+        let rows = if whole {
+            Rows { numbers: &self.levels[first], from: self.pad, full }
         } else {
-            View { numbers: &self.merged, from: 0 }
-        }
+            Rows { numbers: &self.merged, from: 0, full }
+        };
+        View { rows, summary: PhantomData }
     }
 
     /// Summaries of the last `bars` bars as two blocks that may overlap, for what does not count twice: the
     /// older block, how far it reaches beyond the newer one, and the newer block.
     #[inline(always)]
-    pub(super) fn overlapping(&self, bars: usize) -> (View<'_, C>, usize, View<'_, C>) {
+    pub(super) fn overlapping<S: Summary<C>, const FULL: bool>(
+        &self,
+        bars: usize,
+    ) -> (View<'_, S, C, FULL>, usize, View<'_, S, C, FULL>) {
         let level = top_level(bars);
         let apart = bars - (1 << level);
-        let numbers = &self.levels[level];
-        (View { numbers, from: self.pad - apart }, apart, View { numbers, from: self.pad })
+        let view = |from: usize| {
+            let rows = Rows { numbers: &self.levels[level], from, full: self.full[level] };
+            View { rows, summary: PhantomData }
+        };
+        (view(self.pad - apart), apart, view(self.pad))
     }
 }
 
-/// Numbers of blocks, and where the first row's stand.
-type Rows<'a, const C: usize> = (&'a [Vec<f64>; C], usize);
-
 /// Merges the blocks of many bars, whole lanes of them.
 #[inline(always)]
-fn merge_rows<S: Summary<C>, const C: usize>(
-    older: Rows<'_, C>,
-    newer: Rows<'_, C>,
+fn merge_rows<S: Summary<C>, const C: usize, const FULL: bool>(
+    older: &Rows<'_, C>,
+    newer: &Rows<'_, C>,
     newer_bars: usize,
     out: (&mut [Vec<f64>; C], usize),
     rows: Range<usize>,
 ) {
-    let (older, older_from) = older;
-    let (newer, newer_from) = newer;
     let (out, out_from) = out;
     let newer_bars = newer_bars as f64;
+    let kept = |c: usize| !(FULL && S::OF_PLACES[c]);
     for row in rows.step_by(LANES) {
         // Copied to the stack, where the compiler knows that nothing overlaps.
         let mut left = [[0.0; LANES]; C];
         let mut right = [[0.0; LANES]; C];
-        for c in 0..C {
-            left[c].copy_from_slice(&older[c][older_from + row..older_from + row + LANES]);
-            right[c].copy_from_slice(&newer[c][newer_from + row..newer_from + row + LANES]);
+        for c in (0..C).filter(|c| kept(*c)) {
+            left[c].copy_from_slice(&older.numbers[c][older.from + row..older.from + row + LANES]);
+            right[c].copy_from_slice(&newer.numbers[c][newer.from + row..newer.from + row + LANES]);
         }
         let mut both = [[0.0; LANES]; C];
         for lane in 0..LANES {
-            let a = std::array::from_fn(|c| left[c][lane]);
-            let b = std::array::from_fn(|c| right[c][lane]);
+            let a = std::array::from_fn(|c| if kept(c) { left[c][lane] } else { older.full[c] });
+            let b = std::array::from_fn(|c| if kept(c) { right[c][lane] } else { newer.full[c] });
             let merged = S::merge(a, b, newer_bars);
             for c in 0..C {
                 both[c][lane] = merged[c];
             }
         }
-        for c in 0..C {
+        for c in (0..C).filter(|c| kept(*c)) {
             out[c][out_from + row..out_from + row + LANES].copy_from_slice(&both[c]);
         }
     }
@@ -179,43 +223,58 @@ fn merge_rows<S: Summary<C>, const C: usize>(
 /// The blocks that the windows of the newest bar need, bar after bar.
 #[derive(Debug, Clone)]
 pub(super) struct BlockStream<const C: usize> {
-    /// Of each level the newest blocks, newest first: one more than it spans bars.
-    levels: Vec<VecDeque<[f64; C]>>,
+    /// Of level k the newest 2^k blocks in a ring, which begins after those of all lower levels.
+    blocks: Vec<[f64; C]>,
+    top: usize,
+    /// Bars so far.
+    bars: usize,
 }
 
 impl<const C: usize> BlockStream<C> {
     /// For windows of up to `bars` bars.
     pub(super) fn new<S: Summary<C>>(bars: usize) -> Self {
-        let ring = |level: usize| VecDeque::from(vec![S::EMPTY; (1 << level) + 1]);
-        Self { levels: (0..=top_level(bars)).map(ring).collect() }
+        let top = top_level(bars);
+        Self { blocks: vec![S::EMPTY; (2 << top) - 1], top, bars: 0 }
     }
 
     /// Takes the next bar's summary.
+    #[inline]
     pub(super) fn push<S: Summary<C>>(&mut self, leaf: [f64; C]) {
+        self.bars += 1;
         let mut block = leaf;
-        for level in 0..self.levels.len() {
-            let bars = 1usize << level;
-            let ring = &mut self.levels[level];
-            ring.pop_back();
-            ring.push_front(block);
-            block = S::merge(ring[bars], block, bars as f64);
+        for level in 0..=self.top {
+            // The block it overwrites ends where the new one begins.
+            let place = self.place(level, 0);
+            let older = std::mem::replace(&mut self.blocks[place], block);
+            if level < self.top {
+                block = S::merge(older, block, (1usize << level) as f64);
+            }
         }
     }
 
+    /// Where the block of a level stands that ended so many bars ago.
+    #[inline]
+    fn place(&self, level: usize, ago: usize) -> usize {
+        let ring = 1 << level;
+        ring - 1 + (self.bars.wrapping_sub(ago) & (ring - 1))
+    }
+
     /// The summary of the last `bars` bars.
+    #[inline]
     pub(super) fn window<S: Summary<C>>(&self, bars: usize) -> [f64; C] {
         let mut merged: Option<[f64; C]> = None;
         for (level, newer_bars) in digits(bars) {
-            let block = self.levels[level][newer_bars];
+            let block = self.blocks[self.place(level, newer_bars)];
             merged = Some(merged.map_or(block, |newer| S::merge(block, newer, newer_bars as f64)));
         }
         merged.unwrap_or(S::EMPTY)
     }
 
     /// As [`Blocks::overlapping`].
+    #[inline]
     pub(super) fn overlapping(&self, bars: usize) -> ([f64; C], usize, [f64; C]) {
         let level = top_level(bars);
         let apart = bars - (1 << level);
-        (self.levels[level][apart], apart, self.levels[level][0])
+        (self.blocks[self.place(level, apart)], apart, self.blocks[self.place(level, 0)])
     }
 }
