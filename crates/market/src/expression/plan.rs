@@ -73,6 +73,8 @@ pub(crate) struct Plan {
     last_uses: Vec<usize>,
     /// The step of each result, in the order of the expressions.
     roots: Vec<NodeId>,
+    /// The results that each op is.
+    results: Vec<Vec<usize>>,
 }
 
 impl Plan {
@@ -102,7 +104,11 @@ impl Plan {
                 }
             }
         }
-        Self { ops, needs, steps, last_uses, roots }
+        let mut results = vec![Vec::new(); ops.len()];
+        for (result, root) in roots.iter().enumerate() {
+            results[*root].push(result);
+        }
+        Self { ops, needs, steps, last_uses, roots, results }
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -124,6 +130,11 @@ impl Plan {
 
     pub(crate) fn roots(&self) -> &[NodeId] {
         &self.roots
+    }
+
+    /// The numbers of the expressions whose result an op is.
+    pub(crate) fn results_of(&self, id: NodeId) -> &[usize] {
+        &self.results[id]
     }
 }
 

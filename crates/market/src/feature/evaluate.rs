@@ -114,10 +114,8 @@ impl Evaluator {
         for (index, step) in plan.steps().iter().enumerate() {
             self.step(plan, step, series, &rows)?;
             for id in step.results() {
-                for (result, root) in plan.roots().iter().enumerate() {
-                    if root == id {
-                        sink(result, self.columns[*id].part(&rows));
-                    }
+                for result in plan.results_of(*id) {
+                    sink(*result, self.columns[*id].part(&rows));
                 }
                 for argument in plan.ops()[*id].arguments() {
                     if plan.last_use(*argument) == index {

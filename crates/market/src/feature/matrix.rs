@@ -37,11 +37,16 @@ pub struct FeatureMatrix {
     pub values: Vec<f32>,
 }
 
-/// Times computed at once: at least so many look-backs, which bounds what is computed twice to an eighth.
+/// A block takes no more than this, in bytes: 256 MiB. What its rows look back on is computed again for each block.
+const BLOCK_BYTES_MAX: usize = 256 << 20;
+/// Blocks of features that look back to the first bar begin there anew each, and so are fewer: 1 GiB.
+const BLOCK_BYTES_MAX_FROM_FIRST_BAR: usize = 1 << 30;
+/// A block has at least so many look-backs, which bounds what is computed twice to an eighth, ...
 const BLOCK_LOOKBACKS: usize = 8;
-const BLOCK_TIMES_MIN: usize = 256;
-/// A block takes no more than this, in bytes, even if more is then computed twice: 512 MiB.
-const BLOCK_BYTES_MAX: usize = 512 << 20;
+/// ... but takes no more than this even so: 1 GiB.
+const BLOCK_BYTES_MAX_OF_LOOKBACKS: usize = 1 << 30;
+/// Groups of instruments for each thread, so that no thread waits long for the last.
+const GROUPS_PER_THREAD: usize = 4;
 
 /// Computes the features of every bar in a range that has the whole look-back behind it.
 ///
@@ -50,31 +55,24 @@ const BLOCK_BYTES_MAX: usize = 512 << 20;
 /// model's training. A row depends on those days alone, so bars before them and after the row change nothing,
 /// bit for bit; features that look back to the first bar depend on all before.
 ///
-/// Memory: the result, one block of it (see [`compute_blocks`]), and for each operator across instruments 8
-/// bytes a time and instrument of the block and its look-back.
+/// Memory: the result, for each operator across instruments 8 bytes a time and instrument of it and its look-back,
+/// and for each thread the features of one instrument.
 ///
 /// # Errors
 /// [`Error::Feature`] for a field the panel lacks, [`Error::Row`] for an index that is not in the panel.
 pub fn compute(panel: &Panel, set: &FeatureSet, rows: &RowRange) -> Result<FeatureMatrix> {
-    let columns = set.names().len();
-    let wanted = count(panel, set, rows)?;
-    let mut matrix = FeatureMatrix {
-        rows: Vec::with_capacity(wanted),
-        columns,
-        values: Vec::with_capacity(wanted * columns),
-    };
-    compute_blocks(panel, set, rows, |block| {
-        matrix.rows.extend_from_slice(&block.rows);
-        matrix.values.extend_from_slice(&block.values);
-        Ok(())
-    })?;
+    set.check_fields(panel)?;
+    let instruments = check_range(panel, rows)?;
+    let mut matrix = FeatureMatrix::empty(set);
+    block(panel, set, rows, &instruments, &mut matrix)?;
     Ok(matrix)
 }
 
 /// Computes as [`compute`], but hands out the rows of some times after the other instead of holding all.
 ///
-/// A block has 256 times or 8 look-backs, whichever is more, but takes no more than 512 MiB: 2 x 4 bytes a
-/// feature, instrument and time. If a feature looks back to the first bar, all of the range is one block.
+/// A block takes 4 bytes a feature, instrument and time, and no more than 256 MiB; if 8 look-backs take more than
+/// that, they are a block up to 1 GiB, as they are if a feature looks back to the first bar: each such block is
+/// computed from there.
 ///
 /// # Errors
 /// As [`compute`], and what `sink` returns.
@@ -86,39 +84,18 @@ pub fn compute_blocks(
 ) -> Result<()> {
     set.check_fields(panel)?;
     let instruments = check_range(panel, rows)?;
-    let times = match set.looks_back_to_the_first_bar() {
-        true => rows.dates.len().max(1),
-        false => (BLOCK_LOOKBACKS * set.lookback_bars()).max(BLOCK_TIMES_MIN),
+    let bytes_a_time = (size_of::<f32>() * set.names().len() * instruments.len()).max(1);
+    let times = if set.looks_back_to_the_first_bar() {
+        BLOCK_BYTES_MAX_FROM_FIRST_BAR / bytes_a_time
+    } else {
+        let wanted = BLOCK_LOOKBACKS * set.lookback_bars();
+        (BLOCK_BYTES_MAX / bytes_a_time).max(wanted.min(BLOCK_BYTES_MAX_OF_LOOKBACKS / bytes_a_time))
     };
-    // Both are made once, as large as they get: fresh memory costs as much as the features.
-    let columns = set.names().len();
-    let bytes_a_time = 2 * size_of::<f32>() * columns * instruments.len();
-    let affordable = match set.looks_back_to_the_first_bar() {
-        true => usize::MAX,
-        false => BLOCK_BYTES_MAX / bytes_a_time.max(1),
-    };
-    let times = times.min(affordable).min(rows.dates.len()).max(1);
-    let new = |instrument: usize| Block {
-        instrument,
-        dates: Vec::with_capacity(times),
-        values: Vec::with_capacity(times * columns),
-    };
-    let cells = times * instruments.len();
-    let mut matrix = FeatureMatrix {
-        rows: Vec::with_capacity(cells),
-        columns,
-        values: Vec::with_capacity(cells * columns),
-    };
-    let mut blocks: Vec<Block> = instruments.into_iter().map(new).collect();
-    for start in rows.dates.clone().step_by(times) {
-        let dates = start..(start + times).min(rows.dates.end);
-        let stored = across(panel, set, &rows.universe, &dates)?;
-        let own = RowRange { dates: dates.clone(), universe: rows.universe.clone() };
-        blocks.par_iter_mut().try_for_each_init(Evaluator::default, |evaluator, block| {
-            let cut = Cut { instrument: block.instrument, rows: &own, stored: &stored };
-            fill(block, panel, set, &cut, evaluator)
-        })?;
-        interleave(&blocks, &dates, &mut matrix);
+    let mut matrix = FeatureMatrix::empty(set);
+    for start in rows.dates.clone().step_by(times.max(1)) {
+        let dates = start..start.saturating_add(times.max(1)).min(rows.dates.end);
+        let own = RowRange { dates, universe: rows.universe.clone() };
+        block(panel, set, &own, &instruments, &mut matrix)?;
         if !matrix.rows.is_empty() {
             sink(&matrix)?;
         }
@@ -133,16 +110,6 @@ fn across(panel: &Panel, set: &FeatureSet, universe: &Universe, dates: &Range<us
         false => dates.start.saturating_sub(set.lookback_bars()),
     };
     set.program().across(panel, universe, from..dates.end)
-}
-
-/// How many rows [`compute`] gives.
-fn count(panel: &Panel, set: &FeatureSet, rows: &RowRange) -> Result<usize> {
-    let instruments = check_range(panel, rows)?;
-    let of_one = |instrument: &usize| {
-        let cut = Cut { instrument: *instrument, rows, stored: &[] };
-        wanted_dates(panel, set, &cut).map_or(0, |(_, dates)| dates.count())
-    };
-    Ok(instruments.par_iter().map(of_one).sum())
 }
 
 /// The features of one bar, bit for bit those of [`compute`], from no more than its look-back.
@@ -191,6 +158,70 @@ fn check_range(panel: &Panel, rows: &RowRange) -> Result<Vec<usize>> {
     Ok(rows.universe.instruments(width))
 }
 
+/// Computes all rows of a range into `matrix`, in the place of those it has.
+fn block(
+    panel: &Panel,
+    set: &FeatureSet,
+    rows: &RowRange,
+    instruments: &[usize],
+    matrix: &mut FeatureMatrix,
+) -> Result<()> {
+    let stored = across(panel, set, &rows.universe, &rows.dates)?;
+    let groups = (GROUPS_PER_THREAD * rayon::current_num_threads()).min(instruments.len()).max(1);
+    let size = instruments.len().div_ceil(groups).max(1);
+    let groups: Vec<&[usize]> = instruments.chunks(size).collect();
+    let cut = |instrument: usize| Cut { instrument, rows, stored: &stored };
+    // How many rows each group has on each date.
+    let counts: Vec<Vec<usize>> = groups
+        .par_iter()
+        .map(|group| {
+            let mut counts = vec![0; rows.dates.len()];
+            for instrument in *group {
+                let cut = cut(*instrument);
+                for date in wanted_dates(panel, set, &cut).into_iter().flat_map(|(_, dates)| dates) {
+                    counts[date - rows.dates.start] += 1;
+                }
+            }
+            counts
+        })
+        .collect();
+    let total = counts.iter().flatten().sum::<usize>();
+    matrix.reset(total);
+    // Rows are by date and then instrument, so each group has a stretch of every date.
+    let mut parts: Vec<Vec<Stretch<'_>>> =
+        groups.iter().map(|_| Vec::with_capacity(rows.dates.len())).collect();
+    let (mut keys, mut values) = (matrix.rows.as_mut_slice(), matrix.values.as_mut_slice());
+    for date in 0..rows.dates.len() {
+        for (part, counts) in parts.iter_mut().zip(&counts) {
+            let own_keys = keys.split_off_mut(..counts[date]).unwrap_or_default();
+            let own_values = values.split_off_mut(..counts[date] * matrix.columns).unwrap_or_default();
+            part.push(Stretch { keys: own_keys, values: own_values });
+        }
+    }
+    groups.into_par_iter().zip(parts).try_for_each_init(Worker::default, |worker, (group, mut part)| {
+        group.iter().try_for_each(|instrument| worker.fill(panel, set, &cut(*instrument), &mut part))
+    })
+}
+
+impl FeatureMatrix {
+    fn empty(set: &FeatureSet) -> Self {
+        Self { rows: Vec::new(), columns: set.names().len(), values: Vec::new() }
+    }
+
+    /// Makes room for so many rows; what they hold is to be written.
+    fn reset(&mut self, rows: usize) {
+        self.rows.clear();
+        self.rows.resize(rows, RowKey { date: 0, instrument: 0 });
+        let values = rows * self.columns;
+        if self.values.capacity() < values {
+            // Zeros that the system makes when they are touched.
+            self.values = vec![0.0; values];
+        } else {
+            self.values.resize(values, 0.0);
+        }
+    }
+}
+
 /// What of one instrument is computed.
 struct Cut<'a> {
     instrument: usize,
@@ -198,12 +229,10 @@ struct Cut<'a> {
     stored: &'a [Stored],
 }
 
-/// The rows of one instrument, by date.
-struct Block {
-    instrument: usize,
-    dates: Vec<usize>,
-    /// Feature after feature, one value a date.
-    values: Vec<f32>,
+/// The rows of some instruments on one date that are still to be written.
+struct Stretch<'a> {
+    keys: &'a mut [RowKey],
+    values: &'a mut [f32],
 }
 
 /// The stretch of dates an instrument can have rows in, and those it has.
@@ -222,92 +251,66 @@ fn wanted_dates<'a>(
     (from < to).then(|| (from..to, (from..to).filter(wanted)))
 }
 
-fn fill(
-    block: &mut Block,
-    panel: &Panel,
-    set: &FeatureSet,
-    cut: &Cut<'_>,
-    evaluator: &mut Evaluator,
-) -> Result<()> {
-    block.dates.clear();
-    block.values.clear();
-    let Some((stretch, wanted)) = wanted_dates(panel, set, cut) else { return Ok(()) };
-    let Some(series) = Series::new(panel, cut.instrument, cut.stored) else { return Ok(()) };
-    let origin = series.first_date();
-    block.dates.extend(wanted);
-    if block.dates.is_empty() {
-        return Ok(());
-    }
-    let columns = set.names().len();
-    let kept = block.dates.len();
-    block.values.resize(kept * columns, 0.0);
-    let Block { dates, values, .. } = block;
-    let rows = stretch.start - origin..stretch.end - origin;
-    let gaps = kept < stretch.len();
-    evaluator.run(set.program().plan(), &series, rows, |column, result| {
-        let out = &mut values[column * kept..(column + 1) * kept];
-        if gaps {
-            for (out, date) in out.iter_mut().zip(dates.iter()) {
-                *out = result[date - stretch.start] as f32;
-            }
-        } else {
-            for (out, value) in out.iter_mut().zip(result) {
-                *out = *value as f32;
-            }
-        }
-    })
+/// Values in one cache line; so many rows are turned at once, while the columns they come from stay in the first
+/// cache.
+const LINE_VALUES: usize = 16;
+
+/// Computes one instrument after the other.
+#[derive(Default)]
+struct Worker {
+    evaluator: Evaluator,
+    dates: Vec<usize>,
+    /// Feature after feature, one value a date; small enough to stay in a cache.
+    columns: Vec<f32>,
 }
 
-/// Dates whose rows are put in order at once: few enough for their rows of one instrument to stay in the first
-/// cache.
-const TILE_DATES: usize = 16;
-
-/// Puts the rows of all blocks into the matrix by date; blocks are by instrument already.
-fn interleave(blocks: &[Block], dates: &Range<usize>, matrix: &mut FeatureMatrix) {
-    let columns = matrix.columns;
-    // How many rows there are before each date.
-    let mut before = vec![0; dates.len() + 1];
-    for date in blocks.iter().flat_map(|block| &block.dates) {
-        before[date - dates.start + 1] += 1;
-    }
-    for date in 0..dates.len() {
-        before[date + 1] += before[date];
-    }
-    let total = before[dates.len()];
-    matrix.rows.clear();
-    matrix.rows.resize(total, RowKey { date: 0, instrument: 0 });
-    // Every value is written below.
-    matrix.values.resize(total * columns, 0.0);
-    let mut tiles = Vec::new();
-    let (mut rows, mut values) = (matrix.rows.as_mut_slice(), matrix.values.as_mut_slice());
-    for start in (0..dates.len()).step_by(TILE_DATES) {
-        let end = (start + TILE_DATES).min(dates.len());
-        let count = before[end] - before[start];
-        let (own_rows, own_values);
-        (own_rows, rows) = rows.split_at_mut(count);
-        (own_values, values) = values.split_at_mut(count * columns);
-        tiles.push((start..end, own_rows, own_values));
-    }
-    tiles.into_par_iter().for_each(|(tile, rows, values)| {
-        // Where the next row of each date goes.
-        let mut next: Vec<usize> = before[tile.clone()].iter().map(|row| row - before[tile.start]).collect();
-        for block in blocks {
-            let kept = block.dates.len();
-            let from = block.dates.partition_point(|date| *date < dates.start + tile.start);
-            let to = block.dates.partition_point(|date| *date < dates.start + tile.end);
-            let mut places = [0; TILE_DATES];
-            for (place, date) in places.iter_mut().zip(&block.dates[from..to]) {
-                let slot = &mut next[date - dates.start - tile.start];
-                *place = *slot;
-                rows[*slot] = RowKey { date: *date, instrument: block.instrument };
-                *slot += 1;
-            }
-            for column in 0..columns {
-                let own = &block.values[column * kept + from..column * kept + to];
-                for (value, place) in own.iter().zip(places) {
-                    values[place * columns + column] = *value;
+impl Worker {
+    /// Writes the rows of an instrument, the next of each date.
+    fn fill(
+        &mut self,
+        panel: &Panel,
+        set: &FeatureSet,
+        cut: &Cut<'_>,
+        part: &mut [Stretch<'_>],
+    ) -> Result<()> {
+        let Some((stretch, wanted)) = wanted_dates(panel, set, cut) else { return Ok(()) };
+        let Some(series) = Series::new(panel, cut.instrument, cut.stored) else { return Ok(()) };
+        let Self { evaluator, dates, columns } = self;
+        dates.clear();
+        dates.extend(wanted);
+        let kept = dates.len();
+        if kept == 0 {
+            return Ok(());
+        }
+        // An odd number of cache lines, so that the columns of a row do not all fall on the same few.
+        let stride = (kept.div_ceil(LINE_VALUES) | 1) * LINE_VALUES;
+        let features = set.names().len();
+        columns.resize(features * stride, 0.0);
+        let origin = series.first_date();
+        let rows = stretch.start - origin..stretch.end - origin;
+        let gaps = kept < stretch.len();
+        evaluator.run(set.program().plan(), &series, rows, |column, result| {
+            let out = &mut columns[column * stride..column * stride + kept];
+            if gaps {
+                for (out, date) in out.iter_mut().zip(dates.iter()) {
+                    *out = result[date - stretch.start] as f32;
+                }
+            } else {
+                for (out, value) in out.iter_mut().zip(result) {
+                    *out = *value as f32;
                 }
             }
+        })?;
+        for (row, date) in dates.iter().enumerate() {
+            let next = &mut part[date - cut.rows.dates.start];
+            if let Some(key) = next.keys.split_off_first_mut() {
+                *key = RowKey { date: *date, instrument: cut.instrument };
+            }
+            let values = next.values.split_off_mut(..features).unwrap_or_default();
+            for (value, column) in values.iter_mut().zip(columns[row..].iter().step_by(stride)) {
+                *value = *column;
+            }
         }
-    });
+        Ok(())
+    }
 }

@@ -170,8 +170,8 @@ fn known(value: f64) -> f64 {
 
 /// Whether no value counts as missing.
 fn all_finite(values: &[f64]) -> bool {
-    // A number less itself is 0 unless it is infinite or missing; without a way out the loop runs in vectors.
-    values.iter().fold(0.0, |sum, value| sum + (value - value)) == 0.0
+    // Without a way out the loop runs in vectors.
+    values.iter().fold(true, |all, value| all & value.is_finite())
 }
 
 #[inline(always)]
@@ -651,16 +651,14 @@ fn ranked(input: &[f64], lead: usize, requests: &[Request], outs: &mut [Vec<f64>
     values.resize(values.len() + LANES, f64::NAN);
     for start in (lead..input.len()).step_by(LANES) {
         let lanes = LANES.min(input.len() - start);
-        let at = |age: usize| -> [f64; LANES] {
-            let from = longest - 1 + start - age;
-            std::array::from_fn(|lane| values[from..from + LANES][lane])
-        };
-        let newest = at(0);
+        let mut newest = [0.0; LANES];
+        newest.copy_from_slice(&values[longest - 1 + start..][..LANES]);
         let (mut less, mut equal, mut count) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         let mut ages = 0;
         for request in &windows {
             for age in ages..request.bars {
-                let other = at(age);
+                let mut other = [0.0; LANES];
+                other.copy_from_slice(&values[longest - 1 + start - age..][..LANES]);
                 for lane in 0..LANES {
                     less[lane] += one_if(other[lane] < newest[lane]);
                     equal[lane] += one_if(other[lane] == newest[lane]);

@@ -82,7 +82,14 @@ impl<S: Summary<C>, const C: usize, const FULL: bool> View<'_, S, C, FULL> {
     #[inline(always)]
     pub(super) fn at(&self, row: usize) -> [f64; C] {
         let Rows { numbers, from, full } = &self.rows;
-        std::array::from_fn(|c| if FULL && S::OF_PLACES[c] { full[c] } else { numbers[c][from + row] })
+        // A loop, since `from_fn` would be compiled apart.
+        let mut summary = *full;
+        for c in 0..C {
+            if !(FULL && S::OF_PLACES[c]) {
+                summary[c] = numbers[c][from + row];
+            }
+        }
+        summary
     }
 }
 
@@ -207,8 +214,12 @@ fn merge_rows<S: Summary<C>, const C: usize, const FULL: bool>(
         }
         let mut both = [[0.0; LANES]; C];
         for lane in 0..LANES {
-            let a = std::array::from_fn(|c| if kept(c) { left[c][lane] } else { older.full[c] });
-            let b = std::array::from_fn(|c| if kept(c) { right[c][lane] } else { newer.full[c] });
+            let (mut a, mut b) = (older.full, newer.full);
+            for c in 0..C {
+                if kept(c) {
+                    (a[c], b[c]) = (left[c][lane], right[c][lane]);
+                }
+            }
             let merged = S::merge(a, b, newer_bars);
             for c in 0..C {
                 both[c][lane] = merged[c];
