@@ -188,9 +188,10 @@ impl FeatureStream {
             self.waiting.insert(instrument, bar.to_vec());
             return Ok(None);
         }
-        let state = self.states[instrument].get_or_insert_with(|| Instrument::new(&self.program, time));
+        let state =
+            self.states[instrument].get_or_insert_with(|| Instrument::new(&self.program, &self.fields, time));
         state.newest = time;
-        let values = Values { fields: &self.fields, bar, stored: &[] };
+        let values = Values { bar, stored: &[] };
         state.last.push(self.program.plan(), &values);
         state.bars += 1;
         let complete = state.bars > self.lookback_bars && self.members[instrument];
@@ -216,7 +217,7 @@ impl FeatureStream {
                 Some(state) => state.newest == time || waiting.contains_key(&instrument),
                 None => {
                     if waiting.contains_key(&instrument) {
-                        *state = Some(Instrument::new(&self.program, time));
+                        *state = Some(Instrument::new(&self.program, &self.fields, time));
                     }
                     true
                 }
@@ -228,7 +229,7 @@ impl FeatureStream {
                 missing.push(instrument);
             }
             if let Some(state) = state.as_mut().filter(|_| self.program.slots() == 0) {
-                let values = Values { fields: &self.fields, bar: &none, stored: &[] };
+                let values = Values { bar: &none, stored: &[] };
                 state.last.push(self.program.plan(), &values);
                 state.bars += 1;
             }
@@ -253,7 +254,7 @@ impl FeatureStream {
             for (instrument, state) in self.states.iter_mut().enumerate() {
                 let Some(state) = state else { continue };
                 let bar = waiting.get(&instrument).map_or(none, Vec::as_slice);
-                let values = Values { fields: &self.fields, bar, stored: &stored[instrument] };
+                let values = Values { bar, stored: &stored[instrument] };
                 state.stages[index].push(&stage.plan, &values);
                 for (column, root) in columns.iter_mut().zip(stage.plan.roots()) {
                     column[instrument] = state.stages[index].values[*root];
@@ -283,7 +284,7 @@ impl FeatureStream {
             let Some(state) = state else { continue };
             let arrived = waiting.get(&instrument);
             let bar = arrived.map_or(none, Vec::as_slice);
-            let values = Values { fields: &self.fields, bar, stored: &stored[instrument] };
+            let values = Values { bar, stored: &stored[instrument] };
             state.last.push(self.program.plan(), &values);
             state.bars += 1;
             state.newest = time;
@@ -296,10 +297,10 @@ impl FeatureStream {
 }
 
 impl Instrument {
-    fn new(program: &Program, time: DateTime) -> Self {
+    fn new(program: &Program, fields: &[String], time: DateTime) -> Self {
         Self {
-            stages: program.stages().iter().map(|stage| PlanState::new(&stage.plan)).collect(),
-            last: PlanState::new(program.plan()),
+            stages: program.stages().iter().map(|stage| PlanState::new(&stage.plan, fields)).collect(),
+            last: PlanState::new(program.plan(), fields),
             bars: 0,
             // Its first bar is still to come; no bar has the time before.
             newest: time.yesterday().unwrap_or(time),
@@ -309,7 +310,6 @@ impl Instrument {
 
 /// What a bar brings.
 struct Values<'a> {
-    fields: &'a [String],
     bar: &'a [f64],
     stored: &'a [f64],
 }
@@ -326,6 +326,8 @@ struct PlanState {
 #[derive(Debug, Clone)]
 enum StepState {
     Plain,
+    /// The place of a field in a bar.
+    Field(Option<usize>),
     /// The newest values, newest first.
     Shift(VecDeque<f64>),
     First(Option<f64>),
@@ -334,9 +336,11 @@ enum StepState {
 }
 
 impl PlanState {
-    fn new(plan: &Plan) -> Self {
+    /// `fields` are those a bar brings, in its order.
+    fn new(plan: &Plan, fields: &[String]) -> Self {
         let state = |step: &Step| match step {
             Step::One(id) => match &plan.ops()[*id] {
+                Op::Field(name) => StepState::Field(fields.iter().position(|field| field == name)),
                 Op::Shift(_, bars) => {
                     let bars = usize::try_from(*bars).unwrap_or_default();
                     StepState::Shift(VecDeque::from(vec![f64::NAN; bars + 1]))
@@ -397,10 +401,7 @@ impl PlanState {
 fn one(op: &Op, values: &[f64], input: &Values<'_>, state: &mut StepState) -> f64 {
     let mut out = [f64::NAN];
     match (op, state) {
-        (Op::Field(name), _) => {
-            let place = input.fields.iter().position(|field| field == name);
-            return place.map_or(f64::NAN, |place| input.bar[place]);
-        }
+        (_, StepState::Field(place)) => return place.map_or(f64::NAN, |place| input.bar[place]),
         (Op::Stored(slot), _) => return input.stored[*slot],
         (Op::Number(bits), _) => return f64::from_bits(*bits),
         (Op::Shift(of, _), StepState::Shift(recent)) => {
