@@ -23,7 +23,7 @@ use carried::{Decay, Expanding};
 use order::{COUNTED_BARS_MAX, SlidingOrder};
 use stat::{Newest, Spread, Tails, Trend};
 use summary::{FirstLargest, Largest, Line, Moments, Pairs, Shape, Sums};
-use tree::{Blocks, LANES, Summary};
+use tree::{Blocks, LANES, Summary, View};
 
 /// Results are computed so many bars at a time, which keeps all blocks in the second cache.
 const CHUNK_BARS: usize = 1024;
@@ -378,7 +378,12 @@ impl WithSimd for Ranked<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        ranked(self.input, self.lead, self.requests, self.outs, self.values);
+        let Self { input, lead, requests, outs, values } = self;
+        let longest = requests.iter().map(|request| request.bars).max().unwrap_or(1);
+        match lead + 1 >= longest && all_finite(input) {
+            true => ranked::<true>(input, lead, requests, outs, values),
+            false => ranked::<false>(input, lead, requests, outs, values),
+        }
     }
 }
 
@@ -604,12 +609,28 @@ fn pairs<const FULL: bool>(
                 *out = stat::pair(*stat, view.at(row), flat);
             }
         } else {
-            for (row, out) in out.iter_mut().enumerate() {
-                let [n, x, y, xx, yy, xy] = view.at(lead + row);
-                let flat = stat::is_flat_to_qlib([n, x, xx]) | stat::is_flat_to_qlib([n, y, yy]);
-                *out = stat::pair(*stat, [n, x, y, xx, yy, xy], flat);
+            // One loop for each, so that each has no choice to make inside.
+            match stat {
+                PairStat::Corr => each_pair(PairStat::Corr, &view, lead, out),
+                PairStat::Pearson => each_pair(PairStat::Pearson, &view, lead, out),
+                PairStat::Cov => each_pair(PairStat::Cov, &view, lead, out),
             }
         }
+    }
+}
+
+/// One statistic of pairs at every bar, where each side is known on the same bars.
+#[inline(always)]
+fn each_pair<const FULL: bool>(
+    stat: PairStat,
+    view: &View<'_, Pairs, 6, FULL>,
+    lead: usize,
+    out: &mut [f64],
+) {
+    for (row, out) in out.iter_mut().enumerate() {
+        let [n, x, y, xx, yy, xy] = view.at(lead + row);
+        let flat = stat::is_flat_to_qlib([n, x, xx]) | stat::is_flat_to_qlib([n, y, yy]);
+        *out = stat::pair(stat, [n, x, y, xx, yy, xy], flat);
     }
 }
 
@@ -641,7 +662,13 @@ fn sorted(input: &[f64], lead: usize, requests: &[Request], outs: &mut [Vec<f64>
 
 /// Ranks in short windows, counted for several bars side by side.
 #[inline(always)]
-fn ranked(input: &[f64], lead: usize, requests: &[Request], outs: &mut [Vec<f64>], values: &mut Vec<f64>) {
+fn ranked<const FULL: bool>(
+    input: &[f64],
+    lead: usize,
+    requests: &[Request],
+    outs: &mut [Vec<f64>],
+    values: &mut Vec<f64>,
+) {
     let mut windows: Vec<Request> = requests.to_vec();
     windows.sort_unstable_by_key(|request| request.bars);
     let longest = windows.last().map_or(1, |request| request.bars);
@@ -662,13 +689,16 @@ fn ranked(input: &[f64], lead: usize, requests: &[Request], outs: &mut [Vec<f64>
                 for lane in 0..LANES {
                     less[lane] += one_if(other[lane] < newest[lane]);
                     equal[lane] += one_if(other[lane] == newest[lane]);
-                    count[lane] += one_if(!other[lane].is_nan());
+                    if !FULL {
+                        count[lane] += one_if(!other[lane].is_nan());
+                    }
                 }
             }
             ages = request.bars;
             let out = &mut outs[request.index][start - lead..start - lead + lanes];
             for (lane, out) in out.iter_mut().enumerate() {
-                *out = order::rank(less[lane], equal[lane], count[lane]);
+                let count = if FULL { request.bars as f64 } else { count[lane] };
+                *out = order::rank(less[lane], equal[lane], count);
             }
         }
     }
