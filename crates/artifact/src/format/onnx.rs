@@ -2,6 +2,7 @@
 
 mod operator;
 mod proto;
+mod tensors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::bundle::{FormatTensorNames, ONNX_MODEL};
 use crate::graph::{Graph, Node, Op, Value};
 use operator::Call;
 use proto::value_info;
+pub use tensors::tensors;
 
 const OPSET: i64 = 18;
 /// The first IR version that knows opset 18.
