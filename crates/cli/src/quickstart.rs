@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use platform::{
-    ArtifactSource, BatchProgress, Command, Control, CreateEndpoint, Deploy, EpochReport, Error, FitOptions, Instance,
-    Kind, ModelVersion, Observer, Pipeline, Platform, PredictionRow, Predictions, QUICKSTART_ORIGIN,
-    QUICKSTART_PIPELINE, ResourceRequest, RunReport, Snapshot, TrainObserver, TrainOptions, TrainReport,
-    UploadModel, UploadTarget, is_distribution, score,
+    ArtifactSource, BatchProgress, Command, Control, CreateEndpoint, Deploy, EpochReport, Error, FitOptions,
+    Instance, Kind, ModelVersion, Observer, Pipeline, Platform, PredictionRow, Predictions,
+    QUICKSTART_ORIGIN, QUICKSTART_PIPELINE, ResourceRequest, RunReport, Snapshot, TrainObserver,
+    TrainOptions, TrainReport, UploadModel, UploadTarget, is_distribution, score,
 };
 use serde::Serialize;
 use serde_json::json;

@@ -222,8 +222,7 @@ impl Roles {
 
     fn all(&self) -> Vec<usize> {
         let others = [Some(self.split), self.date, self.weight].into_iter().flatten();
-        let mut all: Vec<usize> =
-            self.features.iter().chain(&self.labels).copied().chain(others).collect();
+        let mut all: Vec<usize> = self.features.iter().chain(&self.labels).copied().chain(others).collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -308,9 +307,11 @@ impl Reading<'_> {
             *self.dates.entry(text).or_insert(next)
         };
         match column.data_type() {
-            DataType::Utf8 => {
-                Ok(column.as_string::<i32>().iter().map(|text| number(text.unwrap_or_default().to_owned())).collect())
-            }
+            DataType::Utf8 => Ok(column
+                .as_string::<i32>()
+                .iter()
+                .map(|text| number(text.unwrap_or_default().to_owned()))
+                .collect()),
             DataType::Date32 => {
                 let days = column.as_primitive::<arrow_array::types::Date32Type>();
                 Ok(days.values().iter().map(|day| number(day.to_string())).collect())

@@ -42,7 +42,10 @@ impl FitOptions {
 }
 
 /// Runs `job` with rayon's threads limited to so many.
-pub(crate) fn on_threads<T: Send>(threads: Option<usize>, job: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(crate) fn on_threads<T: Send>(
+    threads: Option<usize>,
+    job: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
     let Some(threads) = threads else { return job() };
     if !(1..=1024).contains(&threads) {
         let message = format!("threads must be 1 to 1024, got {threads}");

@@ -40,7 +40,9 @@ pub use certify::Certified;
 pub use dataset::{ImportDataset, ImportMode, ImportedDataset};
 pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
 pub use error::{Error, FieldViolation, Kind, Result};
-pub use evaluate::{ClassMetrics, Evaluation, NumberMetrics, TestMetrics, expected_class, is_distribution, score};
+pub use evaluate::{
+    ClassMetrics, Evaluation, NumberMetrics, TestMetrics, expected_class, is_distribution, score,
+};
 pub use features::{ComputeFeatures, ComputedFeatures};
 pub use fitting::{FitOptions, StartFrom};
 pub use import_settings::ImportSettings;
@@ -62,8 +64,8 @@ pub use registry::{Deployment, Endpoint, ModelVersion, NewOperation, Operation};
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use serving::Counters;
 pub use source_file::find_source_files;
-pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
 pub use table::{TablePipeline, TableReport};
+pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
 pub use training::{BatchProgress, Control, EpochReport, LayerSummary, Observer, Summary, TrainBegin};
 
 /// Tells the time; given from outside so that nothing below reads a clock.

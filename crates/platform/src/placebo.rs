@@ -99,7 +99,8 @@ pub(crate) fn check(subject: &Subject<'_>) -> Result<Vec<ModelCheck>> {
 fn shuffled_labels(subject: &Subject<'_>) -> Result<ModelCheck> {
     let Subject { prepared, fit, reading, .. } = subject;
     let order = shuffled(&prepared.train, &mut ChaCha8Rng::seed_from_u64(fit.config.seed));
-    let classes: Vec<u32> = order.iter().filter_map(|&row| prepared.train.classes.get(row).copied()).collect();
+    let classes: Vec<u32> =
+        order.iter().filter_map(|&row| prepared.train.classes.get(row).copied()).collect();
     let targets: Vec<f32> = order.iter().map(|&row| prepared.train.targets[row]).collect();
     let mut samples = fit.train;
     samples.classes = samples.classes.map(|_| classes.as_slice());

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 use portfolio::backtest::{self, Backtest};
 use portfolio::report::{
-    BacktestSection, Benchmark, Border, ClassSkill, Command, DataSection, Epoch, Expression, Fact, FeatureSection,
-    LeftOut, NumberSkill, PredictionSection, QualityRow, RankIc, Report, SplitSection, TestSection, TrainingSection,
-    Window,
+    BacktestSection, Benchmark, Border, ClassSkill, Command, DataSection, Epoch, Expression, Fact,
+    FeatureSection, LeftOut, NumberSkill, PredictionSection, QualityRow, RankIc, Report, SplitSection,
+    TestSection, TrainingSection, Window,
 };
 use serde::Serialize;
 
@@ -305,7 +305,10 @@ fn layer(layer: &::training::LayerConfig) -> String {
     let values = match serde_json::to_value(&layer.kind) {
         Ok(serde_json::Value::Object(fields)) => {
             let plain = fields.iter().filter(|(key, value)| *key != "type" && !value.is_object());
-            plain.map(|(_, value)| value.to_string().trim_matches('"').to_owned()).collect::<Vec<_>>().join(" ")
+            plain
+                .map(|(_, value)| value.to_string().trim_matches('"').to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
         }
         _ => String::new(),
     };

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use jiff::civil::{Date, date};
 use platform::{
-    ArtifactSource, BatchProgress, Control, CreateEndpoint, Deploy, EpochReport, ImportDataset, Instance,
-    Kind, Observer, Options, Pipeline, Platform, PredictRequest, ResourceRequest, SourceFile, TrainObserver,
-    FitOptions, TrainOptions, TrainReport, UploadModel, UploadTarget,
+    ArtifactSource, BatchProgress, Control, CreateEndpoint, Deploy, EpochReport, FitOptions, ImportDataset,
+    Instance, Kind, Observer, Options, Pipeline, Platform, PredictRequest, ResourceRequest, SourceFile,
+    TrainObserver, TrainOptions, TrainReport, UploadModel, UploadTarget,
 };
 
 const NAMES: usize = 12;

@@ -144,7 +144,7 @@ fn the_page_of_a_long_span_stays_small_and_of_any_span_is_the_same_twice() {
 fn numbers_that_are_not_defined_never_show_as_nan() {
     let mut report = report(&Market::new(40, 0.0), "AAPL");
     report.test.rank_ic.t_statistic = f64::NAN;
-    report.test.log_loss = f64::INFINITY;
+    report.test.classes.as_mut().unwrap().log_loss = f64::INFINITY;
     report.test.daily_rank_ic[3].1 = f64::NAN;
     report.training.history[2].loss = f64::NAN;
     report.groups[1].mean = None;

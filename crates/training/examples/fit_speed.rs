@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use training::{
-    Activation, Columns, DenseConfig, Fit, FitConfig, LayerKind, ModelConfig, OutputConfig, Samples, Silent, fit,
+    Activation, Columns, DenseConfig, Fit, FitConfig, LayerKind, ModelConfig, OutputConfig, Samples, Silent,
+    fit,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,7 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let features: Vec<f32> = (0..rows * columns).map(value).collect();
         let labels: Vec<u32> = features.chunks(columns).map(|row| (row[0] * 9.9 + 4.95) as u32).collect();
         let dense = |units, activation| LayerKind::Dense(DenseConfig::new(units, activation));
-        let model = ModelConfig::sequential(vec![dense(128, Activation::Relu), dense(10, Activation::Softmax)]);
+        let model =
+            ModelConfig::sequential(vec![dense(128, Activation::Relu), dense(10, Activation::Softmax)]);
         let config = FitConfig { epochs, batch_size, ..FitConfig::default() };
         let job = Fit {
             model: &model,

@@ -139,7 +139,8 @@ impl Network {
                 Some(weight) if weight.shape == spec.shape => Ok(weight.clone()),
                 other => Err(Error::Weights {
                     expected: format!("{} {:?}", spec.name, spec.shape),
-                    got: other.map_or("nothing of that name".to_owned(), |weight| format!("{:?}", weight.shape)),
+                    got: other
+                        .map_or("nothing of that name".to_owned(), |weight| format!("{:?}", weight.shape)),
                 }),
             }
         };
@@ -222,8 +223,7 @@ impl Network {
         }
         let inputs = self.inputs.iter().map(|input| input.name.as_str());
         let known: Vec<&str> = inputs.chain(self.nodes.iter().map(|node| node.name.as_str())).collect();
-        let reason =
-            format!("its input \"{name}\" is no layer before it; there are {}", known.join(", "));
+        let reason = format!("its input \"{name}\" is no layer before it; there are {}", known.join(", "));
         Err(Error::Layer { layer: layer.to_owned(), reason })
     }
 

@@ -4,7 +4,8 @@
 
 use training::{
     Activation, AdamConfig, BatchProgress, Columns, Control, DenseConfig, EpochReport, Error, Fit, FitConfig,
-    LayerKind, Metric, MetricsConfig, ModelConfig, Observer, OptimizerConfig, OutputConfig, Samples, Silent, Trained,
+    LayerKind, Metric, MetricsConfig, ModelConfig, Observer, OptimizerConfig, OutputConfig, Samples, Silent,
+    Trained,
 };
 
 const COLUMNS: usize = 8;
@@ -79,8 +80,7 @@ fn fit(
 ) -> Result<Trained, Error> {
     let output = OutputConfig { units: CLASSES, activation: Activation::Softmax };
     let columns = Columns::numbered(COLUMNS);
-    let job =
-        Fit { model, output, config, columns: &columns, train, valid, start: None, directory: None };
+    let job = Fit { model, output, config, columns: &columns, train, valid, start: None, directory: None };
     training::fit(&job, observer)
 }
 
@@ -262,7 +262,9 @@ fn samples_that_cannot_be_learned_from_are_named() {
                     before the fit";
     assert_eq!(message(&data), of_row_3);
     data.features[5] = f32::INFINITY;
-    assert!(message(&data).starts_with("feature \"f5\" of row 0 of the training set (counted from 0) is inf"));
+    assert!(
+        message(&data).starts_with("feature \"f5\" of row 0 of the training set (counted from 0) is inf")
+    );
     let mut data = Data::linear(20, 1);
     data.labels[4] = 3;
     assert_eq!(
@@ -281,7 +283,10 @@ fn samples_that_cannot_be_learned_from_are_named() {
     let (train, bad) = (Data::linear(20, 1), Data { features: vec![f32::NAN; 8], labels: vec![0] });
     let with =
         |valid| fit(&model(), &config(7), train.samples(), Some(valid), &mut Silent).unwrap_err().to_string();
-    assert!(with(bad.samples()).starts_with("feature \"f0\" of row 0 of the validation set (counted from 0) is NaN"));
+    assert!(
+        with(bad.samples())
+            .starts_with("feature \"f0\" of row 0 of the validation set (counted from 0) is NaN")
+    );
     assert_eq!(
         with(Samples { columns: 4, classes: Some(&[0, 0]), features: &[0.0; 8], ..bad.samples() }),
         "the validation set has 4 features a row, the network takes 8; compute all sets alike"
@@ -294,11 +299,9 @@ fn a_fit_that_runs_away_says_so() {
     let config = FitConfig { optimizer: adam(1e6), ..config(7) };
     let error = fit_quietly(&config, &data).unwrap_err();
     assert!(matches!(error, Error::Diverged { epoch: 1, step: 2, set: "training", .. }), "{error}");
-    assert!(
-        error.to_string().ends_with(
-            "lower optimizer.learning_rate (it is 1000000), set optimizer.clipnorm or scale the features"
-        )
-    );
+    assert!(error.to_string().ends_with(
+        "lower optimizer.learning_rate (it is 1000000), set optimizer.clipnorm or scale the features"
+    ));
     // With one batch in all, only the validation rows can show it.
     let config = FitConfig { epochs: 1, batch_size: 200, ..config };
     let error = fit(&model(), &config, data.samples(), Some(data.samples()), &mut Silent).unwrap_err();

@@ -9,8 +9,8 @@ use jiff::civil::date;
 use market::{ColumnStep, FittedProcessors, NanPolicy};
 use predictor::Tensor;
 use training::{
-    Activation, Columns, DenseConfig, Error, Fit, FitConfig, LayerKind, ModelConfig, OutputConfig, Samples, Silent,
-    Trained, fit,
+    Activation, Columns, DenseConfig, Error, Fit, FitConfig, LayerKind, ModelConfig, OutputConfig, Samples,
+    Silent, Trained, fit,
 };
 
 const COLUMNS: usize = 6;

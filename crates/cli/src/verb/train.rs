@@ -74,7 +74,10 @@ fn test_text(metrics: &TestMetrics) -> String {
     }
     let numbers = metrics.numbers.as_ref();
     numbers.map_or_else(String::new, |numbers| {
-        format!("R2 {:+.4}, mean absolute error {:.4}, mean squared error {:.6}", numbers.r2, numbers.mae, numbers.mse)
+        format!(
+            "R2 {:+.4}, mean absolute error {:.4}, mean squared error {:.6}",
+            numbers.r2, numbers.mae, numbers.mse
+        )
     })
 }
 
@@ -255,11 +258,17 @@ fn fit_options(context: &Context, args: &TrainArgs) -> Result<FitOptions, Error>
             return Err(Error::invalid("memory-gb", message));
         }
     };
-    let from = args.from.as_ref().map(|reference| StartFrom {
-        project: context.project().to_owned(),
-        reference: reference.clone(),
-    });
-    Ok(FitOptions { threads: args.threads, resume: args.resume, keeps: Some(seconds_since_1970), from, memory_bytes })
+    let from = args
+        .from
+        .as_ref()
+        .map(|reference| StartFrom { project: context.project().to_owned(), reference: reference.clone() });
+    Ok(FitOptions {
+        threads: args.threads,
+        resume: args.resume,
+        keeps: Some(seconds_since_1970),
+        from,
+        memory_bytes,
+    })
 }
 
 /// The folder that relative paths in a pipeline file start from.

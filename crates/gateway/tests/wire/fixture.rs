@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use gateway::GatewayOptions;
 use jiff::civil::{Date, date};
 use platform::{
-    BatchProgress, Control, EpochReport, FeatureRow, ImportDataset, Observer, Options, Pipeline, Platform,
-    SourceFile, TrainObserver, FitOptions, TrainOptions,
+    BatchProgress, Control, EpochReport, FeatureRow, FitOptions, ImportDataset, Observer, Options, Pipeline,
+    Platform, SourceFile, TrainObserver, TrainOptions,
 };
 use serde_json::Value;
 use tempfile::TempDir;

@@ -8,8 +8,8 @@ mod train;
 
 use std::path::Path;
 
-use market::row_table::RowColumns;
 use market::ProcessorConfig;
+use market::row_table::RowColumns;
 use serde::{Deserialize, Serialize};
 use training::{FitConfig, ModelConfig, OutputConfig};
 
@@ -159,7 +159,8 @@ impl TablePipeline {
         check_name("name", &self.name)?;
         let labels = usize::from(self.label.column.is_some()) + self.label.columns.len();
         if labels == 0 || self.label.column.is_some() && !self.label.columns.is_empty() {
-            let message = "name the label: label.column = \"NAME\", or label.columns = [..] for several numbers";
+            let message =
+                "name the label: label.column = \"NAME\", or label.columns = [..] for several numbers";
             return Err(Error::invalid("label", message));
         }
         if let Some(classes) = self.label.classes {

@@ -189,7 +189,8 @@ fn loss(report: &Report, body: &mut Html) {
     chart.title = "Loss by epoch.".to_owned();
     chart.lines.extend(line("train", "s1", history.iter().map(|epoch| Some(epoch.loss))));
     chart.lines.extend(line("valid", "s2", history.iter().map(|epoch| epoch.valid_loss)));
-    let guessing = |classes: &super::ClassSkill| Level { name: "guessing".to_owned(), value: classes.chance_log_loss };
+    let guessing =
+        |classes: &super::ClassSkill| Level { name: "guessing".to_owned(), value: classes.chance_log_loss };
     chart.levels.extend(report.test.classes.as_ref().map(guessing));
     chart.description = described(&chart, 4);
     parts::figure(body, &chart, "A validation loss that rises while the training loss falls is overfitting.");
@@ -203,7 +204,8 @@ fn accuracy(report: &Report, body: &mut Html) {
     chart.title = "Accuracy by epoch.".to_owned();
     chart.lines.extend(line("train", "s1", history.iter().map(|epoch| epoch.accuracy)));
     chart.lines.extend(line("valid", "s2", history.iter().map(|epoch| epoch.valid_accuracy)));
-    let guessing = |classes: &super::ClassSkill| Level { name: "guessing".to_owned(), value: classes.chance_accuracy };
+    let guessing =
+        |classes: &super::ClassSkill| Level { name: "guessing".to_owned(), value: classes.chance_accuracy };
     chart.levels.extend(report.test.classes.as_ref().map(guessing));
     chart.description = described(&chart, 4);
     parts::figure(body, &chart, "The share of samples whose true class was the most probable one.");

@@ -18,8 +18,8 @@ mod trading;
 
 pub use content::{
     BacktestSection, Benchmark, Border, Caveat, ClassSkill, Command, DataSection, Epoch, Expression, Fact,
-    FeatureSection, LeftOut, NumberSkill, PredictionRow, PredictionSection, QualityRow, RankIc, Report, SplitSection,
-    TestSection, TrainingSection, Window,
+    FeatureSection, LeftOut, NumberSkill, PredictionRow, PredictionSection, QualityRow, RankIc, Report,
+    SplitSection, TestSection, TrainingSection, Window,
 };
 pub use reading::read_t_statistic;
 

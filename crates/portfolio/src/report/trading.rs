@@ -418,8 +418,7 @@ fn predicted(section: &PredictionSection, body: &mut Html) {
     let cells = rows.iter().map(|row| {
         // Classes are whole numbers apart, returns are not.
         let decimals = if section.chance.is_some() { 3 } else { 5 };
-        let mut cells =
-            vec![text(row.rank), text(&row.symbol), text(number::decimal(row.score, decimals))];
+        let mut cells = vec![text(row.rank), text(&row.symbol), text(number::decimal(row.score, decimals))];
         if let Some(chance) = section.chance {
             cells.push(text(number::percent(row.bottom, 1)));
             cells.push(tails(row, chance, most));

@@ -6,9 +6,9 @@ use portfolio::{
     backtest::{Config, long_short},
     quantile_returns,
     report::{
-        BacktestSection, Benchmark, Border, Command, DataSection, Epoch, Expression, Fact, FeatureSection,
-        LeftOut, PredictionRow, PredictionSection, QualityRow, RankIc, Report, SplitSection, TestSection,
-        TrainingSection, Window,
+        BacktestSection, Benchmark, Border, ClassSkill, Command, DataSection, Epoch, Expression, Fact,
+        FeatureSection, LeftOut, PredictionRow, PredictionSection, QualityRow, RankIc, Report, SplitSection,
+        TestSection, TrainingSection, Window,
     },
     statistics::t_statistic,
 };
@@ -273,7 +273,7 @@ fn predictions(names: &[String]) -> PredictionSection {
         as_of: date(2022, 12, 28),
         answered_by: "sp500-deciles@1 on endpoint sp500-deciles".to_owned(),
         rows,
-        chance: 0.1,
+        chance: Some(0.1),
         warnings: Vec::new(),
     }
 }

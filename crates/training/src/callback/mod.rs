@@ -16,11 +16,11 @@ mod event;
 mod log_file;
 
 pub use csv_log::{CsvLog, CsvLogConfig};
-pub use early_stopping::EarlyStoppingConfig;
 pub(crate) use early_stopping::EarlyStopping;
+pub use early_stopping::EarlyStoppingConfig;
 pub use json_lines::{JsonLines, JsonLinesConfig};
-pub use plateau::ReduceLrOnPlateauConfig;
 pub(crate) use plateau::ReduceLrOnPlateau;
+pub use plateau::ReduceLrOnPlateauConfig;
 pub use tensorboard::{TensorBoard, TensorBoardConfig, UpdateFreq};
 pub use terminate_on_nan::TerminateOnNan;
 

@@ -102,13 +102,21 @@ impl ModelConfig {
     /// [`Error::Config`], naming the first key whose value cannot be.
     pub fn check(&self) -> Result<(), Error> {
         if self.inputs.len() > INPUTS_MAX {
-            return Err(config("the number of model.inputs", &self.inputs.len(), format!("at most {INPUTS_MAX}")));
+            return Err(config(
+                "the number of model.inputs",
+                &self.inputs.len(),
+                format!("at most {INPUTS_MAX}"),
+            ));
         }
         match &self.architecture {
             Some(architecture) => {
                 if !self.layers.is_empty() {
                     let way_out = "model.layers says as well which network it is; keep one of the two";
-                    return Err(config("model.architecture", &format!("\"{}\"", architecture.name()), way_out));
+                    return Err(config(
+                        "model.architecture",
+                        &format!("\"{}\"", architecture.name()),
+                        way_out,
+                    ));
                 }
                 architecture.check()?;
             }
@@ -117,7 +125,8 @@ impl ModelConfig {
         for (at, layer) in self.layers.iter().enumerate() {
             layer.kind.layer().check().map_err(|reason| {
                 let (key, rest) = reason.split_once(" is ").unwrap_or((reason.as_str(), ""));
-                let (value, way_out) = rest.split_once("; ").unwrap_or((rest, "see the documentation of the layer"));
+                let (value, way_out) =
+                    rest.split_once("; ").unwrap_or((rest, "see the documentation of the layer"));
                 config(format!("model.layers[{at}].{key}"), &value, way_out)
             })?;
         }
@@ -146,10 +155,15 @@ impl InputConfig {
                 None => (0..names.len()).filter(|&i| names[i] == *pattern).collect(),
             };
             if found.is_empty() {
-                let nearest = crate::name::nearest(pattern, &names.iter().map(String::as_str).collect::<Vec<_>>())
-                    .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+                let nearest =
+                    crate::name::nearest(pattern, &names.iter().map(String::as_str).collect::<Vec<_>>())
+                        .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
                 let way_out = format!("no feature is called so{nearest}");
-                return Err(config(format!("model.inputs[{at}].features"), &format!("\"{pattern}\""), way_out));
+                return Err(config(
+                    format!("model.inputs[{at}].features"),
+                    &format!("\"{pattern}\""),
+                    way_out,
+                ));
             }
             chosen.extend(found);
         }

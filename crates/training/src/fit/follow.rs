@@ -29,7 +29,11 @@ impl<'a> Follow<'a> {
             caller,
             csv: config.csv_log.as_ref().filter(|_| kept).map(|log| CsvLog::new(out, log)),
             json_lines: config.json_lines.as_ref().filter(|_| kept).map(|log| JsonLines::new(out, log)),
-            tensorboard: config.tensorboard.as_ref().filter(|_| kept).map(|log| TensorBoard::new(out, log, clock)),
+            tensorboard: config
+                .tensorboard
+                .as_ref()
+                .filter(|_| kept)
+                .map(|log| TensorBoard::new(out, log, clock)),
         }
     }
 

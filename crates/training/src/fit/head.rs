@@ -182,7 +182,8 @@ fn which(loss: &Loss, units: usize, samples: &Samples<'_>, next: &mut usize) -> 
     let Some((_, width)) = samples.values else {
         return Ok(if loss.link().is_some() { Which::Classes } else { Which::Values(0..units) });
     };
-    let own = if matches!(loss, Loss::Quantile(_) | Loss::PairwiseRank(_) | Loss::NegativeIc) { 1 } else { units };
+    let own =
+        if matches!(loss, Loss::Quantile(_) | Loss::PairwiseRank(_) | Loss::NegativeIc) { 1 } else { units };
     if width == own || *next + own > width {
         return Ok(Which::Values(0..width));
     }

@@ -1,9 +1,9 @@
 //! The fit: what Keras's `compile` and `fit` are told, checked, and the loop that follows it.
 
-mod resume;
 mod follow;
 mod head;
 mod measure;
+mod resume;
 mod run;
 mod step;
 

@@ -138,7 +138,12 @@ impl Keeper {
         }
         let state = State {
             history: progress.history.clone(),
-            losses: progress.seen.losses.iter().map(|loss| Loss { sum: loss.sum, count: loss.count }).collect(),
+            losses: progress
+                .seen
+                .losses
+                .iter()
+                .map(|loss| Loss { sum: loss.sum, count: loss.count })
+                .collect(),
             penalty: progress.seen.penalty,
             rows: progress.seen.rows,
             meters: progress.seen.meters.clone(),

@@ -114,11 +114,8 @@ impl<'a> Run<'a> {
         };
         let sizes: Vec<usize> =
             network.parameters.iter().filter(|spec| spec.trainable).map(|spec| spec.len()).collect();
-        let order = OrderConfig {
-            shuffle: config.shuffle.clone(),
-            seed: config.seed,
-            batch_size: config.batch_size,
-        };
+        let order =
+            OrderConfig { shuffle: config.shuffle.clone(), seed: config.seed, batch_size: config.batch_size };
         let order = Order::new(order, job.train.rows(), job.train.groups)?;
         let row_weights = class_weights(config, job)?;
         let progress = Progress {
@@ -337,9 +334,10 @@ impl<'a> Run<'a> {
         }
         if verdict.stop {
             self.progress.stopped = true;
-            let best = self.progress.best.as_ref().map_or_else(String::new, |(epoch, _)| {
-                format!("; the weights of epoch {epoch} are kept")
-            });
+            let best =
+                self.progress.best.as_ref().map_or_else(String::new, |(epoch, _)| {
+                    format!("; the weights of epoch {epoch} are kept")
+                });
             let (epoch, monitor) = (report.epoch, early.monitor());
             observer.on_note(&format!("stopped after epoch {epoch}: {monitor} got no better{best}"));
         }

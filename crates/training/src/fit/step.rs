@@ -23,7 +23,13 @@ pub(super) struct Rows {
 impl Rows {
     /// Takes the targets of rows of samples beside their features, which are at hand; `weights` are those of the samples
     /// with those of classes.
-    pub(super) fn gather(&mut self, samples: &Samples<'_>, weights: Option<&[f32]>, heads: &[Head], rows: &[u32]) {
+    pub(super) fn gather(
+        &mut self,
+        samples: &Samples<'_>,
+        weights: Option<&[f32]>,
+        heads: &[Head],
+        rows: &[u32],
+    ) {
         self.count = rows.len();
         self.targets.resize_with(heads.len(), Gathered::default);
         for (head, gathered) in heads.iter().zip(&mut self.targets) {
@@ -102,13 +108,17 @@ impl Step<'_> {
             });
         }
         let surrogate = surrogate.expect("a network has at least one output");
-        let mut gradients =
-            if surrogate.is_tracked() { self.gradients(&leaves, &mut surrogate.backward()) } else { self.zeros() };
+        let mut gradients = if surrogate.is_tracked() {
+            self.gradients(&leaves, &mut surrogate.backward())
+        } else {
+            self.zeros()
+        };
         drop(leaves);
         seen.penalty = self.regularize(weights, &mut gradients);
         let specs = self.network.parameters.iter();
         let trainable = specs.zip(weights.iter_mut()).filter(|(spec, _)| spec.trainable);
-        let mut parameters: Vec<&mut [f32]> = trainable.map(|(_, weight)| weight.values.as_mut_slice()).collect();
+        let mut parameters: Vec<&mut [f32]> =
+            trainable.map(|(_, weight)| weight.values.as_mut_slice()).collect();
         optimizer.step(learning_rate, &mut parameters, &gradients);
         for (at, value) in forward.updates {
             weights[at].values = elements(value.inner());

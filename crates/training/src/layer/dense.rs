@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::value::map;
-use super::{Export, Initializer, Layer, ParameterSpec, Pass, Regularizer, Shape, UNITS_MAX, Value, count, only, single};
+use super::{
+    Export, Initializer, Layer, ParameterSpec, Pass, Regularizer, Shape, UNITS_MAX, Value, count, only,
+    single,
+};
 use crate::Error;
 use crate::activation::Activation;
 

@@ -5,24 +5,49 @@
 //! here: how layers are connected (`network`), how weights change (`fit`).
 
 mod activation;
+mod attention_pooling;
+mod batch_normalization;
+mod conv1d;
 mod dense;
 mod dropout;
+mod last_step;
+mod layer_normalization;
 mod merge;
+mod multi_head_attention;
+mod pooling;
+mod positional_encoding;
+mod recurrent;
 mod reshape;
+mod residual;
 
 mod export;
 mod parameter;
 mod pass;
 mod value;
+mod window;
 
-use serde::Serialize;
+#[cfg(test)]
+mod testing;
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use activation::ActivationConfig;
+pub use attention_pooling::AttentionPoolingConfig;
+pub use batch_normalization::BatchNormalizationConfig;
+pub use conv1d::Conv1dConfig;
 pub use dense::DenseConfig;
 pub use dropout::DropoutConfig;
+pub use last_step::LastStepConfig;
+pub use layer_normalization::LayerNormalizationConfig;
 pub use merge::{ConcatenateConfig, MergeConfig};
+pub use multi_head_attention::MultiHeadAttentionConfig;
 pub use parameter::Regularizer;
+pub use pooling::{GlobalPoolingConfig, PoolingConfig};
+pub use positional_encoding::{PositionalEncoding, PositionalEncodingConfig};
+pub use recurrent::{BidirectionalConfig, GruConfig, LstmConfig, MergeMode};
 pub use reshape::{FlattenConfig, PermuteConfig, ReshapeConfig};
+pub use residual::ResidualConfig;
+pub use window::Padding;
 
 pub(crate) use export::Export;
 pub(crate) use parameter::{Initializer, ParameterSpec};
@@ -104,6 +129,36 @@ pub enum LayerKind {
     Average(MergeConfig),
     /// Its inputs end to end.
     Concatenate(ConcatenateConfig),
+    /// Each channel normalized over the batch.
+    BatchNormalization(BatchNormalizationConfig),
+    /// Each row normalized along its last axis.
+    LayerNormalization(LayerNormalizationConfig),
+    /// A kernel that slides over steps.
+    Conv1d(Conv1dConfig),
+    /// The largest of each window of steps.
+    MaxPooling1d(PoolingConfig),
+    /// The mean of each window of steps.
+    AveragePooling1d(PoolingConfig),
+    /// The largest of all steps.
+    GlobalMaxPooling1d(GlobalPoolingConfig),
+    /// The mean of all steps.
+    GlobalAveragePooling1d(GlobalPoolingConfig),
+    /// The last step.
+    LastStep(LastStepConfig),
+    /// Long short-term memory.
+    Lstm(LstmConfig),
+    /// Gated recurrent units.
+    Gru(GruConfig),
+    /// A recurrent layer in both directions.
+    Bidirectional(BidirectionalConfig),
+    /// What each step takes from others.
+    MultiHeadAttention(MultiHeadAttentionConfig),
+    /// Steps as one row, weighted by what they are.
+    AttentionPooling(AttentionPoolingConfig),
+    /// Where a step is, added to it.
+    PositionalEncoding(PositionalEncodingConfig),
+    /// Layers in a row, and their input added to their result.
+    Residual(ResidualConfig),
 }
 
 impl LayerKind {
@@ -120,6 +175,21 @@ impl LayerKind {
             Self::Multiply(config) => Box::new(merge::Merge { how: merge::How::Multiply, config }),
             Self::Average(config) => Box::new(merge::Merge { how: merge::How::Average, config }),
             Self::Concatenate(config) => Box::new(config),
+            Self::BatchNormalization(config) => Box::new(config),
+            Self::LayerNormalization(config) => Box::new(config),
+            Self::Conv1d(config) => Box::new(config),
+            Self::MaxPooling1d(config) => Box::new(pooling::Pooling { of: pooling::Of::Max, config }),
+            Self::AveragePooling1d(config) => Box::new(pooling::Pooling { of: pooling::Of::Average, config }),
+            Self::GlobalMaxPooling1d(_) => Box::new(pooling::GlobalPooling { of: pooling::Of::Max }),
+            Self::GlobalAveragePooling1d(_) => Box::new(pooling::GlobalPooling { of: pooling::Of::Average }),
+            Self::LastStep(config) => Box::new(config),
+            Self::Lstm(config) => Box::new(config),
+            Self::Gru(config) => Box::new(config),
+            Self::Bidirectional(config) => Box::new(config),
+            Self::MultiHeadAttention(config) => Box::new(config),
+            Self::AttentionPooling(config) => Box::new(config),
+            Self::PositionalEncoding(config) => Box::new(config),
+            Self::Residual(config) => Box::new(config),
         }
     }
 
@@ -136,6 +206,21 @@ impl LayerKind {
             Self::Multiply(_) => "multiply",
             Self::Average(_) => "average",
             Self::Concatenate(_) => "concatenate",
+            Self::BatchNormalization(_) => "batch_normalization",
+            Self::LayerNormalization(_) => "layer_normalization",
+            Self::Conv1d(_) => "conv1d",
+            Self::MaxPooling1d(_) => "max_pooling1d",
+            Self::AveragePooling1d(_) => "average_pooling1d",
+            Self::GlobalMaxPooling1d(_) => "global_max_pooling1d",
+            Self::GlobalAveragePooling1d(_) => "global_average_pooling1d",
+            Self::LastStep(_) => "last_step",
+            Self::Lstm(_) => "lstm",
+            Self::Gru(_) => "gru",
+            Self::Bidirectional(_) => "bidirectional",
+            Self::MultiHeadAttention(_) => "multi_head_attention",
+            Self::AttentionPooling(_) => "attention_pooling",
+            Self::PositionalEncoding(_) => "positional_encoding",
+            Self::Residual(_) => "residual",
         }
     }
 
@@ -143,6 +228,13 @@ impl LayerKind {
     pub(crate) fn read(kind: &str, keys: serde_json::Value) -> Result<Self, String> {
         let read = crate::name::find(KIND, kind, LIST)?;
         read(keys).map_err(|error| error.to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for LayerKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (kind, keys) = crate::config::split_tag(deserializer, "type", KIND)?;
+        Self::read(&kind, keys).map_err(serde::de::Error::custom)
     }
 }
 
@@ -154,14 +246,29 @@ type Read = fn(serde_json::Value) -> serde_json::Result<LayerKind>;
 const LIST: &[(&str, Read)] = &[
     ("activation", |keys| serde_json::from_value(keys).map(LayerKind::Activation)),
     ("add", |keys| serde_json::from_value(keys).map(LayerKind::Add)),
+    ("attention_pooling", |keys| serde_json::from_value(keys).map(LayerKind::AttentionPooling)),
     ("average", |keys| serde_json::from_value(keys).map(LayerKind::Average)),
+    ("average_pooling1d", |keys| serde_json::from_value(keys).map(LayerKind::AveragePooling1d)),
+    ("batch_normalization", |keys| serde_json::from_value(keys).map(LayerKind::BatchNormalization)),
+    ("bidirectional", |keys| serde_json::from_value(keys).map(LayerKind::Bidirectional)),
     ("concatenate", |keys| serde_json::from_value(keys).map(LayerKind::Concatenate)),
+    ("conv1d", |keys| serde_json::from_value(keys).map(LayerKind::Conv1d)),
     ("dense", |keys| serde_json::from_value(keys).map(LayerKind::Dense)),
     ("dropout", |keys| serde_json::from_value(keys).map(LayerKind::Dropout)),
     ("flatten", |keys| serde_json::from_value(keys).map(LayerKind::Flatten)),
+    ("global_average_pooling1d", |keys| serde_json::from_value(keys).map(LayerKind::GlobalAveragePooling1d)),
+    ("global_max_pooling1d", |keys| serde_json::from_value(keys).map(LayerKind::GlobalMaxPooling1d)),
+    ("gru", |keys| serde_json::from_value(keys).map(LayerKind::Gru)),
+    ("last_step", |keys| serde_json::from_value(keys).map(LayerKind::LastStep)),
+    ("layer_normalization", |keys| serde_json::from_value(keys).map(LayerKind::LayerNormalization)),
+    ("lstm", |keys| serde_json::from_value(keys).map(LayerKind::Lstm)),
+    ("max_pooling1d", |keys| serde_json::from_value(keys).map(LayerKind::MaxPooling1d)),
+    ("multi_head_attention", |keys| serde_json::from_value(keys).map(LayerKind::MultiHeadAttention)),
     ("multiply", |keys| serde_json::from_value(keys).map(LayerKind::Multiply)),
     ("permute", |keys| serde_json::from_value(keys).map(LayerKind::Permute)),
+    ("positional_encoding", |keys| serde_json::from_value(keys).map(LayerKind::PositionalEncoding)),
     ("reshape", |keys| serde_json::from_value(keys).map(LayerKind::Reshape)),
+    ("residual", |keys| serde_json::from_value(keys).map(LayerKind::Residual)),
 ];
 
 /// Units, filters and the like.
@@ -181,6 +288,29 @@ fn single<'a, T>(inputs: &'a [T]) -> Result<&'a T, String> {
         [input] => Ok(input),
         _ => Err(format!("it takes one input, got {}", inputs.len())),
     }
+}
+
+/// Steps and channels of the only input of a layer that takes a sequence.
+fn sequence(inputs: &[&Shape]) -> Result<[usize; 2], String> {
+    as_sequence(single(inputs)?)
+}
+
+/// Steps and channels.
+fn as_sequence(shape: &Shape) -> Result<[usize; 2], String> {
+    match shape[..] {
+        [steps, channels] => Ok([steps, channels]),
+        _ => Err(format!(
+            "it takes a sequence [steps, channels], got {shape:?}; [features] steps makes one of the days before each row"
+        )),
+    }
+}
+
+/// Checks what is added to a variance.
+fn check_epsilon(epsilon: f64) -> Result<(), String> {
+    if epsilon.is_finite() && epsilon > 0.0 {
+        return Ok(());
+    }
+    Err(format!("epsilon is {epsilon}; it must be a finite number above 0"))
 }
 
 /// The only value of a layer that takes one; [`Layer::output`] has counted them.

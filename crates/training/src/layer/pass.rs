@@ -1,8 +1,13 @@
 //! One forward pass: the parameters a layer computes with, whether it is being fitted, and what it leaves behind.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::seed::{Generator, Purpose};
+
+/// More than the layers of a network and of a composite.
+const CHILDREN_MAX: usize = 1 << 10;
 
 /// A parameter on the device.
 #[derive(Debug, Clone)]
@@ -56,6 +61,24 @@ impl<'a> Pass<'a> {
     /// The layer at place `layer` computes next, with `leaves`, the first of which is number `first` of the network.
     pub(crate) fn enter(&mut self, layer: usize, first: usize, leaves: &'a [Leaf]) {
         (self.layer, self.first, self.leaves) = (layer, first, leaves);
+    }
+
+    /// Layer `child` of a composite computes with the parameters `parameters` of it; what it draws at random is its
+    /// own.
+    pub(crate) fn within<T>(
+        &mut self,
+        child: usize,
+        parameters: Range<usize>,
+        compute: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let outer = (self.layer, self.first, self.leaves);
+        // Layers of a network are fewer than this, so no two places in nested layers have one number.
+        self.layer = (self.layer + 1).wrapping_mul(CHILDREN_MAX).wrapping_add(child);
+        self.first += parameters.start;
+        self.leaves = &self.leaves[parameters];
+        let result = compute(self);
+        (self.layer, self.first, self.leaves) = outer;
+        result
     }
 
     /// Whether the network is being fitted, and not only asked.

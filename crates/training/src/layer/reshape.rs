@@ -68,10 +68,7 @@ impl Layer for ReshapeConfig {
         if from == to {
             return Ok(self.target_shape.clone());
         }
-        Err(format!(
-            "target_shape {:?} has {to} elements, its input {input:?} has {from}",
-            self.target_shape
-        ))
+        Err(format!("target_shape {:?} has {to} elements, its input {input:?} has {from}", self.target_shape))
     }
 
     fn forward(&self, inputs: Vec<Value>, _pass: &mut Pass<'_>) -> Value {

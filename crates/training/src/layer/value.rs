@@ -12,6 +12,14 @@ pub(crate) enum Value {
 }
 
 impl Value {
+    /// The axes without the batch.
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Rows(tensor) => tensor.dims()[1..].to_vec(),
+            Self::Sequence(tensor) => tensor.dims()[1..].to_vec(),
+        }
+    }
+
     /// As rows.
     ///
     /// # Panics

@@ -11,7 +11,11 @@ use crate::layer::Export;
 use crate::network::{Input, Network, Source};
 
 /// The graph from raw `features` to the outputs.
-pub(super) fn build(network: &Network, weights: &[Weight], processors: &FittedProcessors) -> Result<Graph, Error> {
+pub(super) fn build(
+    network: &Network,
+    weights: &[Weight],
+    processors: &FittedProcessors,
+) -> Result<Graph, Error> {
     let columns = network.columns();
     let sizes = processors.steps.iter().flat_map(ColumnStep::sizes).chain([processors.columns]);
     if let Some(other) = sizes.into_iter().find(|size| *size != columns) {
@@ -52,9 +56,10 @@ fn chosen(graph: &mut GraphBuilder, features: Value, input: &Input) -> Result<Va
                 _ => runs.push(column..column + 1),
             }
         }
-        let parts = runs.into_iter().enumerate().map(|(at, run)| {
-            graph.slice(&format!("inputs/{}/columns_{at}", input.name), features, 1, run)
-        });
+        let parts = runs
+            .into_iter()
+            .enumerate()
+            .map(|(at, run)| graph.slice(&format!("inputs/{}/columns_{at}", input.name), features, 1, run));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
         x = match parts[..] {
             [whole] => whole,

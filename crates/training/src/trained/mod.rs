@@ -109,7 +109,13 @@ impl Trained {
     /// # Panics
     /// If `features` does not hold whole rows of [`Trained::columns`].
     pub fn predict(&self, features: &[f32]) -> Vec<Vec<f32>> {
-        outputs(&self.network, &self.weights, features, &Device::flex(), &vec![false; self.network.outputs.len()])
+        outputs(
+            &self.network,
+            &self.weights,
+            features,
+            &Device::flex(),
+            &vec![false; self.network.outputs.len()],
+        )
     }
 
     /// The network as an operator graph from raw `features` `[batch, columns]` to its outputs `[batch, units]`: the

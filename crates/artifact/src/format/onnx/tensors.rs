@@ -11,7 +11,8 @@ use crate::Error;
 /// # Errors
 /// [`Error::Load`] for bytes that are no ONNX model, or a tensor whose bytes are not those of its shape.
 pub fn tensors(model: &[u8]) -> Result<Vec<(String, Tensor)>, Error> {
-    let model = ModelProto::decode(model).map_err(|error| Error::Load { engine: "onnx", reason: error.to_string() })?;
+    let model = ModelProto::decode(model)
+        .map_err(|error| Error::Load { engine: "onnx", reason: error.to_string() })?;
     let initializers = model.graph.unwrap_or_default().initializer;
     let float = i32::from(tensor_proto::DataType::Float);
     initializers.iter().filter(|tensor| tensor.data_type == Some(float)).map(tensor_of).collect()
@@ -19,7 +20,8 @@ pub fn tensors(model: &[u8]) -> Result<Vec<(String, Tensor)>, Error> {
 
 fn tensor_of(tensor: &TensorProto) -> Result<(String, Tensor), Error> {
     let name = tensor.name().to_owned();
-    let refuse = |reason: String| Error::Load { engine: "onnx", reason: format!("tensor \"{name}\": {reason}") };
+    let refuse =
+        |reason: String| Error::Load { engine: "onnx", reason: format!("tensor \"{name}\": {reason}") };
     let axis = |dim: &i64| usize::try_from(*dim).map_err(|error| refuse(error.to_string()));
     let shape = tensor.dims.iter().map(axis).collect::<Result<Vec<usize>, _>>()?;
     let bytes = tensor.raw_data();

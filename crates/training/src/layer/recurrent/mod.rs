@@ -1,0 +1,117 @@
+//! Layers that take a sequence step by step: what `lstm` and `gru` have in common, and `bidirectional`.
+//!
+//! The products with the input are computed for all steps at once, those with the state step by step. The state
+//! before the first step is zeros, so the first step has no product with it.
+
+mod bidirectional;
+mod gru;
+mod lstm;
+
+use burn::tensor::{Tensor, TensorData};
+
+pub use bidirectional::{BidirectionalConfig, MergeMode};
+pub use gru::GruConfig;
+pub use lstm::LstmConfig;
+
+use super::dropout::{check_rate, mask};
+use super::{Export, Initializer, ParameterSpec, Pass, Shape, UNITS_MAX, Value, count, sequence};
+use crate::Error;
+use crate::activation::Activation;
+
+/// What every recurrent layer is told.
+struct Recurrent {
+    units: usize,
+    /// How many gates the kernels hold side by side.
+    gates: usize,
+    activations: [Activation; 2],
+    dropout: f64,
+    recurrent_dropout: f64,
+    return_sequences: bool,
+    go_backwards: bool,
+}
+
+impl Recurrent {
+    fn check(&self) -> Result<(), String> {
+        count("units", self.units, UNITS_MAX)?;
+        for activation in self.activations {
+            activation.check()?;
+        }
+        check_rate("dropout", self.dropout)?;
+        if self.recurrent_dropout == 0.0 {
+            return Ok(());
+        }
+        Err(format!("recurrent_dropout is {}; only 0 is supported, use dropout", self.recurrent_dropout))
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape, String> {
+        let [steps, _] = sequence(inputs)?;
+        Ok(if self.return_sequences { vec![steps, self.units] } else { vec![self.units] })
+    }
+
+    /// The kernels of the input and of the state.
+    fn kernels(&self, inputs: &[&Shape]) -> [ParameterSpec; 2] {
+        let fan_in = inputs[0].last().copied().unwrap_or_default();
+        let columns = self.gates * self.units;
+        let glorot = Initializer::GlorotUniform { fan_in, fan_out: columns };
+        let orthogonal = Initializer::Orthogonal { rows: self.units, columns };
+        [
+            ParameterSpec::new("kernel", vec![fan_in, columns], glorot),
+            ParameterSpec::new("recurrent_kernel", vec![self.units, columns], orthogonal),
+        ]
+    }
+
+    /// The steps in the order they are taken.
+    fn order(&self, steps: usize) -> Vec<usize> {
+        if self.go_backwards { (0..steps).rev().collect() } else { (0..steps).collect() }
+    }
+
+    /// The result, of the hidden state after each step in the order they were taken.
+    fn result(&self, mut hidden: Vec<Tensor<2>>) -> Value {
+        if self.return_sequences {
+            Value::Sequence(Tensor::stack(hidden, 1))
+        } else {
+            Value::Rows(hidden.pop().expect("a sequence has a step"))
+        }
+    }
+
+    /// [`Recurrent::result`] as nodes.
+    fn export_result(
+        &self,
+        hidden: &[artifact::graph::Value],
+        export: &mut Export<'_>,
+    ) -> Result<artifact::graph::Value, Error> {
+        if self.return_sequences { export.sequence_of(hidden, "steps") } else { Ok(hidden[hidden.len() - 1]) }
+    }
+
+    /// Numbers kept for one row: products, gates and what becomes of them.
+    fn scratch(&self, inputs: &[&Shape]) -> usize {
+        let steps = inputs[0].first().copied().unwrap_or_default();
+        steps * self.units * (4 * self.gates + 4)
+    }
+}
+
+/// A sequence with channels left out, the same ones in all steps of a row, as Keras does it.
+fn dropped(x: Tensor<3>, rate: f64, pass: &Pass<'_>) -> Tensor<3> {
+    let [batch, _, channels] = x.dims();
+    match mask(rate, batch * channels, pass) {
+        Some(factors) => x * Tensor::from_data(TensorData::new(factors, [batch, 1, channels]), pass.device()),
+        None => x,
+    }
+}
+
+/// Step `at` of `[steps, batch, columns]`.
+fn step(products: &Tensor<3>, at: usize) -> Tensor<2> {
+    products.clone().narrow(0, at, 1).squeeze_dim(0)
+}
+
+fn tanh() -> Activation {
+    Activation::Tanh
+}
+
+fn sigmoid() -> Activation {
+    Activation::Sigmoid
+}
+
+fn yes() -> bool {
+    true
+}
