@@ -242,10 +242,9 @@ impl<'a> Run<'a> {
         let take_off: Vec<bool> = self.heads.iter().map(|head| head.taken_off.is_some()).collect();
         let mut rows = Rows::default();
         let mut metrics = BTreeMap::new();
-        let mut learning_rate = self.learning_rate();
         while self.progress.step < steps {
             observer.on_batch_begin(epoch, self.progress.step + 1);
-            learning_rate = self.learning_rate();
+            let learning_rate = self.learning_rate(self.progress.global_step);
             let Some(mut batch) = batches.next_batch()? else { break };
             std::mem::swap(&mut rows.features, &mut batch.features);
             rows.gather(&self.job.train, self.row_weights.as_deref(), &self.heads, &batch.rows);
@@ -287,7 +286,7 @@ impl<'a> Run<'a> {
                 kept?;
             }
         }
-        Ok(learning_rate)
+        Ok(self.learning_rate(self.progress.global_step.saturating_sub(1)))
     }
 
     /// Adds a batch to what was seen of the epoch; `metrics` are those cheap enough to tell every time.
@@ -309,11 +308,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn learning_rate(&self) -> f64 {
+    /// Of update `step`, counted from 0.
+    fn learning_rate(&self, step: u64) -> f64 {
         let config = self.job.config;
         let steps = self.steps_per_epoch as u64 * config.epochs as u64;
         let base = self.progress.base_rate.unwrap_or_else(|| config.optimizer.learning_rate());
-        config.schedule.learning_rate(base, self.progress.global_step, steps)
+        config.schedule.learning_rate(base, step, steps)
     }
 
     /// Early stopping and the plateau look at an epoch.
@@ -359,7 +359,7 @@ impl<'a> Run<'a> {
             step: self.progress.step,
             set,
             loss,
-            learning_rate: self.learning_rate(),
+            learning_rate: self.learning_rate(self.progress.global_step),
             good: self.keeper.as_ref().and_then(Keeper::newest),
         }
     }
