@@ -1,4 +1,7 @@
-"""Every operator of the graph in real TensorFlow and onnxruntime, on one model that a Rust example writes."""
+"""Every operator of the graph in real TensorFlow and onnxruntime, on one model that a Rust example writes.
+
+The example is built with cargo, also where $BELLWETHER names the binary.
+"""
 
 import json
 import os
@@ -25,6 +28,7 @@ class Operators:
     folder: Path
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
+    tensor_names: dict
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,8 @@ def operators(tmp_path_factory: pytest.TempPathFactory) -> Operators:
     target = REPOSITORY / (os.environ.get("CARGO_TARGET_DIR") or "target")
     subprocess.run([target / "debug" / "examples" / "operators", folder], check=True)
     sample = json.loads((folder / "sample.json").read_text())
-    return Operators(folder, *({k: array(v) for k, v in sample[part].items()} for part in ("inputs", "outputs")))
+    inputs, outputs = ({k: array(v) for k, v in sample[part].items()} for part in ("inputs", "outputs"))
+    return Operators(folder, inputs, outputs, sample["tensor_names"])
 
 
 def array(document: dict) -> np.ndarray:
@@ -73,6 +78,15 @@ def test_the_engines_agree(operators: Operators, rows: int):
     assert apart(tensorflow, ours) == {}
     assert apart(onnx_runtime, ours) == {}
     assert apart(tensorflow, onnx_runtime) == {}
+
+
+def test_the_old_tensorflow_loader_finds_every_tensor(operators: Operators):
+    names = operators.tensor_names["saved_model"]
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        tf.compat.v1.saved_model.loader.load(session, ["serve"], str(operators.folder))
+        inputs = {names["inputs"][name]: values for name, values in operators.inputs.items()}
+        outputs = session.run(names["outputs"], inputs)
+    assert apart(outputs, operators.outputs) == {}
 
 
 def test_the_onnx_file_is_valid(operators: Operators):

@@ -119,6 +119,29 @@ fn forms() -> Vec<Case> {
             expected: |x| x.series.clone(),
         },
         Case {
+            name: "five_axes",
+            build: |graph, x| {
+                let whole = graph.reshape("five_axes/whole", x.stack, &[2, 3, 2, 2])?;
+                let turned = graph.transpose("five_axes/turned", whole, &[0, 4, 2, 1, 3])?;
+                let part = graph.slice("five_axes/part", turned, 2, 1..3)?;
+                let padded = graph.pad("five_axes/padded", part, 4, [1, 0])?;
+                let twice = graph.concat("five_axes/twice", &[padded, padded], 3)?;
+                let weights = graph.constant("five_axes/weights", weights(10, &[2, 1, 3]))?;
+                let weighted = graph.mul("five_axes/weighted", twice, weights)?;
+                let shares = graph.softmax("five_axes/shares", weighted)?;
+                graph.reduce_max("five_axes/x", shares, &[1, 3], Axes::Kept)
+            },
+            expected: |x| {
+                let rows = x.stack.shape[0];
+                let whole = x.stack.shaped(&[rows, 2, 3, 2, 2]).transposed(&[0, 4, 2, 1, 3]);
+                let zeros = Array::of(&[rows, 2, 2, 2, 1], |_| 0.0);
+                let padded = joined(&[zeros, whole.sliced(2, 1..3)], 4);
+                let twice = joined(&[padded.clone(), padded], 3);
+                let weighted = twice.with(&weight_array(10, &[2, 1, 3]), |a, b| a * b);
+                weighted.softmax().fold(1, largest).fold(3, largest)
+            },
+        },
+        Case {
             name: "pad",
             build: |graph, x| {
                 let before = graph.pad("pad/before", x.series, 1, [2, 0])?;

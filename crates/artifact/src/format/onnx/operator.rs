@@ -48,10 +48,17 @@ impl Writer<'_> {
                 let again = inputs.clone();
                 Call::new("Mul", inputs.into_iter().chain(again).collect())
             }
+            Op::Power { exponent } => {
+                let exponent = self.scalar(&part(name, "exponent"), *exponent);
+                Call::new("Pow", inputs).input(exponent)
+            }
             Op::LeakyRelu { alpha } => Call::new("LeakyRelu", inputs).with(float("alpha", *alpha)),
             Op::Elu { alpha } => Call::new("Elu", inputs).with(float("alpha", *alpha)),
             Op::Softplus => self.softplus(name, inputs),
             Op::Softmax => Call::new("Softmax", inputs).with(int("axis", -1)),
+            Op::LayerNormalization { epsilon } => {
+                Call::new("LayerNormalization", inputs).with(int("axis", -1)).with(float("epsilon", *epsilon))
+            }
             Op::Reduce { by, axes, reduced } => {
                 let axes = self.vector(&integers(axes));
                 let keep = int("keepdims", i64::from(*reduced == Axes::Kept));
@@ -149,6 +156,7 @@ fn same_name(op: &Op) -> &'static str {
         Op::MatMul => "MatMul",
         Op::Identity => "Identity",
         Op::Input | Op::Constant(_) | Op::Variable(_) => "Identity",
+        Op::LayerNormalization { .. } | Op::Power { .. } => "Identity",
         Op::Clip { .. } | Op::Square | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Softplus => "Identity",
         Op::Softmax | Op::Reduce { .. } | Op::Reshape | Op::Transpose { .. } | Op::Slice { .. } => "Identity",
         Op::Concat { .. } | Op::Pad { .. } | Op::Conv1d { .. } | Op::Pool1d { .. } => "Identity",
