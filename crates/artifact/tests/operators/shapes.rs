@@ -30,6 +30,20 @@ fn reductions() -> Vec<Case> {
             expected: |x| x.stack.softmax(),
         },
         Case {
+            // Engines take the sum and the softmax as one, here with a sum that is larger than what is computed.
+            name: "softmax_of_sum",
+            build: |graph, x| {
+                let step = graph.slice("softmax_of_sum/step", x.series, 1, 0..1)?;
+                let bias = graph.constant("softmax_of_sum/bias", weights(31, &[7, 4]))?;
+                let sum = graph.add("softmax_of_sum/sum", step, bias)?;
+                graph.softmax("softmax_of_sum/x", sum)
+            },
+            expected: |x| {
+                let first = Array::of(&x.series.shape, |place| x.series.at(&[place[0], 0, place[2]]));
+                first.with(&weight_array(31, &[7, 4]), |a, b| a + b).softmax()
+            },
+        },
+        Case {
             name: "reduce_mean",
             build: |graph, x| graph.reduce_mean("reduce_mean/x", x.series, &[1], Axes::Dropped),
             expected: |x| x.series.fold(1, mean).shaped(&[x.series.shape[0], 4]),
@@ -166,6 +180,21 @@ fn products() -> Vec<Case> {
                 graph.matmul("matmul/x", x.flat, b)
             },
             expected: |x| x.flat.times(&weight_array(6, &[12, 5])),
+        },
+        Case {
+            // Engines take a product and a bias as one, here with a bias that is wider than the product.
+            name: "matmul_spread",
+            build: |graph, x| {
+                let b = graph.variable("matmul_spread/b", weights(32, &[12, 1]))?;
+                let bias = graph.variable("matmul_spread/bias", weights(33, &[5]))?;
+                let product = graph.matmul("matmul_spread/product", x.flat, b)?;
+                graph.add("matmul_spread/x", product, bias)
+            },
+            expected: |x| {
+                let product = x.flat.times(&weight_array(32, &[12, 1]));
+                let spread = Array::of(&[x.flat.shape[0], 5], |place| product.at(&[place[0], 0]));
+                spread.with(&weight_array(33, &[5]), |a, b| a + b)
+            },
         },
         Case {
             name: "matmul_kernel",
