@@ -1,4 +1,7 @@
-"""Every operator of the graph in real TensorFlow and onnxruntime, on one model that a Rust example writes."""
+"""Every operator of the graph in real TensorFlow and onnxruntime, on one model that a Rust example writes.
+
+The example is built with cargo, also where $BELLWETHER names the binary.
+"""
 
 import json
 import os
@@ -11,7 +14,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from bundle import difference, tf
+from bundle import difference, tf  # First, because it says how TensorFlow is loaded.
+import keras
 from program import REPOSITORY
 
 # Largest difference between engines, relative to the larger of 1 and the value.
@@ -25,6 +29,7 @@ class Operators:
     folder: Path
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
+    tensor_names: dict
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,8 @@ def operators(tmp_path_factory: pytest.TempPathFactory) -> Operators:
     target = REPOSITORY / (os.environ.get("CARGO_TARGET_DIR") or "target")
     subprocess.run([target / "debug" / "examples" / "operators", folder], check=True)
     sample = json.loads((folder / "sample.json").read_text())
-    return Operators(folder, *({k: array(v) for k, v in sample[part].items()} for part in ("inputs", "outputs")))
+    inputs, outputs = ({k: array(v) for k, v in sample[part].items()} for part in ("inputs", "outputs"))
+    return Operators(folder, inputs, outputs, sample["tensor_names"])
 
 
 def array(document: dict) -> np.ndarray:
@@ -73,6 +79,69 @@ def test_the_engines_agree(operators: Operators, rows: int):
     assert apart(tensorflow, ours) == {}
     assert apart(onnx_runtime, ours) == {}
     assert apart(tensorflow, onnx_runtime) == {}
+
+
+def by_keras(operators: Operators) -> dict[str, np.ndarray]:
+    """The layers and activations that operators are for, with the model's weights."""
+    model = onnx.load(operators.folder / "model.onnx")
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    flat, series = operators.inputs["flat"], operators.inputs["series"]
+
+    def layer(name: str, layer: keras.Layer, *parts: str, x: np.ndarray = series) -> np.ndarray:
+        layer.build(x.shape)
+        layer.set_weights([weights[f"{name}/{part}"] for part in parts])
+        return np.asarray(layer(x))
+
+    def conv(name: str, filters: int, width: int, **form) -> np.ndarray:
+        return layer(name, keras.layers.Conv1D(filters, width, use_bias=False, **form), "kernel")
+
+    def activation(function, **form) -> np.ndarray:
+        return np.asarray(function(tf.constant(flat), **form))
+
+    layers, activations = keras.layers, keras.activations
+    norm = layer("layer_normalization", layers.LayerNormalization(epsilon=1e-3), "gamma", "beta")
+    recurrent = ("kernel", "recurrent_kernel", "bias")
+    return {
+        "conv1d": layer("conv1d", layers.Conv1D(5, 3), "kernel", "bias"),
+        "conv1d_strided": conv("conv1d_strided", 3, 2, strides=2),
+        "conv1d_same": conv("conv1d_same", 3, 4, padding="same"),
+        "conv1d_same_strided": conv("conv1d_same_strided", 3, 4, strides=3, padding="same"),
+        "conv1d_causal": conv("conv1d_causal", 5, 3, dilation_rate=2, padding="causal"),
+        "conv1d_point": conv("conv1d_point", 6, 1, padding="causal"),
+        "conv1d_wide": conv("conv1d_wide", 4, 9, padding="same"),
+        "max_pool1d": np.asarray(layers.MaxPooling1D(2)(series)),
+        "max_pool1d_same": np.asarray(layers.MaxPooling1D(4, 2, "same")(series - 10)),
+        "average_pool1d": np.asarray(layers.AveragePooling1D(3, 1)(series)),
+        "average_pool1d_same": np.asarray(layers.AveragePooling1D(4, 1, "same")(series)),
+        "average_pool1d_gaps": np.asarray(layers.AveragePooling1D(2, 3, "same")(series)),
+        "reduce_mean": np.asarray(layers.GlobalAveragePooling1D()(series)),
+        "reduce_max": np.asarray(layers.GlobalMaxPooling1D()(series)),
+        "layer_normalization": norm,
+        "layer_normalization_parts": norm,
+        "lstm": layer("lstm", layers.LSTM(3, return_sequences=True), *recurrent),
+        "leaky_relu": activation(activations.leaky_relu, negative_slope=0.3),
+        "elu": activation(activations.elu),
+        "elu_scaled": activation(activations.elu, alpha=0.7),
+        "softplus": activation(activations.softplus),
+        "silu": activation(activations.silu),
+        "gelu": activation(activations.gelu),
+        "gelu_tanh": activation(activations.gelu, approximate=True),
+        "softmax": activation(activations.softmax),
+    }
+
+
+def test_keras_gives_the_same(operators: Operators):
+    keras_results = by_keras(operators)
+    assert apart({name: operators.outputs[name] for name in keras_results}, keras_results) == {}
+
+
+def test_the_old_tensorflow_loader_finds_every_tensor(operators: Operators):
+    names = operators.tensor_names["saved_model"]
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        tf.compat.v1.saved_model.loader.load(session, ["serve"], str(operators.folder))
+        inputs = {names["inputs"][name]: values for name, values in operators.inputs.items()}
+        outputs = session.run(names["outputs"], inputs)
+    assert apart(outputs, operators.outputs) == {}
 
 
 def test_the_onnx_file_is_valid(operators: Operators):

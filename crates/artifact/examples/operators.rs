@@ -1,5 +1,5 @@
-//! Writes a model of every operator in all formats, with `sample.json` beside it (a batch of inputs and what the
-//! engine makes of it), so that any other loader can be tried on it: `cargo run -p artifact --example operators -- DIR`.
+//! Writes a model of every operator in all formats, with `sample.json` beside it (a batch of inputs, what the
+//! engine makes of it, and the names of tensors), so that any other loader can be tried on it: `cargo run -p artifact --example operators -- DIR`.
 
 #[path = "../tests/operators/mod.rs"]
 mod operators;
@@ -31,8 +31,11 @@ fn main() -> anyhow::Result<()> {
     let named = |specs: &[predictor::TensorSpec], tensors: &[Tensor]| -> Value {
         specs.iter().zip(tensors).map(|(spec, tensor)| (spec.name.clone(), document(tensor))).collect()
     };
-    let sample =
-        json!({"inputs": named(&signature.inputs, &inputs), "outputs": named(&signature.outputs, &outputs)});
+    let sample = json!({
+        "inputs": named(&signature.inputs, &inputs),
+        "outputs": named(&signature.outputs, &outputs),
+        "tensor_names": format::tensor_names(&signature),
+    });
     std::fs::write(directory.join("sample.json"), sample.to_string())?;
     Ok(())
 }

@@ -19,7 +19,7 @@ fn load(graph: &Graph) -> Box<dyn Predictor> {
 
 fn check(case: &Case) -> Result<(), String> {
     let predictor = load(&graph(std::slice::from_ref(case)));
-    for rows in [1, 2, 33] {
+    for rows in [1, 2, 33, 200] {
         let inputs = batch(rows);
         let expected = (case.expected)(&arrays(&inputs));
         let found = predictor.predict(inputs).map_err(|error| format!("{}: {error}", case.name))?.remove(0);

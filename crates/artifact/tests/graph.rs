@@ -149,6 +149,16 @@ fn misfits_of_products_and_windows_name_their_node() {
     );
     let causal = graph.average_pool1d("n", x, pool(2, Padding::Causal));
     says(causal, "a pooling pads as valid or same, not causal");
+    let empty = Tensor::float32(vec![3, 0], vec![]).unwrap();
+    says(graph.variable("n", empty), "its result [3, 0] has an axis without elements");
+    let four = graph.variable("four", zeros(&[4])).unwrap();
+    says(
+        graph.layer_normalization("n", x, [four, kernel], 1e-3),
+        "it takes [.., n], [n] and [n], not [batch, 6, 4], [4] and [3, 4, 5]",
+    );
+    says(graph.layer_normalization("n", x, [four, four], 0.0), "epsilon must be above 0, it is 0");
+    says(graph.layer_normalization("n", x, [four, four], f32::NAN), "epsilon must be finite, it is NaN");
+    says(graph.power("n", x, f32::INFINITY), "exponent must be finite, it is inf");
     says(graph.leaky_relu("n", x, f32::NAN), "alpha must be finite, it is NaN");
     says(graph.elu("n", x, f32::INFINITY), "alpha must be finite, it is inf");
     let sums = graph.reduce_sum("sums", flat, &[1], Axes::Dropped).unwrap();

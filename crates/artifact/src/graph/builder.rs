@@ -19,7 +19,7 @@ const RANK_MAX: usize = 5;
 /// Builds a [`Graph`] node by node.
 ///
 /// Every method fails with [`Error::Graph`], naming the node, if the name is taken or malformed, the inputs do not
-/// fit, or the batch would be at another axis than 0. Axes are counted from the front. If a method that adds
+/// fit, or the result would have no elements or the batch at another axis than 0. Axes are counted from the front. If a method that adds
 /// several nodes fails, some of them may be there; a builder that has failed is best dropped.
 #[derive(Debug, Default)]
 pub struct GraphBuilder {
@@ -148,6 +148,13 @@ fn fault(node: &str, reason: &str) -> Error {
     Error::Graph { node: node.to_owned(), reason: reason.to_owned() }
 }
 
+fn check_finite(node: &str, what: &str, value: f32) -> Result<(), Error> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(fault(node, &format!("{what} must be finite, it is {value}")))
+}
+
 fn check_shape(axes: &[Option<usize>]) -> Result<(), String> {
     let text = || shape::text(axes);
     if axes.len() > RANK_MAX {
@@ -159,6 +166,9 @@ fn check_shape(axes: &[Option<usize>]) -> Result<(), String> {
             text(),
             axis + 1
         ));
+    }
+    if axes.contains(&Some(0)) {
+        return Err(format!("its result {} has an axis without elements", text()));
     }
     if axes.iter().flatten().any(|&size| size > AXIS_MAX) {
         return Err(format!("its result {} has an axis of more than {AXIS_MAX} elements", text()));

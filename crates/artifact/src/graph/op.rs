@@ -46,6 +46,11 @@ pub enum Op {
     Sqrt,
     /// `x * x`.
     Square,
+    /// `x` to the power of `exponent`.
+    Power {
+        /// The exponent.
+        exponent: f32,
+    },
     /// The error function.
     Erf,
     /// `max(x, 0)`.
@@ -68,6 +73,12 @@ pub enum Op {
     Softplus,
     /// Exponentials that sum to 1 along the last axis.
     Softmax,
+    /// The first input less its mean, over the root of its variance plus `epsilon`, along the last axis; times the
+    /// second, plus the third (Ba, Kiros and Hinton, arXiv:1607.06450, section 3). The variance is over the count.
+    LayerNormalization {
+        /// What is added to the variance.
+        epsilon: f32,
+    },
     /// One value for all elements along some axes.
     Reduce {
         /// Which value.

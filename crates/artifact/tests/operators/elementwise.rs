@@ -123,6 +123,19 @@ fn curves() -> Vec<Case> {
             build: |graph, x| graph.square("square/x", x.flat),
             expected: |x| x.flat.map(|x| x * x),
         },
+        Case {
+            name: "power",
+            build: |graph, x| graph.power("power/x", x.series, 3.0),
+            expected: |x| x.series.map(|x| x.powi(3)),
+        },
+        Case {
+            name: "power_root",
+            build: |graph, x| {
+                let square = graph.square("power_root/square", x.stack)?;
+                graph.power("power_root/x", square, 0.75)
+            },
+            expected: |x| x.stack.map(|x| x.abs().powf(1.5)),
+        },
         Case { name: "erf", build: |graph, x| graph.erf("erf/x", x.flat), expected: |x| x.flat.map(erf) },
     ]
 }

@@ -26,7 +26,28 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "layer_normalization",
-            build: |graph, x| layer_normalization(graph, "layer_normalization", x.series),
+            build: |graph, x| {
+                let gamma = graph.variable("layer_normalization/gamma", weights(23, &[CHANNELS]))?;
+                let beta = graph.variable("layer_normalization/beta", weights(24, &[CHANNELS]))?;
+                graph.layer_normalization("layer_normalization/x", x.series, [gamma, beta], EPSILON)
+            },
+            expected: |x| normalized(&x.series),
+        },
+        Case {
+            name: "layer_normalization_far",
+            build: |graph, x| {
+                // Where a variance as a difference of two means would have no digits left.
+                let far = graph.scalar("layer_normalization_far/distance", 16.0)?;
+                let far = graph.add("layer_normalization_far/far", x.series, far)?;
+                let gamma = graph.variable("layer_normalization_far/gamma", weights(23, &[CHANNELS]))?;
+                let beta = graph.variable("layer_normalization_far/beta", weights(24, &[CHANNELS]))?;
+                graph.layer_normalization("layer_normalization_far/x", far, [gamma, beta], EPSILON)
+            },
+            expected: |x| normalized(&x.series.map(|x| f64::from(x as f32 + 16.0))),
+        },
+        Case {
+            name: "layer_normalization_parts",
+            build: |graph, x| normalize_in_parts(graph, "layer_normalization_parts", x.series),
             expected: |x| normalized(&x.series),
         },
         Case {
@@ -73,7 +94,7 @@ fn mask() -> Array {
     Array::of(&[1, 1, 3, 3], |place| if place[3] > place[2] { -1e9 } else { 0.0 })
 }
 
-fn layer_normalization(graph: &mut GraphBuilder, name: &str, x: Value) -> Result<Value, Error> {
+fn normalize_in_parts(graph: &mut GraphBuilder, name: &str, x: Value) -> Result<Value, Error> {
     let part = |part: &str| format!("{name}/{part}");
     let mean = graph.reduce_mean(&part("mean"), x, &[2], Axes::Kept)?;
     let centered = graph.sub(&part("centered"), x, mean)?;

@@ -30,6 +30,20 @@ fn reductions() -> Vec<Case> {
             expected: |x| x.stack.softmax(),
         },
         Case {
+            // Engines take the sum and the softmax as one, here with a sum that is larger than what is computed.
+            name: "softmax_of_sum",
+            build: |graph, x| {
+                let step = graph.slice("softmax_of_sum/step", x.series, 1, 0..1)?;
+                let bias = graph.constant("softmax_of_sum/bias", weights(31, &[7, 4]))?;
+                let sum = graph.add("softmax_of_sum/sum", step, bias)?;
+                graph.softmax("softmax_of_sum/x", sum)
+            },
+            expected: |x| {
+                let first = Array::of(&x.series.shape, |place| x.series.at(&[place[0], 0, place[2]]));
+                first.with(&weight_array(31, &[7, 4]), |a, b| a + b).softmax()
+            },
+        },
+        Case {
             name: "reduce_mean",
             build: |graph, x| graph.reduce_mean("reduce_mean/x", x.series, &[1], Axes::Dropped),
             expected: |x| x.series.fold(1, mean).shaped(&[x.series.shape[0], 4]),
@@ -119,6 +133,29 @@ fn forms() -> Vec<Case> {
             expected: |x| x.series.clone(),
         },
         Case {
+            name: "five_axes",
+            build: |graph, x| {
+                let whole = graph.reshape("five_axes/whole", x.stack, &[2, 3, 2, 2])?;
+                let turned = graph.transpose("five_axes/turned", whole, &[0, 4, 2, 1, 3])?;
+                let part = graph.slice("five_axes/part", turned, 2, 1..3)?;
+                let padded = graph.pad("five_axes/padded", part, 4, [1, 0])?;
+                let twice = graph.concat("five_axes/twice", &[padded, padded], 3)?;
+                let weights = graph.constant("five_axes/weights", weights(10, &[2, 1, 3]))?;
+                let weighted = graph.mul("five_axes/weighted", twice, weights)?;
+                let shares = graph.softmax("five_axes/shares", weighted)?;
+                graph.reduce_max("five_axes/x", shares, &[1, 3], Axes::Kept)
+            },
+            expected: |x| {
+                let rows = x.stack.shape[0];
+                let whole = x.stack.shaped(&[rows, 2, 3, 2, 2]).transposed(&[0, 4, 2, 1, 3]);
+                let zeros = Array::of(&[rows, 2, 2, 2, 1], |_| 0.0);
+                let padded = joined(&[zeros, whole.sliced(2, 1..3)], 4);
+                let twice = joined(&[padded.clone(), padded], 3);
+                let weighted = twice.with(&weight_array(10, &[2, 1, 3]), |a, b| a * b);
+                weighted.softmax().fold(1, largest).fold(3, largest)
+            },
+        },
+        Case {
             name: "pad",
             build: |graph, x| {
                 let before = graph.pad("pad/before", x.series, 1, [2, 0])?;
@@ -143,6 +180,21 @@ fn products() -> Vec<Case> {
                 graph.matmul("matmul/x", x.flat, b)
             },
             expected: |x| x.flat.times(&weight_array(6, &[12, 5])),
+        },
+        Case {
+            // Engines take a product and a bias as one, here with a bias that is wider than the product.
+            name: "matmul_spread",
+            build: |graph, x| {
+                let b = graph.variable("matmul_spread/b", weights(32, &[12, 1]))?;
+                let bias = graph.variable("matmul_spread/bias", weights(33, &[5]))?;
+                let product = graph.matmul("matmul_spread/product", x.flat, b)?;
+                graph.add("matmul_spread/x", product, bias)
+            },
+            expected: |x| {
+                let product = x.flat.times(&weight_array(32, &[12, 1]));
+                let spread = Array::of(&[x.flat.shape[0], 5], |place| product.at(&[place[0], 0]));
+                spread.with(&weight_array(33, &[5]), |a, b| a + b)
+            },
         },
         Case {
             name: "matmul_kernel",

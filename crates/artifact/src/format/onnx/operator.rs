@@ -39,6 +39,7 @@ impl Writer<'_> {
     pub(super) fn computed(&mut self, node: &Node, inputs: Vec<String>) -> Call {
         let name = node.name.as_str();
         match &node.op {
+            Op::Add => Call::new("Add", self.summands(node, inputs)),
             Op::Clip { min, max } => {
                 let min = self.scalar(&part(name, "min"), *min);
                 let max = self.scalar(&part(name, "max"), *max);
@@ -48,10 +49,17 @@ impl Writer<'_> {
                 let again = inputs.clone();
                 Call::new("Mul", inputs.into_iter().chain(again).collect())
             }
+            Op::Power { exponent } => {
+                let exponent = self.scalar(&part(name, "exponent"), *exponent);
+                Call::new("Pow", inputs).input(exponent)
+            }
             Op::LeakyRelu { alpha } => Call::new("LeakyRelu", inputs).with(float("alpha", *alpha)),
             Op::Elu { alpha } => Call::new("Elu", inputs).with(float("alpha", *alpha)),
             Op::Softplus => self.softplus(name, inputs),
             Op::Softmax => Call::new("Softmax", inputs).with(int("axis", -1)),
+            Op::LayerNormalization { epsilon } => {
+                Call::new("LayerNormalization", inputs).with(int("axis", -1)).with(float("epsilon", *epsilon))
+            }
             Op::Reduce { by, axes, reduced } => {
                 let axes = self.vector(&integers(axes));
                 let keep = int("keepdims", i64::from(*reduced == Axes::Kept));
@@ -86,6 +94,21 @@ impl Writer<'_> {
             }
             same => Call::new(same_name(same), inputs),
         }
+    }
+
+    /// The inputs of a sum. rten 0.27 takes a product and a summand of one axis as one operation, and panics if
+    /// rows of one element are spread over a longer summand: such a one is given a second axis.
+    fn summands(&mut self, node: &Node, mut inputs: Vec<String>) -> Vec<String> {
+        for (spread, long) in [(0, 1), (1, 0)] {
+            let [spread, over] =
+                [spread, long].map(|at: usize| self.graph.node(node.inputs[at]).shape.as_slice());
+            if spread.last() == Some(&Some(1)) && over.len() == 1 && over != [Some(1)] {
+                let first = self.vector(&[0]);
+                let raised = Call::new("Unsqueeze", vec![inputs[long].clone(), first]);
+                inputs[long] = self.step(&part(&node.name, "raised"), raised);
+            }
+        }
+        inputs
     }
 
     /// As `max(x, 0) + softplus(-|x|)`: rten 0.27 takes the exponential of `x`, which overflows above 88.
@@ -134,7 +157,6 @@ fn same_name(op: &Op) -> &'static str {
         Op::Select => "Where",
         Op::Sub => "Sub",
         Op::Div => "Div",
-        Op::Add => "Add",
         Op::Mul => "Mul",
         Op::Maximum => "Max",
         Op::Minimum => "Min",
@@ -148,7 +170,8 @@ fn same_name(op: &Op) -> &'static str {
         Op::Sigmoid => "Sigmoid",
         Op::MatMul => "MatMul",
         Op::Identity => "Identity",
-        Op::Input | Op::Constant(_) | Op::Variable(_) => "Identity",
+        Op::Input | Op::Constant(_) | Op::Variable(_) | Op::Add => "Identity",
+        Op::LayerNormalization { .. } | Op::Power { .. } => "Identity",
         Op::Clip { .. } | Op::Square | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Softplus => "Identity",
         Op::Softmax | Op::Reduce { .. } | Op::Reshape | Op::Transpose { .. } | Op::Slice { .. } => "Identity",
         Op::Concat { .. } | Op::Pad { .. } | Op::Conv1d { .. } | Op::Pool1d { .. } => "Identity",

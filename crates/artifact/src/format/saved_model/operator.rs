@@ -20,6 +20,11 @@ impl Body<'_> {
                 self.push(leaky.with("alpha", attr_value::Value::F(*alpha)), "activations")
             }
             Op::Elu { alpha } => self.elu(name, inputs, *alpha),
+            Op::Power { exponent } => {
+                inputs.push(self.scalar(part(name, "exponent"), *exponent));
+                self.push(float_node(name, "Pow", inputs), "z")
+            }
+            Op::LayerNormalization { epsilon } => self.layer_normalization(source, &inputs, *epsilon),
             Op::Reduce { by, axes, reduced } => {
                 inputs.push(self.vector(&integers(axes)));
                 let reduce = float_node(name, reduction(*by), inputs);
@@ -67,14 +72,9 @@ impl Body<'_> {
             }
             Op::Conv1d { stride, dilation, pads } => self.conv1d(name, inputs, [*stride, *dilation], *pads),
             Op::Pool1d { by, size, stride, pads } => {
-                // Padding at all can only be what SAME computes.
-                let padding = if *pads == [0, 0] { "VALID" } else { "SAME" };
                 let x = self.insert_axis(part(name, "expanded"), inputs, 1);
-                let pool = float_node(&self.free_name(part(name, "windows")), pooling(*by), vec![x])
-                    .with("ksize", along_steps(*size))
-                    .with("strides", along_steps(*stride))
-                    .with("padding", text(padding));
-                self.remove_axis(name, pool)
+                let pool = float_node(&self.free_name(part(name, "windows")), pooling(*by), vec![x]);
+                self.remove_axis(name, pool_attributes(pool, [*size, *stride], *pads))
             }
             same => {
                 let (operator, output) = same_operator(same);
@@ -90,9 +90,8 @@ impl Body<'_> {
     fn clip(&mut self, name: &str, mut inputs: Vec<String>, [min, max]: [f32; 2]) -> String {
         let min = self.scalar(part(name, "min"), min);
         let max = self.scalar(part(name, "max"), max);
-        let low_name = self.free_name(part(name, "low"));
         inputs.push(min);
-        let low = self.push(float_node(&low_name, "Maximum", inputs), "z");
+        let low = self.step((name, "low"), ("Maximum", "z"), inputs);
         self.push(float_node(name, "Minimum", vec![low, max]), "z")
     }
 
@@ -103,15 +102,41 @@ impl Body<'_> {
         }
         let alpha = self.scalar(part(name, "alpha"), alpha);
         let zero = self.scalar(part(name, "zero"), 0.0);
-        let unit = float_node(&self.free_name(part(name, "elu")), "Elu", inputs.clone());
-        let unit = self.push(unit, "activations");
-        let below = float_node(&self.free_name(part(name, "below")), "Minimum", vec![unit, zero]);
-        let below = self.push(below, "z");
-        let scaled = float_node(&self.free_name(part(name, "scaled")), "Mul", vec![below, alpha]);
-        let scaled = self.push(scaled, "z");
-        let above = float_node(&self.free_name(part(name, "relu")), "Relu", inputs);
-        let above = self.push(above, "activations");
+        let unit = self.step((name, "elu"), ("Elu", "activations"), inputs.clone());
+        let below = self.step((name, "below"), ("Minimum", "z"), vec![unit, zero]);
+        let scaled = self.step((name, "scaled"), ("Mul", "z"), vec![below, alpha]);
+        let above = self.step((name, "relu"), ("Relu", "activations"), inputs);
         self.push(float_node(name, "AddV2", vec![above, scaled]), "z")
+    }
+
+    fn layer_normalization(&mut self, source: &Node, inputs: &[String], epsilon: f32) -> String {
+        let name = source.name.as_str();
+        let [x, gamma, beta] = [0, 1, 2].map(|at: usize| inputs[at].clone());
+        let last = self.vector(&[as_i32(source.shape.len()) - 1]);
+        let mean = self.step((name, "mean"), ("Mean", "output"), vec![x.clone(), last.clone()]);
+        let centered = self.step((name, "centered"), ("Sub", "z"), vec![x, mean]);
+        let squares = self.step((name, "squares"), ("Square", "y"), vec![centered.clone()]);
+        let variance = self.step((name, "variance"), ("Mean", "output"), vec![squares, last]);
+        let epsilon = self.scalar(part(name, "epsilon"), epsilon);
+        let above = self.step((name, "above"), ("AddV2", "z"), vec![variance, epsilon]);
+        let deviation = self.step((name, "deviation"), ("Sqrt", "y"), vec![above]);
+        let unit = self.step((name, "unit"), ("RealDiv", "z"), vec![centered, deviation]);
+        let scaled = self.step((name, "scaled"), ("Mul", "z"), vec![unit, gamma]);
+        self.push(float_node(name, "AddV2", vec![scaled, beta]), "z")
+    }
+
+    /// Adds an operator whose result only others of the same node use; a reduction keeps its axes.
+    fn step(
+        &mut self,
+        (name, role): (&str, &str),
+        (operator, output): Operator,
+        inputs: Vec<String>,
+    ) -> String {
+        let mut step = float_node(&self.free_name(part(name, role)), operator, inputs);
+        if operator == "Mean" {
+            step = step.with("keep_dims", attr_value::Value::B(true));
+        }
+        self.push(step, output)
     }
 
     /// As Keras does it: a convolution over images of height 1.
@@ -175,6 +200,7 @@ fn same_operator(op: &Op) -> Operator {
         Op::Softmax => ("Softmax", "softmax"),
         Op::Identity => ("Identity", "output"),
         Op::Input | Op::Constant(_) | Op::Variable(_) | Op::Clip { .. } => ("Identity", "output"),
+        Op::LayerNormalization { .. } | Op::Power { .. } => ("Identity", "output"),
         Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Reduce { .. } | Op::Reshape => ("Identity", "output"),
         Op::Transpose { .. } | Op::Slice { .. } | Op::Concat { .. } | Op::Pad { .. } => {
             ("Identity", "output")
@@ -200,6 +226,12 @@ fn pooling(by: Pooling) -> &'static str {
 
 fn float_node(name: &str, operator: &str, inputs: Vec<String>) -> NodeDef {
     node(name, operator, inputs).with("T", type_attribute(tensorflow::DataType::DtFloat))
+}
+
+fn pool_attributes(pool: NodeDef, [size, stride]: [usize; 2], pads: [usize; 2]) -> NodeDef {
+    // Windows that are padded at all are padded as SAME computes it.
+    let padding = if pads == [0, 0] { "VALID" } else { "SAME" };
+    pool.with("ksize", along_steps(size)).with("strides", along_steps(stride)).with("padding", text(padding))
 }
 
 /// A size along the steps of images `[batch, 1, steps, channels]`.

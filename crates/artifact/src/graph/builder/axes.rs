@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::{Axes, Op, Reduction, Shape, Value, shape};
-use super::{GraphBuilder, fault};
+use super::{GraphBuilder, check_finite, fault};
 use crate::Error;
 
 impl GraphBuilder {
@@ -18,6 +18,32 @@ impl GraphBuilder {
             return Err(fault(name, &reason));
         }
         self.compute(name, Op::Softmax, &[x], shape)
+    }
+
+    /// `x` with mean 0 and variance 1 along its last axis, times `gamma`, plus `beta`, both `[size of that axis]`.
+    ///
+    /// # Errors
+    /// See [`GraphBuilder`]; also if the last axis is the batch, or `epsilon` is not above 0 and finite.
+    pub fn layer_normalization(
+        &mut self,
+        name: &str,
+        x: Value,
+        [gamma, beta]: [Value; 2],
+        epsilon: f32,
+    ) -> Result<Value, Error> {
+        check_finite(name, "epsilon", epsilon)?;
+        if epsilon <= 0.0 {
+            return Err(fault(name, &format!("epsilon must be above 0, it is {epsilon}")));
+        }
+        let shape = self.float(name, x)?;
+        let [gamma_shape, beta_shape] = [self.float(name, gamma)?, self.float(name, beta)?];
+        let last = shape.last().copied().flatten();
+        if last.is_none() || gamma_shape != [last] || beta_shape != [last] {
+            let [x, gamma, beta] = [&shape, &gamma_shape, &beta_shape].map(|shape| shape::text(shape));
+            let reason = format!("it takes [.., n], [n] and [n], not {x}, {gamma} and {beta}");
+            return Err(fault(name, &reason));
+        }
+        self.compute(name, Op::LayerNormalization { epsilon }, &[x, gamma, beta], shape)
     }
 
     /// The mean of all elements along `axes`.
@@ -60,7 +86,7 @@ impl GraphBuilder {
             axes.iter().try_fold(1usize, |product, axis| product.checked_mul((*axis)?))
         };
         let (have, want) = (elements(row), elements(&target[1..]));
-        if have != want || want.is_none_or(|elements| elements == 0) {
+        if have.is_none() || have != want {
             let (from, to) = (shape::text(&shape), shape::text(&target));
             return Err(fault(name, &format!("{from} cannot be reshaped to {to}")));
         }
@@ -106,7 +132,7 @@ impl GraphBuilder {
     pub fn split(&mut self, name: &str, x: Value, axis: usize, parts: usize) -> Result<Vec<Value>, Error> {
         let shape = self.float(name, x)?;
         let size = self.closed(name, &shape, axis)?;
-        if size == 0 || parts == 0 || !size.is_multiple_of(parts) {
+        if parts == 0 || !size.is_multiple_of(parts) {
             let text = shape::text(&shape);
             return Err(fault(name, &format!("axis {axis} of {text} has no {parts} equal parts")));
         }
@@ -165,10 +191,7 @@ impl GraphBuilder {
             return Err(fault(name, &format!("it reduces one or more axes, each once, not {axes:?}")));
         }
         for &axis in &axes {
-            if self.closed(name, &shape, axis)? == 0 {
-                let text = shape::text(&shape);
-                return Err(fault(name, &format!("axis {axis} of {text} has nothing to reduce")));
-            }
+            self.closed(name, &shape, axis)?;
         }
         let keep = |(axis, size): (usize, &Option<usize>)| match (axes.contains(&axis), reduced) {
             (false, _) => Some(*size),

@@ -3,7 +3,7 @@
 use predictor::DataType;
 
 use super::super::{Gelu, Node, Op, Value, shape};
-use super::{GraphBuilder, fault};
+use super::{GraphBuilder, check_finite, fault};
 use crate::Error;
 
 impl GraphBuilder {
@@ -140,6 +140,15 @@ impl GraphBuilder {
         self.unary(name, Op::Square, x)
     }
 
+    /// `x` to the power of `exponent`; NaN for a negative `x` and an exponent that is no integer.
+    ///
+    /// # Errors
+    /// See [`GraphBuilder`]; also if `exponent` is not finite.
+    pub fn power(&mut self, name: &str, x: Value, exponent: f32) -> Result<Value, Error> {
+        check_finite(name, "exponent", exponent)?;
+        self.unary(name, Op::Power { exponent }, x)
+    }
+
     /// The error function.
     ///
     /// # Errors
@@ -161,7 +170,7 @@ impl GraphBuilder {
     /// # Errors
     /// See [`GraphBuilder`]; also if `alpha` is not finite.
     pub fn leaky_relu(&mut self, name: &str, x: Value, alpha: f32) -> Result<Value, Error> {
-        check_alpha(name, alpha)?;
+        check_finite(name, "alpha", alpha)?;
         self.unary(name, Op::LeakyRelu { alpha }, x)
     }
 
@@ -170,7 +179,7 @@ impl GraphBuilder {
     /// # Errors
     /// See [`GraphBuilder`]; also if `alpha` is not finite.
     pub fn elu(&mut self, name: &str, x: Value, alpha: f32) -> Result<Value, Error> {
-        check_alpha(name, alpha)?;
+        check_finite(name, "alpha", alpha)?;
         self.unary(name, Op::Elu { alpha }, x)
     }
 
@@ -208,7 +217,7 @@ impl GraphBuilder {
     }
 
     /// [`Gelu`]. Neither format has an operator for it at the versions we write: it becomes several, in the order
-    /// in which the engine knows them again.
+    /// in which rten 0.27 knows them again.
     ///
     /// # Errors
     /// See [`GraphBuilder`]; it also needs names that start with `NAME/`.
@@ -216,26 +225,28 @@ impl GraphBuilder {
         let part = |part: &str| format!("{name}/{part}");
         let one = self.scalar(&part("one"), 1.0)?;
         let half = self.scalar(&part("half"), 0.5)?;
-        let curve = match form {
+        match form {
             Gelu::Exact => {
                 let scale = self.scalar(&part("scale"), std::f32::consts::FRAC_1_SQRT_2)?;
                 let scaled = self.mul(&part("scaled"), x, scale)?;
-                self.erf(&part("erf"), scaled)?
+                let erf = self.erf(&part("erf"), scaled)?;
+                let above = self.add(&part("above"), erf, one)?;
+                let twice = self.mul(&part("twice"), x, above)?;
+                self.mul(name, twice, half)
             }
             Gelu::Tanh => {
                 let share = self.scalar(&part("share"), 0.044_715)?;
                 let scale = self.scalar(&part("scale"), (2.0 / std::f32::consts::PI).sqrt())?;
-                let square = self.square(&part("square"), x)?;
-                let cube = self.mul(&part("cube"), square, x)?;
-                let share = self.mul(&part("cube_share"), cube, share)?;
-                let sum = self.add(&part("sum"), x, share)?;
-                let scaled = self.mul(&part("scaled"), sum, scale)?;
-                self.tanh(&part("tanh"), scaled)?
+                let cube = self.power(&part("cube"), x, 3.0)?;
+                let cube_share = self.mul(&part("cube_share"), cube, share)?;
+                let sum = self.add(&part("sum"), x, cube_share)?;
+                let scaled = self.mul(&part("scaled"), scale, sum)?;
+                let tanh = self.tanh(&part("tanh"), scaled)?;
+                let above = self.add(&part("above"), one, tanh)?;
+                let halved = self.mul(&part("halved"), x, half)?;
+                self.mul(name, halved, above)
             }
-        };
-        let above = self.add(&part("above"), curve, one)?;
-        let twice = self.mul(&part("twice"), x, above)?;
-        self.mul(name, twice, half)
+        }
     }
 
     fn unary(&mut self, name: &str, op: Op, x: Value) -> Result<Value, Error> {
@@ -249,11 +260,4 @@ impl GraphBuilder {
         let shape = shape.map_err(|reason| fault(name, &reason))?;
         self.compute(name, op, &inputs, shape)
     }
-}
-
-fn check_alpha(name: &str, alpha: f32) -> Result<(), Error> {
-    if alpha.is_finite() {
-        return Ok(());
-    }
-    Err(fault(name, &format!("alpha must be finite, it is {alpha}")))
 }
