@@ -1,5 +1,5 @@
 //! What an installation remembers: projects, data sets, models and their versions, endpoints and their
-//! deployments, finished operations; and which changes of state are legal.
+//! deployments, finished operations, jobs; and which changes of state are legal.
 //!
 //! [`Store`] is the seam between these rules and a database; [`SqliteStore`] is the one file that needs no
 //! server. Deliberately not here: the bytes of artifacts, loaded models, authorisation, the clock (times are
@@ -10,6 +10,7 @@ mod document;
 mod endpoint;
 mod error;
 pub mod id;
+mod job;
 mod model;
 mod operation;
 mod store;
@@ -20,6 +21,7 @@ pub use endpoint::{
     check_undeploy, check_update,
 };
 pub use error::Error;
+pub use job::{Job, JobChange, JobState, MAX_ENDED_JOBS, MadeVersion, NewJob};
 pub use model::{DEFAULT_ALIAS, ModelVersion, NewVersion, UnfinishedUpload, UploadMode};
 pub use operation::{MAX_OPERATIONS, NewOperation, Operation};
 pub use store::Store;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::{
-    Dataset, Deployment, Endpoint, EndpointUpdate, ModelVersion, NewEndpoint, NewOperation, NewSnapshot,
-    NewVersion, Operation, Result, TrafficSplit, UnfinishedUpload, UploadMode,
+    Dataset, Deployment, Endpoint, EndpointUpdate, Job, JobChange, ModelVersion, NewEndpoint, NewJob,
+    NewOperation, NewSnapshot, NewVersion, Operation, Result, TrafficSplit, UnfinishedUpload, UploadMode,
 };
 
 /// The registry in a database. Every change is one transaction: it happens wholly or not at all, and once a
@@ -123,6 +123,30 @@ pub trait Store: Send + Sync {
     async fn get_operation(&self, project: &str, id: &str) -> Result<Operation>;
     /// The newest `limit` operations, newest first.
     async fn list_operations(&self, project: &str, limit: usize) -> Result<Vec<Operation>>;
+
+    /// Queues a job.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::Error::AlreadyExists).
+    async fn create_job(&self, new: NewJob, now: Timestamp) -> Result<Job>;
+    /// A job by id.
+    async fn get_job(&self, project: &str, id: &str) -> Result<Job>;
+    /// At most `limit` jobs whose ids come after `after`, by id.
+    async fn list_jobs(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Job>>;
+    /// The jobs of all projects that have not ended, in the order they were queued.
+    async fn list_unfinished_jobs(&self) -> Result<Vec<Job>>;
+    /// Changes a job's state as [`JobState::after`](crate::JobState::after) allows.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if it does not.
+    async fn change_job(&self, project: &str, id: &str, change: JobChange, now: Timestamp) -> Result<Job>;
+    /// Removes a job that has ended.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if it has not.
+    async fn delete_job(&self, project: &str, id: &str) -> Result<()>;
+    /// Removes the jobs of a project that ended first, all but the newest `keep`, and gives their ids.
+    async fn forget_jobs(&self, project: &str, keep: usize) -> Result<Vec<String>>;
 
     /// Waits for what is under way and lets go of the database.
     async fn close(&self);

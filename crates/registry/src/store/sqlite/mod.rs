@@ -5,6 +5,7 @@
 
 mod dataset;
 mod endpoint;
+mod job;
 mod open;
 mod operation;
 mod project;
@@ -17,8 +18,8 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use crate::store::Store;
 use crate::{
-    Dataset, Deployment, Endpoint, EndpointUpdate, Error, ModelVersion, NewEndpoint, NewOperation,
-    NewSnapshot, NewVersion, Operation, Result, TrafficSplit, UnfinishedUpload, UploadMode,
+    Dataset, Deployment, Endpoint, EndpointUpdate, Error, Job, JobChange, ModelVersion, NewEndpoint, NewJob,
+    NewOperation, NewSnapshot, NewVersion, Operation, Result, TrafficSplit, UnfinishedUpload, UploadMode,
 };
 
 /// The registry in a SQLite database.
@@ -176,6 +177,34 @@ impl Store for SqliteStore {
 
     async fn list_operations(&self, project: &str, limit: usize) -> Result<Vec<Operation>> {
         operation::list(self, project, limit).await
+    }
+
+    async fn create_job(&self, new: NewJob, now: Timestamp) -> Result<Job> {
+        job::create(self, new, now).await
+    }
+
+    async fn get_job(&self, project: &str, id: &str) -> Result<Job> {
+        job::get(self, project, id).await
+    }
+
+    async fn list_jobs(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Job>> {
+        job::list(self, project, after, limit).await
+    }
+
+    async fn list_unfinished_jobs(&self) -> Result<Vec<Job>> {
+        job::list_unfinished(self).await
+    }
+
+    async fn change_job(&self, project: &str, id: &str, change: JobChange, now: Timestamp) -> Result<Job> {
+        job::change(self, (project, id), change, now).await
+    }
+
+    async fn delete_job(&self, project: &str, id: &str) -> Result<()> {
+        job::delete(self, project, id).await
+    }
+
+    async fn forget_jobs(&self, project: &str, keep: usize) -> Result<Vec<String>> {
+        job::forget(self, project, keep).await
     }
 
     async fn close(&self) {

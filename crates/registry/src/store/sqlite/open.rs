@@ -11,8 +11,10 @@ use super::SqliteStore;
 use crate::{Error, Result};
 
 /// The changes of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "resources", include_str!("../../../migrations/0001_resources.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "resources", include_str!("../../../migrations/0001_resources.sql")),
+    (2, "jobs", include_str!("../../../migrations/0002_jobs.sql")),
+];
 
 /// How long a call waits for another writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
