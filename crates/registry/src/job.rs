@@ -206,10 +206,7 @@ impl NewJob {
         id::check_project(&self.project)?;
         id::check_display_name(&self.display_name)?;
         id::check_labels(&self.labels)?;
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        if !(1..=id::ID_CHARS_MAX).contains(&self.id.len()) || !self.id.bytes().all(plain) {
-            return Err(Error::invalid("name", "a job id must be 1 to 63 letters, digits, \"_\" and \"-\""));
-        }
+        id::check_plain("job", &self.id)?;
         let lower = |b: u8| b.is_ascii_lowercase() || b == b'_';
         if !(1..=id::ID_CHARS_MAX).contains(&self.kind.len()) || !self.kind.bytes().all(lower) {
             return Err(Error::invalid("kind", "a kind of job must be 1 to 63 of a-z and \"_\""));

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{SqliteStore, limit, project, time};
+use super::{SqliteStore, limit, optional_time, project, time};
 use crate::error::{NAMES_READ, names_text};
 use crate::job::MadeVersion;
 use crate::{Error, Job, JobChange, JobState, NewJob, Result, document};
@@ -166,9 +166,4 @@ fn read(row: &SqliteRow) -> Result<Job> {
         ended_at: optional_time(row, "ended_at")?,
         updated_at: time(row, "updated_at")?,
     })
-}
-
-fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>> {
-    let micros: Option<i64> = row.try_get(column)?;
-    micros.map(Timestamp::from_microsecond).transpose().map_err(Error::unreadable)
 }
