@@ -13,6 +13,7 @@ mod error;
 mod evaluate;
 mod features;
 mod import_settings;
+pub mod jobs;
 mod lock;
 mod machine;
 mod model;
@@ -21,6 +22,7 @@ mod pipeline;
 mod placebo;
 mod predict;
 mod prepare;
+mod read_only;
 mod replay;
 mod report;
 mod source_file;
@@ -55,7 +57,8 @@ pub use pipeline::{DataSource, Pipeline};
 pub use placebo::{ModelCheck, Outcome};
 pub use portfolio::report::Command;
 pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest};
-pub use registry::{Deployment, Endpoint, ModelVersion, NewOperation, Operation};
+pub use read_only::PinnedSnapshot;
+pub use registry::{Deployment, Endpoint, Job, JobState, MadeVersion, ModelVersion, NewOperation, Operation};
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use serving::Counters;
 pub use source_file::find_source_files;
@@ -96,7 +99,8 @@ impl std::fmt::Debug for Options {
 
 /// A data directory in use by this process. Shared as `Arc<Platform>`; every method takes `&self`.
 pub struct Platform {
-    lock: lock::DataDirectoryLock,
+    /// Absent if the directory is only read.
+    lock: Option<lock::DataDirectoryLock>,
     data_dir: PathBuf,
     clock: Clock,
     artifacts: store::Store,
@@ -104,6 +108,7 @@ pub struct Platform {
     allowed_roots: Vec<String>,
     registry: Box<dyn registry::Store>,
     serving: endpoint::InService,
+    jobs: jobs::Queue,
     /// Changes of models, endpoints and data sets happen one at a time.
     changes: tokio::sync::Mutex<()>,
     /// Panels in memory, the most recently used last.
@@ -146,7 +151,7 @@ impl Platform {
         }
         let registry = registry::SqliteStore::open(&data_dir.join(REGISTRY_FILE)).await?;
         let platform = Self {
-            lock,
+            lock: Some(lock),
             data_dir,
             clock: options.clock,
             artifacts,
@@ -154,6 +159,7 @@ impl Platform {
             allowed_roots,
             registry: Box::new(registry),
             serving: endpoint::InService::default(),
+            jobs: jobs::Queue::default(),
             changes: tokio::sync::Mutex::new(()),
             panels: tokio::sync::Mutex::new(Vec::new()),
             newest: RwLock::new(HashMap::new()),
@@ -204,7 +210,10 @@ impl Platform {
     /// # Errors
     /// [`Kind::Internal`] if the lock file cannot be written.
     pub fn announce_address(&self, url: &str) -> Result<()> {
-        self.lock.announce_address(url)
+        match &self.lock {
+            Some(lock) => lock.announce_address(url),
+            None => Ok(()),
+        }
     }
 
     /// Records a finished operation so that clients can poll it.

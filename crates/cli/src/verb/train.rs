@@ -1,16 +1,20 @@
-//! `train`: a pipeline file in, a bundle out, with an honest word about the test window.
+//! `train`: a pipeline file in, a bundle out, with an honest word about the test window; or a job of a server.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use platform::{Check, Error, Kind, ModelCheck, Outcome, Pipeline, TrainOptions, TrainReport, Verdict};
+use platform::{
+    Check, Error, Kind, ModelCheck, Outcome, PinnedSnapshot, Pipeline, TrainOptions, TrainReport, Verdict,
+};
 use serde::Serialize;
 
 use crate::args::TrainArgs;
+use crate::client::Client;
 use crate::context::Context;
 use crate::interrupt::interrupted;
 use crate::output::{Show, pairs};
 use crate::progress::Progress;
+use crate::verb::job::QueuedView;
 
 /// What training made.
 #[derive(Debug, Serialize)]
@@ -97,13 +101,23 @@ fn features_text(report: &TrainReport) -> String {
 
 /// `train`
 pub(crate) async fn train(context: &Context, args: &TrainArgs) -> Result<(), Error> {
-    context.refuse_server()?;
     let pipeline = Pipeline::read(&args.pipeline)?;
+    match &context.settings.server.value {
+        Some(_) if args.read_only => context.refuse_server()?,
+        Some(url) => return queue(context, url, &pipeline, args).await,
+        None => {}
+    }
     let out = match &args.out {
         Some(out) => out.clone(),
         None => PathBuf::from(format!("{}-bundle", pipeline.name())),
     };
-    let platform = context.open_platform().await?;
+    let platform = if args.read_only {
+        let dataset = pipeline.data.dataset.clone();
+        let pinned = args.snapshot.map(|snapshot| PinnedSnapshot { dataset, snapshot });
+        context.open_read_only(pinned).await?
+    } else {
+        context.open_platform().await?
+    };
     let options = TrainOptions { out: &out, base_dir: folder_of(&args.pipeline) };
     let mut progress = Progress::new(&context.interrupt);
     let trained = platform.train(&pipeline, options, &mut progress).await;
@@ -111,6 +125,18 @@ pub(crate) async fn train(context: &Context, args: &TrainArgs) -> Result<(), Err
     let report =
         trained.map_err(|error| if error.kind() == Kind::Cancelled { interrupted() } else { error })?;
     context.output.show(&TrainView(&report))
+}
+
+/// Queues a job at a server.
+async fn queue(context: &Context, url: &str, pipeline: &Pipeline, args: &TrainArgs) -> Result<(), Error> {
+    if args.out.is_some() {
+        let message =
+            "the server registers the bundle as a version of the model; leave --out or --server out";
+        return Err(Error::invalid("--out", message));
+    }
+    let client = Client::new(url, context.project())?;
+    let job = client.create_job(pipeline.text()).await?;
+    context.output.show(&QueuedView::new(job.into(), client.url()))
 }
 
 /// The folder that relative paths in a pipeline file start from.
