@@ -269,7 +269,8 @@ impl Turn {
                 (Progress::Ended { success: true, .. }, _) => return self.succeed().await,
                 (Progress::Gone, _) if self.has_result() => return self.succeed().await,
                 (Progress::Ended { how, .. }, _) => return self.fail(how).await,
-                (Progress::Gone, _) => return self.fail("its process is gone".to_owned()).await,
+                // It was started by an earlier process, so nobody can tell how it ended.
+                (Progress::Gone, _) => return self.go_on(&self.job().await?).await,
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -121,11 +121,7 @@ pub(crate) async fn submit(platform: &Platform, fake: &str) -> String {
 }
 
 pub(crate) fn settings() -> JobSettings {
-    JobSettings {
-        grace: Duration::from_millis(500),
-        pause: Duration::from_millis(20),
-        ..JobSettings::default()
-    }
+    JobSettings { grace: Duration::from_secs(30), pause: Duration::from_millis(20), ..JobSettings::default() }
 }
 
 pub(crate) fn run(platform: &Arc<Platform>) -> JobRunner {
