@@ -1,12 +1,16 @@
 //! The command line as clap sees it: verbs, flags, help and examples. What the values mean is decided in
 //! `config` and in the verbs.
 
+pub(crate) mod job;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::{Date, DateTime, Time};
+
+use job::{JobLimitArgs, JobVerb};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -57,7 +61,7 @@ pub(crate) struct GlobalArgs {
     /// Project that owns models and endpoints [env: BELLWETHER_PROJECT] [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) project: Option<String>,
-    /// Talk to this server instead of the data directory (model, endpoint, predict) [env: BELLWETHER_SERVER]
+    /// Talk to this server instead of the data directory (train, job, model, endpoint, predict) [env: BELLWETHER_SERVER]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// Print exactly one JSON document on stdout
@@ -89,11 +93,14 @@ pub(crate) enum Verb {
         after_help = "Example:\n  bellwether features compute --dataset us-stocks --set alpha158 --out features.parquet"
     )]
     Features(FeaturesVerb),
-    /// Train a model from a pipeline file and write its bundle
+    /// Train a model from a pipeline file and write its bundle, or queue it as a job of a server
     #[command(
-        after_help = "Example:\n  bellwether train examples/sp500-deciles.toml --out ./sp500-deciles-bundle"
+        after_help = "Examples:\n  bellwether train examples/sp500-deciles.toml --out ./sp500-deciles-bundle\n  bellwether train examples/sp500-deciles.toml --server http://127.0.0.1:8080"
     )]
     Train(TrainArgs),
+    /// Look after the jobs of a server
+    #[command(subcommand, after_help = "Example:\n  bellwether job list --server http://127.0.0.1:8080")]
+    Job(JobVerb),
     /// Upload and inspect models
     #[command(subcommand, after_help = "Example:\n  bellwether model upload ./sp500-deciles-bundle")]
     Model(ModelVerb),
@@ -130,6 +137,7 @@ impl Verb {
             Self::Features(FeaturesVerb::Explain(_)) => "bellwether features explain",
             Self::Features(FeaturesVerb::Operators) => "bellwether features operators",
             Self::Train(_) => "bellwether train",
+            Self::Job(verb) => verb.command(),
             Self::Model(ModelVerb::Upload(_)) => "bellwether model upload",
             Self::Model(ModelVerb::List) => "bellwether model list",
             Self::Model(ModelVerb::Show(_)) => "bellwether model show",
@@ -400,6 +408,12 @@ pub(crate) struct TrainArgs {
     /// Show layers, shapes, parameters and memory, and train nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Read a data directory that another process may hold; nothing is imported
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Train on this snapshot of the data set [default: the newest]
+    #[arg(long, value_name = "N", requires = "read_only")]
+    pub(crate) snapshot: Option<u32>,
 }
 
 /// `model ...`
@@ -514,6 +528,8 @@ pub(crate) struct ServeArgs {
     /// Folder that a client's artifactUri may name, besides the artifact root; may be repeated [env: BELLWETHER_ALLOW_ROOTS]
     #[arg(long = "allow-root", value_name = "file://DIR")]
     pub(crate) allow_roots: Vec<String>,
+    #[command(flatten)]
+    pub(crate) jobs: JobLimitArgs,
 }
 
 /// `predict`

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use platform::{Error, Kind};
 use serde::Deserialize;
 
+use crate::args::job::JobLimitArgs;
 use crate::args::{Cli, GlobalArgs, Verb};
 
 /// The file that is read from the working directory without being named.
@@ -18,6 +19,10 @@ const DATA_DIR_DEFAULT: &str = "bellwether-data";
 const PROJECT_DEFAULT: &str = "default";
 const LOG_DEFAULT: &str = "warn";
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+const MAX_RUNNING_JOBS_DEFAULT: usize = 1;
+const MAX_QUEUED_JOBS_DEFAULT: usize = 100;
+/// More jobs of either sort are a slip of the finger.
+const JOBS_MAX: usize = 10_000;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +74,10 @@ pub(crate) struct Settings {
     pub(crate) listen: Setting<String>,
     /// Folders a client's `artifactUri` may name, besides the artifact root.
     pub(crate) allow_roots: Setting<Vec<String>>,
+    /// Jobs of a server that run at a time.
+    pub(crate) max_running_jobs: Setting<usize>,
+    /// Jobs of a server that may wait.
+    pub(crate) max_queued_jobs: Setting<usize>,
 }
 
 /// What was said on the command line.
@@ -77,6 +86,7 @@ pub(crate) struct Flags<'a> {
     global: Option<&'a GlobalArgs>,
     listen: Option<&'a str>,
     allow_roots: &'a [String],
+    jobs: JobLimitArgs,
 }
 
 impl<'a> Flags<'a> {
@@ -88,7 +98,11 @@ impl<'a> Flags<'a> {
             Verb::Run(args) => (args.listen.as_deref(), [].as_slice()),
             _ => (None, [].as_slice()),
         };
-        Self { global: Some(&cli.global), listen, allow_roots }
+        let jobs = match &cli.verb {
+            Verb::Serve(args) => args.jobs,
+            _ => JobLimitArgs::default(),
+        };
+        Self { global: Some(&cli.global), listen, allow_roots, jobs }
     }
 }
 
@@ -155,7 +169,53 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         said.allow_roots.clone(),
         Vec::new,
     );
-    Ok(Settings { data_dir, artifact_root, project, server, log, listen, allow_roots })
+    let jobs = |flag, given: Option<usize>, variable, file, default| {
+        let setting = layers.choose(
+            given.map(|count| (flag, count)),
+            var(variable)?.map(|(name, text)| count(name, &text).map(|count| (name, count))).transpose()?,
+            file,
+            || default,
+        );
+        check_count(flag, setting)
+    };
+    let max_running_jobs = jobs(
+        "--max-running-jobs",
+        flags.jobs.max_running_jobs,
+        "BELLWETHER_MAX_RUNNING_JOBS",
+        said.max_running_jobs,
+        MAX_RUNNING_JOBS_DEFAULT,
+    )?;
+    let max_queued_jobs = jobs(
+        "--max-queued-jobs",
+        flags.jobs.max_queued_jobs,
+        "BELLWETHER_MAX_QUEUED_JOBS",
+        said.max_queued_jobs,
+        MAX_QUEUED_JOBS_DEFAULT,
+    )?;
+    Ok(Settings {
+        data_dir,
+        artifact_root,
+        project,
+        server,
+        log,
+        listen,
+        allow_roots,
+        max_running_jobs,
+        max_queued_jobs,
+    })
+}
+
+/// A whole number from a variable.
+fn count(name: &'static str, text: &str) -> Result<usize, Error> {
+    text.trim().parse().map_err(|_| Error::invalid(name, format!("{name} \"{text}\" is not a whole number")))
+}
+
+fn check_count(name: &'static str, setting: Setting<usize>) -> Result<Setting<usize>, Error> {
+    if (1..=JOBS_MAX).contains(&setting.value) {
+        return Ok(setting);
+    }
+    let Setting { value, origin } = setting;
+    Err(Error::invalid(name, format!("{name} must be 1 to {JOBS_MAX}, got {value} ({origin})")))
 }
 
 struct Layers<'a> {
@@ -218,6 +278,8 @@ struct Keys {
     log: Option<String>,
     listen: Option<String>,
     allow_roots: Option<Vec<String>>,
+    max_running_jobs: Option<usize>,
+    max_queued_jobs: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -352,6 +414,19 @@ mod tests {
         assert_eq!(settings.listen.value, "127.0.0.1:2");
         assert_eq!(settings.allow_roots.value, ["file:///a", "file:///b"]);
         assert_eq!(case.resolve(&["config", "show"]).unwrap().listen.value, "127.0.0.1:1");
+    }
+
+    #[test]
+    fn counts_of_jobs_are_whole_numbers_from_1() {
+        let case = Case::new("max_queued_jobs = 7", &[("BELLWETHER_MAX_RUNNING_JOBS", "3")]);
+        let settings = case.resolve(&["serve"]).unwrap();
+        assert_eq!((settings.max_running_jobs.value, settings.max_queued_jobs.value), (3, 7));
+        let settings = case.resolve(&["serve", "--max-running-jobs", "2"]).unwrap();
+        assert_eq!(settings.max_running_jobs.value, 2);
+        let refused = case.resolve(&["serve", "--max-running-jobs", "0"]).unwrap_err().to_string();
+        assert_eq!(refused, "--max-running-jobs must be 1 to 10000, got 0 (flag --max-running-jobs)");
+        let case = Case::new("", &[("BELLWETHER_MAX_QUEUED_JOBS", "many")]);
+        assert!(case.resolve(&["serve"]).unwrap_err().to_string().contains("\"many\" is not a whole number"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use platform::{Error, Options, Platform};
+use platform::{Error, Options, PinnedSnapshot, Platform};
 
 use crate::client::Client;
 use crate::config::{Origin, Settings};
@@ -42,15 +42,28 @@ impl Context {
     /// # Errors
     /// [`platform::Kind::FailedPrecondition`] naming the process that holds it.
     pub(crate) async fn open_platform(&self) -> Result<Arc<Platform>, Error> {
-        let clock = Arc::new(jiff::Timestamp::now);
-        Platform::open(Options {
+        Platform::open(self.options()).await
+    }
+
+    /// Opens the data directory to read its data sets, whoever holds it.
+    ///
+    /// # Errors
+    /// [`platform::Kind::NotFound`] if there is no such directory.
+    pub(crate) async fn open_read_only(
+        &self,
+        pinned: Option<PinnedSnapshot>,
+    ) -> Result<Arc<Platform>, Error> {
+        Platform::open_read_only(self.options(), pinned).await
+    }
+
+    fn options(&self) -> Options {
+        Options {
             data_dir: self.settings.data_dir.value.clone(),
             artifact_root: self.settings.artifact_root.value.clone(),
             allowed_roots: self.settings.allow_roots.value.clone(),
             holder: self.command.to_owned(),
-            clock,
-        })
-        .await
+            clock: Arc::new(jiff::Timestamp::now),
+        }
     }
 
     /// The server if one is configured, else the data directory.
@@ -73,7 +86,7 @@ impl Context {
             Origin::Flag(flag) => Err(Error::invalid(
                 flag,
                 format!(
-                    "`{}` works on the data directory; {flag} is for model, endpoint and predict",
+                    "`{}` works on the data directory; {flag} is for train, job, model, endpoint and predict",
                     self.command
                 ),
             )),

@@ -22,6 +22,7 @@ use clap::Parser;
 use platform::{Error, Kind};
 use tracing_subscriber::EnvFilter;
 
+use args::job::JobVerb;
 use args::{Cli, ConfigVerb, DataVerb, EndpointVerb, FeaturesVerb, ModelVerb, Verb};
 use config::{Flags, Settings, Surroundings};
 use context::Context;
@@ -126,6 +127,12 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Features(FeaturesVerb::Explain(args)) => verb::features::explain(context, &args)?,
         Verb::Features(FeaturesVerb::Operators) => verb::features::operators(context)?,
         Verb::Train(args) => verb::train::train(context, &args).await?,
+        Verb::Job(JobVerb::List) => verb::job::list(context).await?,
+        Verb::Job(JobVerb::Show(args)) => verb::job::show(context, &args).await?,
+        Verb::Job(JobVerb::Logs(args)) => verb::job::logs(context, &args).await?,
+        Verb::Job(JobVerb::Cancel(args)) => verb::job::cancel(context, &args).await?,
+        Verb::Job(JobVerb::Resume(args)) => verb::job::resume(context, &args).await?,
+        Verb::Job(JobVerb::Delete(args)) => verb::job::delete(context, args).await?,
         Verb::Model(ModelVerb::Upload(args)) => verb::model::upload(context, args).await?,
         Verb::Model(ModelVerb::List) => verb::model::list(context).await?,
         Verb::Model(ModelVerb::Show(args)) => verb::model::show(context, &args).await?,

@@ -77,7 +77,7 @@ impl Journey<'_> {
         // What else the directory had in service comes back too: the server is the same as `serve`'s.
         platform.restore_deployments().await?;
 
-        let server = Server::start(&platform, listener)?;
+        let server = Server::start(&platform, listener, &self.context.settings)?;
         let client = Client::new(server.url(), self.context.project())?;
         let (by_symbol, predictions) = self.predict(&client, &trained).await?;
         self.say(&prediction_text(&by_symbol, &predictions));

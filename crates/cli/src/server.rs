@@ -1,15 +1,17 @@
-//! The HTTP server inside this process: bind, serve in the background, drain when asked to stop.
+//! The server inside this process: bind, answer and run jobs in the background, drain when asked to stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::GatewayOptions;
+use platform::jobs::{JobRunner, JobSettings, LocalLauncher};
 use platform::{Error, Kind, Platform};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::config::Settings;
 use crate::interrupt::Interrupt;
 
 /// Requests in flight get this long once the server is to stop.
@@ -59,14 +61,19 @@ pub(crate) struct Server {
     url: String,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
+    jobs: JobRunner,
 }
 
 impl Server {
-    /// Starts to answer, and lets a second process know where.
+    /// Starts to answer and to run jobs, and lets a second process know where.
     ///
     /// # Errors
-    /// [`Kind::Internal`] if the address cannot be told.
-    pub(crate) fn start(platform: &Arc<Platform>, listener: TcpListener) -> Result<Self, Error> {
+    /// [`Kind::Internal`] if the address or this program's file cannot be told.
+    pub(crate) fn start(
+        platform: &Arc<Platform>,
+        listener: TcpListener,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
         let address =
             listener.local_addr().map_err(|error| Error::internal("cannot tell the address", error))?;
         let url = format!("http://{address}");
@@ -78,7 +85,8 @@ impl Server {
             let _ = stopped.await;
         };
         let serving = tokio::spawn(gateway::serve(listener, router, shutdown));
-        Ok(Self { url, stop, serving })
+        let jobs = platform.run_jobs(Arc::new(launcher()?), job_settings(settings));
+        Ok(Self { url, stop, serving, jobs })
     }
 
     /// `http://127.0.0.1:8080`
@@ -94,18 +102,23 @@ impl Server {
         interrupt.drains();
         tokio::select! {
             () = interrupt.wait() => self.stop().await,
-            ended = &mut self.serving => ended_early(ended),
+            ended = &mut self.serving => {
+                self.jobs.stop().await;
+                ended_early(ended)
+            }
         }
     }
 
-    /// Takes no more requests, answers those in flight, and ends.
+    /// Takes no more requests, answers those in flight, stops jobs so that the next start goes on with them, and ends.
     ///
     /// # Errors
     /// [`Kind::DeadlineExceeded`] if they take too long.
     pub(crate) async fn stop(self) -> Result<(), Error> {
         // A server that has ended already has nobody who listens.
         let _ = self.stop.send(());
-        match tokio::time::timeout(DRAIN_TIMEOUT, self.serving).await {
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, self.serving).await;
+        self.jobs.stop().await;
+        match drained {
             Ok(ended) => ended_early(ended),
             Err(_) => {
                 let message = format!(
@@ -115,6 +128,22 @@ impl Server {
                 Err(Error::new(Kind::DeadlineExceeded, message))
             }
         }
+    }
+}
+
+/// Jobs are processes of this program, to which nothing is said but by their command line.
+fn launcher() -> Result<LocalLauncher, Error> {
+    let program = std::env::current_exe()
+        .map_err(|error| Error::internal(format!("cannot find this program's file: {error}"), error))?;
+    let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    Ok(LocalLauncher::new(program).hiding(ours.filter(|name| name.starts_with("BELLWETHER_")).collect()))
+}
+
+fn job_settings(settings: &Settings) -> JobSettings {
+    JobSettings {
+        max_running: settings.max_running_jobs.value,
+        max_queued: settings.max_queued_jobs.value,
+        ..JobSettings::default()
     }
 }
 

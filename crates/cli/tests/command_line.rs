@@ -4,13 +4,19 @@ mod support;
 
 use support::{Bellwether, error_of};
 
-const VERBS: [&[&str]; 17] = [
+const VERBS: [&[&str]; 23] = [
     &["quickstart"],
     &["run"],
     &["data", "import"],
     &["data", "list"],
     &["data", "show"],
     &["train"],
+    &["job", "list"],
+    &["job", "show"],
+    &["job", "logs"],
+    &["job", "cancel"],
+    &["job", "resume"],
+    &["job", "delete"],
     &["model", "upload"],
     &["model", "list"],
     &["model", "show"],

@@ -174,6 +174,7 @@ impl Platform {
     /// [`Kind::InvalidArgument`] for what the files hold, or if they do not fit what is stored; nothing is
     /// stored then.
     pub async fn import_dataset(&self, request: ImportDataset) -> Result<ImportedDataset> {
+        self.check_writable("import a data set")?;
         let _changing = self.changes.lock().await;
         let stored = match (snapshot::read(&self.datasets, &request.name, None).await, request.mode) {
             (Ok(_), ImportMode::Create) => {
@@ -315,13 +316,15 @@ impl Platform {
         Ok(read)
     }
 
-    /// The data a pipeline trains on, imported first if the pipeline names files.
+    /// The data a pipeline trains on, imported first if the pipeline names files and the directory is not only read.
     pub(crate) async fn pipeline_dataset(
         &self,
         pipeline: &Pipeline,
         base_dir: &Path,
     ) -> Result<LoadedDataset> {
-        if let Some(source) = &pipeline.data.source {
+        if let Some(source) = &pipeline.data.source
+            && !self.is_read_only()
+        {
             let request = import_request(pipeline, source, base_dir).await?;
             self.import_dataset(request).await?;
         }

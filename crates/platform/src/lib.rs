@@ -14,6 +14,7 @@ mod evaluate;
 mod features;
 mod fitting;
 mod import_settings;
+pub mod jobs;
 mod lock;
 mod machine;
 mod model;
@@ -22,6 +23,7 @@ mod pipeline;
 mod placebo;
 mod predict;
 mod prepare;
+mod read_only;
 mod replay;
 mod report;
 mod source_file;
@@ -60,7 +62,8 @@ pub use pipeline::{DataSource, Pipeline};
 pub use placebo::{ModelCheck, Outcome};
 pub use portfolio::report::Command;
 pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest};
-pub use registry::{Deployment, Endpoint, ModelVersion, NewOperation, Operation};
+pub use read_only::PinnedSnapshot;
+pub use registry::{Deployment, Endpoint, Job, JobState, MadeVersion, ModelVersion, NewOperation, Operation};
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use serving::Counters;
 pub use source_file::find_source_files;
@@ -102,7 +105,8 @@ impl std::fmt::Debug for Options {
 
 /// A data directory in use by this process. Shared as `Arc<Platform>`; every method takes `&self`.
 pub struct Platform {
-    lock: lock::DataDirectoryLock,
+    /// Absent if the directory is only read.
+    lock: Option<lock::DataDirectoryLock>,
     data_dir: PathBuf,
     clock: Clock,
     artifacts: store::Store,
@@ -110,6 +114,7 @@ pub struct Platform {
     allowed_roots: Vec<String>,
     registry: Box<dyn registry::Store>,
     serving: endpoint::InService,
+    jobs: jobs::Queue,
     /// Changes of models, endpoints and data sets happen one at a time.
     changes: tokio::sync::Mutex<()>,
     /// Panels in memory, the most recently used last.
@@ -152,7 +157,7 @@ impl Platform {
         }
         let registry = registry::SqliteStore::open(&data_dir.join(REGISTRY_FILE)).await?;
         let platform = Self {
-            lock,
+            lock: Some(lock),
             data_dir,
             clock: options.clock,
             artifacts,
@@ -160,6 +165,7 @@ impl Platform {
             allowed_roots,
             registry: Box::new(registry),
             serving: endpoint::InService::default(),
+            jobs: jobs::Queue::default(),
             changes: tokio::sync::Mutex::new(()),
             panels: tokio::sync::Mutex::new(Vec::new()),
             newest: RwLock::new(HashMap::new()),
@@ -210,7 +216,10 @@ impl Platform {
     /// # Errors
     /// [`Kind::Internal`] if the lock file cannot be written.
     pub fn announce_address(&self, url: &str) -> Result<()> {
-        self.lock.announce_address(url)
+        match &self.lock {
+            Some(lock) => lock.announce_address(url),
+            None => Ok(()),
+        }
     }
 
     /// Records a finished operation so that clients can poll it.

@@ -42,11 +42,7 @@ impl NewSnapshot {
         if self.snapshot == 0 {
             return Err(Error::invalid("snapshot", "snapshot numbers begin at 1, got 0"));
         }
-        let digest = &self.digest;
-        if digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-            return Ok(());
-        }
-        Err(Error::invalid("digest", "a digest must be 64 digits of 0-9 and a-f"))
+        id::check_digest(&self.digest)
     }
 
     /// Checks the snapshot against what is recorded now: numbers only grow, and one number is one content.

@@ -109,6 +109,30 @@ pub fn check_alias(alias: &str) -> Result<()> {
     Err(Error::invalid("versionAliases", format!("alias \"{}\" must be {rule}", shown(alias))))
 }
 
+/// Checks the id of something that has no name of its own: 1 to 63 letters, digits, `_` and `-`.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] saying the rule; `what` names the thing.
+pub(crate) fn check_plain(what: &str, id: &str) -> Result<()> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if (1..=ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(plain) {
+        return Ok(());
+    }
+    let rule = "1 to 63 letters, digits, \"_\" and \"-\"";
+    Err(Error::invalid("name", format!("{what} id \"{}\" must be {rule}", shown(id))))
+}
+
+/// Checks a SHA-256 in hexadecimal: 64 digits of 0-9 and a-f.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] saying the rule.
+pub(crate) fn check_digest(digest: &str) -> Result<()> {
+    if digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        return Ok(());
+    }
+    Err(Error::invalid("digest", "a digest must be 64 digits of 0-9 and a-f"))
+}
+
 /// Checks a display name: at most 128 characters.
 ///
 /// # Errors

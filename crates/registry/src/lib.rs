@@ -1,5 +1,5 @@
 //! What an installation remembers: projects, data sets, models and their versions, endpoints and their
-//! deployments, finished operations; and which changes of state are legal.
+//! deployments, finished operations, jobs, studies and their trials; and which changes of state are legal.
 //!
 //! [`Store`] is the seam between these rules and a database; [`SqliteStore`] is the one file that needs no
 //! server. Deliberately not here: the bytes of artifacts, loaded models, authorisation, the clock (times are
@@ -10,9 +10,11 @@ mod document;
 mod endpoint;
 mod error;
 pub mod id;
+mod job;
 mod model;
 mod operation;
 mod store;
+mod study;
 
 pub use dataset::{Dataset, NewSnapshot};
 pub use endpoint::{
@@ -20,10 +22,12 @@ pub use endpoint::{
     check_undeploy, check_update,
 };
 pub use error::Error;
+pub use job::{Job, JobChange, JobState, MAX_ENDED_JOBS, MadeVersion, NewJob};
 pub use model::{DEFAULT_ALIAS, ModelVersion, NewVersion, UnfinishedUpload, UploadMode};
 pub use operation::{MAX_OPERATIONS, NewOperation, Operation};
 pub use store::Store;
 pub use store::sqlite::SqliteStore;
+pub use study::{MAX_TRIALS, NewStudy, Study, Trial, TrialCount, TrialEnd, TrialFilter, TrialState};
 
 /// What every call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -33,6 +33,15 @@ pub(crate) struct Reply<T> {
     pub(crate) headers: HeaderMap,
 }
 
+/// What is asked of a path.
+#[derive(Debug)]
+enum Call {
+    Get,
+    Delete,
+    /// With a JSON body.
+    Post(Vec<u8>),
+}
+
 impl Transport {
     /// Prepares connections to `http://HOST[:PORT]`.
     ///
@@ -77,7 +86,15 @@ impl Transport {
         &self,
         path: String,
     ) -> Result<Reply<T>, Error> {
-        self.exchange(path, None).await
+        self.exchange(path, Call::Get).await
+    }
+
+    /// Removes a resource.
+    pub(crate) async fn delete<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: String,
+    ) -> Result<Reply<T>, Error> {
+        self.exchange(path, Call::Delete).await
     }
 
     /// Sends a JSON body.
@@ -88,29 +105,26 @@ impl Transport {
     ) -> Result<Reply<T>, Error> {
         let body =
             serde_json::to_vec(body).map_err(|error| Error::internal("cannot write the request", error))?;
-        self.exchange(path, Some(body)).await
+        self.exchange(path, Call::Post(body)).await
     }
 
     async fn exchange<T: DeserializeOwned + Send + 'static>(
         &self,
         path: String,
-        body: Option<Vec<u8>>,
+        call: Call,
     ) -> Result<Reply<T>, Error> {
         let transport = self.clone();
-        let exchange = move || transport.exchange_blocking(&path, body.as_deref());
+        let exchange = move || transport.exchange_blocking(&path, &call);
         let done = tokio::task::spawn_blocking(exchange).await;
         done.map_err(|error| Error::internal("the request stopped unexpectedly", error))?
     }
 
-    fn exchange_blocking<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: Option<&[u8]>,
-    ) -> Result<Reply<T>, Error> {
+    fn exchange_blocking<T: DeserializeOwned>(&self, path: &str, call: &Call) -> Result<Reply<T>, Error> {
         let url = format!("{}{path}", self.base);
-        let sent = match body {
-            Some(body) => self.agent.post(&url).content_type("application/json").send(body),
-            None => self.agent.get(&url).call(),
+        let sent = match call {
+            Call::Get => self.agent.get(&url).call(),
+            Call::Delete => self.agent.delete(&url).call(),
+            Call::Post(body) => self.agent.post(&url).content_type("application/json").send(body.as_slice()),
         };
         let mut response = sent.map_err(|error| self.failed(&error))?;
         let read = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec();

@@ -35,6 +35,8 @@ impl SettingsView {
             ("log", view(&settings.log, json!(settings.log.value))),
             ("listen", view(&settings.listen, json!(settings.listen.value))),
             ("allow_roots", view(&settings.allow_roots, json!(settings.allow_roots.value))),
+            ("max_running_jobs", view(&settings.max_running_jobs, json!(settings.max_running_jobs.value))),
+            ("max_queued_jobs", view(&settings.max_queued_jobs, json!(settings.max_queued_jobs.value))),
         ]);
         Self { settings }
     }

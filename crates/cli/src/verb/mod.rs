@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod endpoint;
 pub(crate) mod features;
+pub(crate) mod job;
 pub(crate) mod model;
 pub(crate) mod predict;
 pub(crate) mod serve;

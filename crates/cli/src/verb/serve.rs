@@ -72,7 +72,7 @@ pub(crate) async fn serve(context: &Context) -> Result<(), Error> {
     // A wrong address is told before a data directory is made for it.
     loopback(listen).await?;
     let platform = context.open_platform().await?;
-    let server = Server::start(&platform, bind(listen).await?)?;
+    let server = Server::start(&platform, bind(listen).await?, &context.settings)?;
     // Health checks are answered while models load.
     let deployments = tokio::select! {
         restored = platform.restore_deployments() => restored?,

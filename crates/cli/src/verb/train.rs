@@ -1,18 +1,20 @@
-//! `train`: a pipeline file in, a bundle out, with an honest word about the test window.
+//! `train`: a pipeline file in, a bundle out, with an honest word about the test window; or a job of a server.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use platform::{
-    Check, Error, FitOptions, ModelCheck, Outcome, Pipeline, StartFrom, Summary, TablePipeline, TableReport,
-    TestMetrics, TrainOptions, TrainReport, Verdict,
+    Check, Error, FitOptions, ModelCheck, Outcome, PinnedSnapshot, Pipeline, StartFrom, Summary,
+    TablePipeline, TableReport, TestMetrics, TrainOptions, TrainReport, Verdict,
 };
 use serde::Serialize;
 
 use crate::args::TrainArgs;
+use crate::client::Client;
 use crate::context::Context;
 use crate::output::{Column, Show, pairs, table};
 use crate::progress::Progress;
+use crate::verb::job::QueuedView;
 
 /// What training made.
 #[derive(Debug, Serialize)]
@@ -191,9 +193,19 @@ fn features_text(report: &TrainReport) -> String {
 
 /// `train`
 pub(crate) async fn train(context: &Context, args: &TrainArgs) -> Result<(), Error> {
-    context.refuse_server()?;
     let file = PipelineFile::read(&args.pipeline)?;
-    let platform = context.open_platform().await?;
+    match &context.settings.server.value {
+        Some(_) if args.read_only => context.refuse_server()?,
+        Some(url) => return queue(context, url, &file, args).await,
+        None => {}
+    }
+    let platform = if args.read_only {
+        let dataset = file.dataset().to_owned();
+        let pinned = args.snapshot.map(|snapshot| PinnedSnapshot { dataset, snapshot });
+        context.open_read_only(pinned).await?
+    } else {
+        context.open_platform().await?
+    };
     let base_dir = folder_of(&args.pipeline);
     if args.dry_run {
         let summary = match &file {
@@ -236,6 +248,14 @@ impl PipelineFile {
         Ok(Self::Dataset(Box::new(Pipeline::read(path)?)))
     }
 
+    /// The name of the data set, if it is over one.
+    fn dataset(&self) -> &str {
+        match self {
+            Self::Dataset(pipeline) => &pipeline.data.dataset,
+            Self::Table(_) => "",
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Dataset(pipeline) => pipeline.name(),
@@ -269,6 +289,22 @@ fn fit_options(context: &Context, args: &TrainArgs) -> Result<FitOptions, Error>
         from,
         memory_bytes,
     })
+}
+
+/// Queues a job at a server.
+async fn queue(context: &Context, url: &str, file: &PipelineFile, args: &TrainArgs) -> Result<(), Error> {
+    let PipelineFile::Dataset(pipeline) = file else {
+        let message = "a server trains on its data sets; a table lies on this machine: leave --server out";
+        return Err(Error::invalid("data.table", message));
+    };
+    if args.out.is_some() {
+        let message =
+            "the server registers the bundle as a version of the model; leave --out or --server out";
+        return Err(Error::invalid("--out", message));
+    }
+    let client = Client::new(url, context.project())?;
+    let job = client.create_job(pipeline.text()).await?;
+    context.output.show(&QueuedView::new(job.into(), client.url()))
 }
 
 /// The folder that relative paths in a pipeline file start from.

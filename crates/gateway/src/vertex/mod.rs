@@ -1,9 +1,10 @@
-//! Vertex AI's REST v1: the calls an unmodified `google-cloud-aiplatform` makes to upload, deploy and predict; and
-//! its data sets.
+//! Vertex AI's REST v1: the calls an unmodified `google-cloud-aiplatform` makes to upload, deploy and predict; its data
+//! sets and custom jobs.
 //!
 //! [`path`] turns a method and a URL into a call, one module per resource answers it, [`error`] is what every
 //! failure looks like. Deliberately not here: what a call does, which is the facade's.
 
+mod custom_job;
 mod dataset;
 mod endpoint;
 pub(crate) mod error;
@@ -66,6 +67,13 @@ async fn call(gateway: &Gateway, address: Address, parts: &Parts, body: Body) ->
         Call::GetDataset => dataset::get(gateway, &address).await,
         Call::ListDatasets => dataset::list(gateway, &address, &query).await,
         Call::ImportData => dataset::import(gateway, address, &query, &parts.headers, body).await,
+        Call::CreateCustomJob => custom_job::create(gateway, address, &body).await,
+        Call::GetCustomJob => custom_job::get(gateway, &address).await,
+        Call::ListCustomJobs => custom_job::list(gateway, &address, &query).await,
+        Call::CancelCustomJob => custom_job::cancel(gateway, &address).await,
+        Call::ResumeCustomJob => custom_job::resume(gateway, &address).await,
+        Call::DeleteCustomJob => custom_job::delete(gateway, address).await,
+        Call::ReadCustomJobLog => custom_job::logs(gateway, &address, &query).await,
         Call::GetOperation => operation::get(gateway, &address).await,
     }
 }

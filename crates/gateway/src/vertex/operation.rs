@@ -13,6 +13,8 @@ use crate::router::Gateway;
 
 /// What Vertex AI's message types are prefixed with in `@type`.
 const TYPES: &str = "type.googleapis.com/google.cloud.aiplatform.v1.";
+/// The message of a response that says nothing.
+pub(crate) const EMPTY: &str = "google.protobuf.Empty";
 
 /// A change that has been made.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub(crate) struct Finished {
     pub(crate) resource: String,
     /// What it was: `UploadModel`.
     pub(crate) kind: &'static str,
-    /// Name of the message the response is: `UploadModelResponse`.
+    /// Name of the message the response is: `UploadModelResponse`, or [`EMPTY`].
     pub(crate) message: &'static str,
     /// The message.
     pub(crate) response: Value,
@@ -45,7 +47,10 @@ pub(crate) async fn finish(
     finished: Finished,
 ) -> Result<Value, ApiError> {
     let Finished { resource, kind, message, mut response } = finished;
-    response["@type"] = json!(format!("{TYPES}{message}"));
+    response["@type"] = match message {
+        EMPTY => json!(format!("type.googleapis.com/{EMPTY}")),
+        _ => json!(format!("{TYPES}{message}")),
+    };
     let new =
         NewOperation { project: parent.project.clone(), parent: resource, kind: kind.to_owned(), response };
     Ok(written(parent, &platform.record_operation(new).await?))

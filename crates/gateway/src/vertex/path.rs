@@ -1,7 +1,7 @@
 //! From a method and a raw URL path to the call it means: `/v1/projects/P/locations/L/models/M%401:verb`.
 //!
-//! The table of calls lists all of Vertex AI's model, endpoint and data set calls, so that one this version does not
-//! offer is told apart from one that does not exist.
+//! The table of calls lists all of Vertex AI's model, endpoint, data set and custom job calls, so that one this version
+//! does not offer is told apart from one that does not exist.
 
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
@@ -32,7 +32,7 @@ impl Parent {
 pub(crate) struct Address {
     /// Project and location.
     pub(crate) parent: Parent,
-    /// Id of the model (perhaps with `@version`), endpoint, data set or operation; empty for a whole collection.
+    /// Id of the model (perhaps with `@version`), endpoint, data set, job or operation; empty for a whole collection.
     pub(crate) id: String,
     /// Operations: the resource they are nested under, `models/x`; absent at the top.
     pub(crate) nested_under: Option<String>,
@@ -71,6 +71,20 @@ pub(crate) enum Call {
     ListDatasets,
     /// `POST datasets/D:import`
     ImportData,
+    /// `POST customJobs`
+    CreateCustomJob,
+    /// `GET customJobs/J`
+    GetCustomJob,
+    /// `GET customJobs`
+    ListCustomJobs,
+    /// `POST customJobs/J:cancel`
+    CancelCustomJob,
+    /// `POST customJobs/J:resume`, which is ours
+    ResumeCustomJob,
+    /// `DELETE customJobs/J`
+    DeleteCustomJob,
+    /// `GET customJobs/J/logs`, which is ours
+    ReadCustomJobLog,
     /// `GET operations/O`, `POST operations/O:wait`: operations are finished when they are recorded.
     GetOperation,
 }
@@ -93,6 +107,13 @@ impl Call {
             Self::GetDataset => "vertex.GetDataset",
             Self::ListDatasets => "vertex.ListDatasets",
             Self::ImportData => "vertex.ImportData",
+            Self::CreateCustomJob => "vertex.CreateCustomJob",
+            Self::GetCustomJob => "vertex.GetCustomJob",
+            Self::ListCustomJobs => "vertex.ListCustomJobs",
+            Self::CancelCustomJob => "vertex.CancelCustomJob",
+            Self::ResumeCustomJob => "vertex.ResumeCustomJob",
+            Self::DeleteCustomJob => "vertex.DeleteCustomJob",
+            Self::ReadCustomJobLog => "vertex.ReadCustomJobLog",
             Self::GetOperation => "vertex.GetOperation",
         }
     }
@@ -107,6 +128,9 @@ enum Place {
     Endpoint,
     Datasets,
     Dataset,
+    CustomJobs,
+    CustomJob,
+    CustomJobLog,
     Operations,
     Operation,
 }
@@ -130,7 +154,7 @@ const fn known(place: Place, method: Method, verb: &'static str, name: &'static 
     Rpc { place, method, verb, name, offered: None }
 }
 
-/// Vertex AI's calls on models, endpoints, data sets and operations.
+/// Vertex AI's calls on models, endpoints, data sets, custom jobs and operations, and ours.
 const RPCS: &[Rpc] = &[
     offered(Place::Models, Method::POST, "upload", Call::UploadModel),
     offered(Place::Models, Method::GET, "", Call::ListModels),
@@ -165,6 +189,13 @@ const RPCS: &[Rpc] = &[
     known(Place::Dataset, Method::PATCH, "", "UpdateDataset"),
     known(Place::Dataset, Method::DELETE, "", "DeleteDataset"),
     known(Place::Dataset, Method::POST, "export", "ExportData"),
+    offered(Place::CustomJobs, Method::POST, "", Call::CreateCustomJob),
+    offered(Place::CustomJobs, Method::GET, "", Call::ListCustomJobs),
+    offered(Place::CustomJob, Method::GET, "", Call::GetCustomJob),
+    offered(Place::CustomJob, Method::DELETE, "", Call::DeleteCustomJob),
+    offered(Place::CustomJob, Method::POST, "cancel", Call::CancelCustomJob),
+    offered(Place::CustomJob, Method::POST, "resume", Call::ResumeCustomJob),
+    offered(Place::CustomJobLog, Method::GET, "", Call::ReadCustomJobLog),
     known(Place::Operations, Method::GET, "", "ListOperations"),
     offered(Place::Operation, Method::GET, "", Call::GetOperation),
     offered(Place::Operation, Method::POST, "wait", Call::GetOperation),
@@ -179,8 +210,12 @@ impl Address {
     /// 404 for a path that means nothing, 405 for a method it does not have, 501 for a call of Vertex AI that
     /// this version does not offer, 400 for a project or location that cannot be one.
     pub(crate) fn parse(method: &Method, path: &str) -> Result<Self, ApiError> {
-        let unknown =
-            || ApiError::unknown_path(path, "see .../models, .../endpoints, .../datasets and .../operations");
+        let unknown = || {
+            ApiError::unknown_path(
+                path,
+                "see .../models, .../endpoints, .../datasets, .../customJobs, .../operations",
+            )
+        };
         let mut segments = decoded(path)?;
         let verb = match segments.last_mut() {
             Some(last) => take_verb(last),
@@ -213,10 +248,13 @@ fn place(resource: &[&str]) -> Option<(Place, String, Option<String>)> {
         ["endpoints", id] => at(Place::Endpoint, id),
         ["datasets"] => at(Place::Datasets, ""),
         ["datasets", id] => at(Place::Dataset, id),
+        ["customJobs"] => at(Place::CustomJobs, ""),
+        ["customJobs", id] => at(Place::CustomJob, id),
+        ["customJobs", id, "logs"] => at(Place::CustomJobLog, id),
         ["operations"] => at(Place::Operations, ""),
         ["operations", id] => at(Place::Operation, id),
-        ["models" | "endpoints" | "datasets", _, "operations"] => at(Place::Operations, ""),
-        [collection @ ("models" | "endpoints" | "datasets"), id, "operations", operation] => {
+        ["models" | "endpoints" | "datasets" | "customJobs", _, "operations"] => at(Place::Operations, ""),
+        [collection @ ("models" | "endpoints" | "datasets" | "customJobs"), id, "operations", operation] => {
             Some((Place::Operation, (*operation).to_owned(), Some(format!("{collection}/{id}"))))
         }
         _ => None,
@@ -321,6 +359,13 @@ mod tests {
             (get, "datasets", Call::ListDatasets, ""),
             (get, "datasets/us-stocks", Call::GetDataset, "us-stocks"),
             (post, "datasets/us-stocks:import", Call::ImportData, "us-stocks"),
+            (post, "customJobs", Call::CreateCustomJob, ""),
+            (get, "customJobs", Call::ListCustomJobs, ""),
+            (get, "customJobs/7", Call::GetCustomJob, "7"),
+            (&Method::DELETE, "customJobs/7", Call::DeleteCustomJob, "7"),
+            (post, "customJobs/7:cancel", Call::CancelCustomJob, "7"),
+            (post, "customJobs/7:resume", Call::ResumeCustomJob, "7"),
+            (get, "customJobs/7/logs", Call::ReadCustomJobLog, "7"),
             (get, "operations/7", Call::GetOperation, "7"),
             (post, "operations/7:wait", Call::GetOperation, "7"),
         ];
@@ -378,6 +423,7 @@ mod tests {
             "/models/m:frob",
             "/endpoints:upload",
             "/operations/7/x",
+            "/customJobs/7/log",
         ] {
             assert_eq!(refusal(&Method::GET, &format!("{N}{tail}")).0, 404, "{tail}");
         }

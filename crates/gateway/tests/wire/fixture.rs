@@ -21,7 +21,8 @@ pub(crate) const N: &str = "/v1/projects/default/locations/us-central1";
 
 const NAMES: usize = 6;
 const DAYS: usize = 300;
-const PIPELINE: &str = r#"
+/// What is trained.
+pub(crate) const PIPELINE: &str = r#"
 version = 1
 name = "tiny"
 [data]

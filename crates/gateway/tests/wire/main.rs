@@ -4,6 +4,7 @@
 
 mod datasets;
 mod fixture;
+mod jobs;
 mod lifecycle;
 mod predict;
 mod refusals;

@@ -4,10 +4,12 @@ pub(crate) mod sqlite;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{
-    Dataset, Deployment, Endpoint, EndpointUpdate, ModelVersion, NewEndpoint, NewOperation, NewSnapshot,
-    NewVersion, Operation, Result, TrafficSplit, UnfinishedUpload, UploadMode,
+    Dataset, Deployment, Endpoint, EndpointUpdate, Job, JobChange, ModelVersion, NewEndpoint, NewJob,
+    NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study, TrafficSplit, Trial,
+    TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
 };
 
 /// The registry in a database. Every change is one transaction: it happens wholly or not at all, and once a
@@ -123,6 +125,73 @@ pub trait Store: Send + Sync {
     async fn get_operation(&self, project: &str, id: &str) -> Result<Operation>;
     /// The newest `limit` operations, newest first.
     async fn list_operations(&self, project: &str, limit: usize) -> Result<Vec<Operation>>;
+
+    /// Queues a job.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::Error::AlreadyExists).
+    async fn create_job(&self, new: NewJob, now: Timestamp) -> Result<Job>;
+    /// A job by id.
+    async fn get_job(&self, project: &str, id: &str) -> Result<Job>;
+    /// At most `limit` jobs whose ids come after `after`, by id.
+    async fn list_jobs(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Job>>;
+    /// The jobs of all projects that have not ended, in the order they were queued.
+    async fn list_unfinished_jobs(&self) -> Result<Vec<Job>>;
+    /// Changes a job's state as [`JobState::after`](crate::JobState::after) allows.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if it does not.
+    async fn change_job(&self, project: &str, id: &str, change: JobChange, now: Timestamp) -> Result<Job>;
+    /// Removes a job that has ended.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if it has not.
+    async fn delete_job(&self, project: &str, id: &str) -> Result<()>;
+    /// Removes the jobs of a project that ended first, all but the newest `keep`, and gives their ids.
+    async fn forget_jobs(&self, project: &str, keep: usize) -> Result<Vec<String>>;
+
+    /// Begins a study.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::Error::AlreadyExists).
+    async fn create_study(&self, new: NewStudy, now: Timestamp) -> Result<Study>;
+    /// A study by id.
+    async fn get_study(&self, project: &str, id: &str) -> Result<Study>;
+    /// At most `limit` studies whose ids come after `after`, by id.
+    async fn list_studies(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Study>>;
+    /// Begins a study's next trial and gives it its number.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) beyond [`MAX_TRIALS`](crate::MAX_TRIALS).
+    async fn start_trial(
+        &self,
+        project: &str,
+        study: &str,
+        parameters: Value,
+        now: Timestamp,
+    ) -> Result<Trial>;
+    /// Records how a trial ended.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if it has ended already.
+    async fn finish_trial(
+        &self,
+        project: &str,
+        study: &str,
+        number: u32,
+        end: TrialEnd,
+        now: Timestamp,
+    ) -> Result<Trial>;
+    /// At most `limit` trials of a study whose numbers come after `after`, by number.
+    async fn list_trials(
+        &self,
+        project: &str,
+        study: &str,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Vec<Trial>>;
+    /// How many trials a project has, of all studies or of those of a model or data set.
+    async fn count_trials(&self, project: &str, filter: TrialFilter<'_>) -> Result<TrialCount>;
 
     /// Waits for what is under way and lets go of the database.
     async fn close(&self);

@@ -216,6 +216,13 @@ mod tests {
     }
 
     #[test]
+    fn the_first_epoch_never_ends_a_fit() {
+        let mut watch = start("patience = 0");
+        assert!(!watch.on_epoch_end(1, Some(f64::NAN)).stop);
+        assert!(watch.on_epoch_end(2, Some(f64::NAN)).stop);
+    }
+
+    #[test]
     fn epochs_without_the_figure_do_not_count() {
         let mut watch = start("");
         for epoch in 1..=5 {

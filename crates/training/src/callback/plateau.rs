@@ -84,10 +84,7 @@ impl ReduceLrOnPlateau {
     /// A value that is not a number is no better than any other.
     pub(crate) fn on_epoch_end(&mut self, value: Option<f64>, learning_rate: f64) -> Option<f64> {
         let value = value?;
-        if self.cooldown > 0 {
-            self.cooldown -= 1;
-            self.wait = 0;
-        }
+        self.cooldown = self.cooldown.saturating_sub(1);
         if self.improves(value) {
             self.best = Some(value);
             self.wait = 0;

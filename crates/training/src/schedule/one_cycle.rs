@@ -79,6 +79,46 @@ mod tests {
         assert!((rates[64] - (1.0 + 4e-6) / 2.0).abs() < 1e-15, "{}", rates[64]);
     }
 
+    /// `get_lr` of `torch.optim.lr_scheduler.OneCycleLR` (PyTorch 2.15.0) with `max_lr=0.2` and 60 or 7 steps in all.
+    #[test]
+    fn rates_are_those_of_pytorch() {
+        let other = OneCycleConfig { pct_start: 0.25, div_factor: 10.0, final_div_factor: 100.0 };
+        for (config, steps, expected) in [
+            (
+                OneCycleConfig::default(),
+                60,
+                vec![
+                    (0, 0.008_000_000_000_000_007),
+                    (1, 0.009_634_582_430_345_429),
+                    (9, 0.112_857_762_508_477),
+                    (25, 0.182_623_946_936_089_77),
+                    (59, 8e-7),
+                ],
+            ),
+            (
+                other,
+                60,
+                vec![
+                    (1, 0.022_256_487_903_635_88),
+                    (9, 0.149_049_536_520_580_23),
+                    (25, 0.171_962_046_053_831_25),
+                    (59, 0.000_2),
+                ],
+            ),
+            // It turns between two steps.
+            (
+                OneCycleConfig::default(),
+                7,
+                vec![(0, 0.008), (1, 0.196_111_325_466_991_75), (2, 0.183_808_875_253_942_13), (6, 8e-7)],
+            ),
+        ] {
+            for (step, expected) in expected {
+                let got = config.learning_rate(0.2, step, steps);
+                assert!((got - expected).abs() < 1e-15, "{got} is not {expected} at {step} of {steps}");
+            }
+        }
+    }
+
     #[test]
     fn a_cycle_without_a_rise_only_falls() {
         let rates = rates(OneCycleConfig { pct_start: 0.0, ..OneCycleConfig::default() }, 5);

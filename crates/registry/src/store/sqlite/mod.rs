@@ -5,20 +5,24 @@
 
 mod dataset;
 mod endpoint;
+mod job;
 mod open;
 mod operation;
 mod project;
+mod study;
 mod version;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row, Sqlite, Transaction};
 
 use crate::store::Store;
 use crate::{
-    Dataset, Deployment, Endpoint, EndpointUpdate, Error, ModelVersion, NewEndpoint, NewOperation,
-    NewSnapshot, NewVersion, Operation, Result, TrafficSplit, UnfinishedUpload, UploadMode,
+    Dataset, Deployment, Endpoint, EndpointUpdate, Error, Job, JobChange, ModelVersion, NewEndpoint, NewJob,
+    NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study, TrafficSplit, Trial,
+    TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
 };
 
 /// The registry in a SQLite database.
@@ -41,6 +45,11 @@ impl SqliteStore {
 
 fn time(row: &SqliteRow, column: &str) -> Result<Timestamp> {
     Timestamp::from_microsecond(row.try_get(column)?).map_err(Error::unreadable)
+}
+
+fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>> {
+    let micros: Option<i64> = row.try_get(column)?;
+    micros.map(Timestamp::from_microsecond).transpose().map_err(Error::unreadable)
 }
 
 /// A list limit as SQLite takes it.
@@ -176,6 +185,81 @@ impl Store for SqliteStore {
 
     async fn list_operations(&self, project: &str, limit: usize) -> Result<Vec<Operation>> {
         operation::list(self, project, limit).await
+    }
+
+    async fn create_job(&self, new: NewJob, now: Timestamp) -> Result<Job> {
+        job::create(self, new, now).await
+    }
+
+    async fn get_job(&self, project: &str, id: &str) -> Result<Job> {
+        job::get(self, project, id).await
+    }
+
+    async fn list_jobs(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Job>> {
+        job::list(self, project, after, limit).await
+    }
+
+    async fn list_unfinished_jobs(&self) -> Result<Vec<Job>> {
+        job::list_unfinished(self).await
+    }
+
+    async fn change_job(&self, project: &str, id: &str, change: JobChange, now: Timestamp) -> Result<Job> {
+        job::change(self, (project, id), change, now).await
+    }
+
+    async fn delete_job(&self, project: &str, id: &str) -> Result<()> {
+        job::delete(self, project, id).await
+    }
+
+    async fn forget_jobs(&self, project: &str, keep: usize) -> Result<Vec<String>> {
+        job::forget(self, project, keep).await
+    }
+
+    async fn create_study(&self, new: NewStudy, now: Timestamp) -> Result<Study> {
+        study::create(self, new, now).await
+    }
+
+    async fn get_study(&self, project: &str, id: &str) -> Result<Study> {
+        study::get(self, project, id).await
+    }
+
+    async fn list_studies(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Study>> {
+        study::list(self, project, after, limit).await
+    }
+
+    async fn start_trial(
+        &self,
+        project: &str,
+        study: &str,
+        parameters: Value,
+        now: Timestamp,
+    ) -> Result<Trial> {
+        study::start_trial(self, (project, study), &parameters, now).await
+    }
+
+    async fn finish_trial(
+        &self,
+        project: &str,
+        study: &str,
+        number: u32,
+        end: TrialEnd,
+        now: Timestamp,
+    ) -> Result<Trial> {
+        study::finish_trial(self, (project, study, number), end, now).await
+    }
+
+    async fn list_trials(
+        &self,
+        project: &str,
+        study: &str,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Vec<Trial>> {
+        study::list_trials(self, (project, study), after, limit).await
+    }
+
+    async fn count_trials(&self, project: &str, filter: TrialFilter<'_>) -> Result<TrialCount> {
+        study::count_trials(self, project, filter).await
     }
 
     async fn close(&self) {

@@ -11,8 +11,11 @@ use super::SqliteStore;
 use crate::{Error, Result};
 
 /// The changes of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "resources", include_str!("../../../migrations/0001_resources.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 3] = [
+    (1, "resources", include_str!("../../../migrations/0001_resources.sql")),
+    (2, "jobs", include_str!("../../../migrations/0002_jobs.sql")),
+    (3, "studies", include_str!("../../../migrations/0003_studies.sql")),
+];
 
 /// How long a call waits for another writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

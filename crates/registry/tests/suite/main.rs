@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod job;
+mod study;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +17,15 @@ use registry::{
     SqliteStore, Store, TrafficSplit, UnfinishedUpload, UploadMode,
 };
 use serde_json::json;
+
+use job::{
+    a_job_runs_from_queue_to_version, an_illegal_change_leaves_the_job_as_it_was,
+    jobs_are_listed_in_order_and_the_oldest_ended_go,
+};
+use study::{
+    a_trial_ends_once, studies_and_trials_are_listed_and_what_is_missing_is_named,
+    trials_are_counted_for_good, trials_are_numbered_as_they_begin,
+};
 
 const P: &str = "default";
 
@@ -429,6 +441,13 @@ macro_rules! suite {
                 an_endpoint_can_be_changed,
                 snapshots_of_a_data_set_only_grow,
                 operations_are_kept_up_to_a_limit,
+                a_job_runs_from_queue_to_version,
+                an_illegal_change_leaves_the_job_as_it_was,
+                jobs_are_listed_in_order_and_the_oldest_ended_go,
+                trials_are_numbered_as_they_begin,
+                a_trial_ends_once,
+                trials_are_counted_for_good,
+                studies_and_trials_are_listed_and_what_is_missing_is_named,
                 texts_have_limits,
             ]
         );

@@ -1,0 +1,179 @@
+//! Training as a job of a server: queued and followed over the network, run as a process of its own, found again.
+#![cfg(unix)]
+
+mod support;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::market::{PIPELINE, prices_csv};
+use support::{Bellwether, Serving};
+
+const DAYS: usize = 380;
+const SECONDS_MAX: u64 = 120;
+
+/// A folder with a data set, a pipeline over it, and one that trains for minutes.
+fn with_data() -> Bellwether {
+    let bellwether = Bellwether::new();
+    bellwether.file("prices.csv", &prices_csv(DAYS));
+    bellwether.file("local.toml", PIPELINE);
+    let registered = PIPELINE.replace("source = [\"prices.csv\"]\n", "");
+    assert_ne!(registered, PIPELINE);
+    bellwether.file("tiny.toml", &registered);
+    bellwether.file("long.toml", &registered.replace("epochs = 2", "epochs = 100000"));
+    bellwether.ok(&["data", "import", "prices.csv", "--name", "tiny"]);
+    bellwether
+}
+
+struct At<'a> {
+    bellwether: &'a Bellwether,
+    server: Serving,
+}
+
+impl<'a> At<'a> {
+    fn new(bellwether: &'a Bellwether) -> Self {
+        Self { bellwether, server: bellwether.serve(&[]) }
+    }
+
+    fn ok(&self, args: &[&str]) -> Value {
+        self.bellwether.ok(&[args, &["--server", &self.server.url]].concat())
+    }
+
+    fn fails(&self, args: &[&str], code: i32, parts: &[&str]) -> String {
+        self.bellwether.fails(&[args, &["--server", &self.server.url]].concat(), code, parts)
+    }
+
+    fn queue(&self, pipeline: &str) -> String {
+        let job = self.ok(&["train", pipeline]);
+        assert_eq!(job["state"], "queued");
+        job["job"].as_str().unwrap().to_owned()
+    }
+
+    fn until(&self, job: &str, right: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let shown = self.ok(&["job", "show", job]);
+            if right(&shown) {
+                return shown;
+            }
+            assert!(start.elapsed().as_secs() < SECONDS_MAX, "{shown}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until a job is in the middle of its training, and gives its process.
+    fn until_it_trains(&self, job: &str) -> String {
+        let start = Instant::now();
+        while !self.ok(&["job", "logs", job])["text"].as_str().unwrap().contains("epoch") {
+            assert!(start.elapsed().as_secs() < SECONDS_MAX, "{}", self.ok(&["job", "logs", job]));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.until(job, |job| job["state"] == "running");
+        pid(self.bellwether, job)
+    }
+}
+
+fn pid(bellwether: &Bellwether, job: &str) -> String {
+    let path = bellwether.data_dir().join("jobs/default").join(job).join("pid");
+    std::fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+/// Whether a process runs; one that nobody has waited for does not.
+fn is_alive(pid: &str) -> bool {
+    let ps = Command::new("ps").args(["-o", "stat=", "-p", pid]).output().unwrap();
+    let state = String::from_utf8(ps.stdout).unwrap();
+    !state.trim().is_empty() && !state.trim().starts_with('Z')
+}
+
+fn kill(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+}
+
+#[test]
+fn a_pipeline_is_queued_followed_and_becomes_a_version() {
+    let bellwether = with_data();
+    let at = At::new(&bellwether);
+    assert_eq!(at.ok(&["job", "list"])["jobs"].as_array().unwrap().len(), 0);
+    at.fails(&["train", "local.toml"], 2, &["prices.csv", "datasets?datasetId=tiny"]);
+    at.fails(&["train", "tiny.toml", "--out", "bundle"], 2, &["--out"]);
+    let job = at.queue("tiny.toml");
+
+    let follow = ["job", "logs", &job, "--follow", "--server", &at.server.url];
+    let run = bellwether.run(&follow);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for part in ["data      tiny", "epoch  2/2", "verdict", "bundle"] {
+        assert!(run.stdout.contains(part), "\"{part}\" is not in: {}", run.stdout);
+    }
+    assert!(run.stderr.contains(&format!("job {job} succeeded")), "{}", run.stderr);
+    let shown = at.ok(&["job", "show", &job]);
+    assert_eq!((&shown["state"], &shown["attempts"]), (&"succeeded".into(), &1.into()));
+    assert_eq!((&shown["model"], &shown["version"]), (&"tiny".into(), &"1".into()));
+    assert_eq!((&shown["dataset"], &shown["snapshot"]), (&"tiny".into(), &1.into()));
+    let model = at.ok(&["model", "show", "tiny@1"]);
+
+    // The server trained what this process trains, beside the server that holds the directory.
+    bellwether.ok(&["train", "tiny.toml", "--out", "here", "--read-only", "--snapshot", "1"]);
+    let bundles = [bellwether.data_dir().join("artifacts/default/tiny/1"), bellwether.dir().join("here")];
+    let [there, here] = bundles.map(|bundle| std::fs::read(bundle.join("model.onnx")).unwrap());
+    assert_eq!(there, here);
+    bellwether.fails(&["train", "tiny.toml", "--out", "here"], 4, &["bellwether serve", "held by"]);
+    bellwether.fails(&["train", "tiny.toml", "--snapshot", "1"], 2, &["--read-only"]);
+
+    assert_eq!(at.server.terminate(), 0);
+    let local = bellwether.ok(&["job", "show", &job]);
+    assert_eq!(local, shown, "a server gives the same answers as the data directory");
+    assert_eq!(bellwether.ok(&["model", "show", "tiny@1"])["bundle_digest"], model["bundle_digest"]);
+    assert!(bellwether.ok(&["job", "logs", &job])["text"].as_str().unwrap().contains("verdict"));
+    bellwether.fails(&["job", "logs", &job, "--follow"], 2, &["--server"]);
+    bellwether.ok(&["job", "delete", &job]);
+    bellwether.fails(&["job", "show", &job], 3, &[&job, "no jobs"]);
+}
+
+#[test]
+fn a_killed_job_leaves_the_server_and_a_killed_server_leaves_the_job() {
+    let bellwether = with_data();
+    let mut at = At::new(&bellwether);
+    let job = at.queue("long.toml");
+    let process = at.until_it_trains(&job);
+    kill("-9", &process);
+    let failed = at.until(&job, |job| job["state"] == "failed");
+    let error = failed["error"].as_str().unwrap();
+    assert!(error.starts_with("killed by signal 9") && error.contains("job resume"), "{error}");
+    assert_eq!(at.ok(&["model", "list"])["models"].as_array().unwrap().len(), 0);
+
+    assert_eq!(at.ok(&["job", "resume", &job])["state"], "queued");
+    at.until(&job, |job| job["state"] == "running" && job["attempts"] == 2);
+    let process = pid(&bellwether, &job);
+    let waiting = at.queue("tiny.toml");
+    kill("-9", &at.server.child.id().to_string());
+    at.server.child.wait().unwrap();
+    assert!(is_alive(&process), "the job died with its server");
+
+    let at = At::new(&bellwether);
+    let found = at.ok(&["job", "show", &job]);
+    assert_eq!((&found["state"], &found["attempts"]), (&"running".into(), &2.into()));
+    assert_eq!(at.ok(&["job", "show", &waiting])["state"], "queued");
+    let cancelled = at.ok(&["job", "cancel", &job]);
+    assert!(["cancelling", "cancelled"].contains(&cancelled["state"].as_str().unwrap()), "{cancelled}");
+    at.until(&job, |job| job["state"] == "cancelled");
+    assert!(!is_alive(&process), "process {process} is there after it was cancelled");
+    at.until(&waiting, |job| job["state"] == "succeeded");
+}
+
+#[test]
+fn a_server_that_stops_takes_its_job_up_again_when_it_starts() {
+    let bellwether = with_data();
+    let at = At::new(&bellwether);
+    let job = at.queue("long.toml");
+    let process = at.until_it_trains(&job);
+    assert_eq!(at.server.terminate(), 0);
+    assert!(!is_alive(&process), "process {process} is there after the server has stopped");
+    assert_eq!(bellwether.ok(&["job", "show", &job])["state"], "queued");
+
+    let at = At::new(&bellwether);
+    at.until(&job, |job| job["state"] == "running" && job["attempts"] == 2);
+    at.ok(&["job", "cancel", &job]);
+    at.until(&job, |job| job["state"] == "cancelled");
+    at.fails(&["job", "cancel", &job], 4, &["is cancelled"]);
+}
