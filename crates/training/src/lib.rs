@@ -17,8 +17,11 @@ mod loss;
 mod metric;
 mod optimizer;
 
+pub mod checkpoint;
+
 mod activation;
 mod error;
+mod file;
 mod name;
 mod sample;
 mod seed;
@@ -26,6 +29,7 @@ mod seed;
 pub use activation::Activation;
 pub use config::{DenseConfig, FitConfig, LayerConfig, ModelConfig};
 pub use error::Error;
+pub use file::FileError;
 pub use fit::fit;
 pub use loss::Loss;
 pub use metric::Metric;
