@@ -19,6 +19,10 @@ mod optimizer;
 
 pub mod checkpoint;
 
+mod order;
+mod prefetch;
+mod rows;
+
 mod activation;
 mod error;
 mod file;
@@ -35,5 +39,8 @@ pub use loss::Loss;
 pub use metric::Metric;
 pub use observer::{BatchProgress, Control, EpochReport, Observer, Silent};
 pub use optimizer::{AdamConfig, OptimizerConfig};
+pub use order::{BlocksConfig, EpochOrder, Order, OrderConfig, Shuffle};
+pub use prefetch::{Ahead, Gathered, Prefetch};
+pub use rows::{Matrix, Rows};
 pub use sample::Samples;
 pub use trained::{DenseWeights, Trained};
