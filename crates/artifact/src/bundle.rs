@@ -154,6 +154,18 @@ impl Bundle {
         engine::load_onnx(model.to_vec(), &self.manifest.signature, threads)
     }
 
+    /// The float32 tensors of `model.onnx` by name, the trained ones under the names their layers gave them.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the bundle has no `model.onnx`, [`Error::Load`] if it cannot be read.
+    pub fn tensors(&self) -> Result<Vec<(String, predictor::Tensor)>, Error> {
+        let model = self.file(ONNX_MODEL).ok_or_else(|| Error::Missing {
+            place: format!("bundle {}", self.manifest.model),
+            file: ONNX_MODEL.to_owned(),
+        })?;
+        crate::format::onnx::tensors(model)
+    }
+
     /// Runs the golden sample and returns the largest absolute difference from the recorded outputs.
     ///
     /// # Errors

@@ -382,9 +382,24 @@ pub(crate) struct TrainArgs {
     /// The pipeline file
     #[arg(value_name = "PIPELINE.toml")]
     pub(crate) pipeline: PathBuf,
-    /// Folder for the bundle [default: ./NAME-bundle]
+    /// Folder for the bundle, its checkpoints and logs [default: ./NAME-bundle]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Go on from the newest checkpoint in the folder, to the bits of a training that was never interrupted
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Start from the weights of a registered model or of a bundle folder
+    #[arg(long, value_name = "MODEL[@VERSION]|DIR")]
+    pub(crate) from: Option<String>,
+    /// Threads to compute on; the weights do not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Refuse to start if more memory than this is needed
+    #[arg(long, value_name = "GB")]
+    pub(crate) memory_gb: Option<f64>,
+    /// Show layers, shapes, parameters and memory, and train nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `model ...`

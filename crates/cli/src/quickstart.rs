@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use platform::{
-    ArtifactSource, BatchProgress, Command, Control, CreateEndpoint, Deploy, EpochReport, Error, Instance,
+    ArtifactSource, BatchProgress, Command, Control, CreateEndpoint, Deploy, EpochReport, Error, FitOptions, Instance,
     Kind, ModelVersion, Observer, Pipeline, Platform, PredictionRow, Predictions, QUICKSTART_ORIGIN,
     QUICKSTART_PIPELINE, ResourceRequest, RunReport, Snapshot, TrainObserver, TrainOptions, TrainReport,
-    UploadModel, UploadTarget, expected_class,
+    UploadModel, UploadTarget, is_distribution, score,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -126,8 +126,8 @@ impl Journey<'_> {
         let out = platform.scratch_directory()?;
         let mut observer =
             Follow { progress: Progress::new(&self.context.interrupt), output: self.context.output };
-        let options = TrainOptions { out: &out, base_dir: &self.base_dir };
-        platform.train(&self.pipeline, options, &mut observer).await
+        let options = TrainOptions { out: &out, base_dir: &self.base_dir, fit: FitOptions::default() };
+        platform.train(&self.pipeline, &options, &mut observer).await
     }
 
     async fn upload(&self, platform: &Platform, trained: &TrainReport) -> Result<ModelVersion, Error> {
@@ -220,7 +220,7 @@ impl Journey<'_> {
                 symbol: (*symbol).to_owned(),
                 top: f64::from(p.last().copied().unwrap_or(f32::NAN)),
                 bottom: f64::from(p.first().copied().unwrap_or(f32::NAN)),
-                score: expected_class(p),
+                score: score(p),
                 rank: 0,
             })
             .collect();
@@ -349,21 +349,21 @@ fn training_text(report: &TrainReport) -> String {
     let metrics = &report.metrics;
     let ic = &metrics.rank_ic;
     let figure = |name: &str, value: String, against: String| vec![name.to_owned(), value, against];
-    let rows = [
-        figure(
-            "accuracy",
-            format!("{:.4}", metrics.accuracy),
-            format!("{:.4} by chance", metrics.chance_accuracy),
-        ),
-        figure(
-            "log-loss",
-            format!("{:.4}", metrics.log_loss),
-            format!("{:.4} = ln {:.0}", metrics.chance_log_loss, metrics.chance_log_loss.exp()),
-        ),
+    let mut rows = Vec::new();
+    if let Some(classes) = &metrics.classes {
+        let accuracy = format!("{:.4}", classes.accuracy);
+        rows.push(figure("accuracy", accuracy, format!("{:.4} by chance", classes.chance_accuracy)));
+        let chance = format!("{:.4} = ln {:.0}", classes.chance_log_loss, classes.chance_log_loss.exp());
+        rows.push(figure("log-loss", format!("{:.4}", classes.log_loss), chance));
+    }
+    if let Some(numbers) = &metrics.numbers {
+        rows.push(figure("R2", format!("{:+.4}", numbers.r2), "0 by the mean".to_owned()));
+    }
+    rows.extend([
         figure("daily rank IC, mean", format!("{:+.4}", ic.mean), format!("0 by chance, {} days", ic.days)),
         figure("t-statistic", format!("{:+.2}", ic.t_statistic), "|t| < 2: not told from chance".to_owned()),
         figure("ICIR (daily)", format!("{:+.4}", ic.icir), String::new()),
-    ];
+    ]);
     let mut text = format!("\ntest window, {} rows never seen in training:\n", metrics.rows);
     text += &table(&[Column::Text("figure"), Column::Figure("value"), Column::Text("compare with")], rows);
     text += &format!("verdict: {}\n", metrics.verdict);
@@ -384,22 +384,22 @@ fn training_text(report: &TrainReport) -> String {
 fn prediction_text(answer: &Prediction, predictions: &Predictions) -> String {
     let as_of = predictions.as_of.map(|date| format!(" at the close of {date}")).unwrap_or_default();
     let by = answer.answered_by.as_deref().unwrap_or("the endpoint");
+    let classes = answer.resource.predictions.iter().all(|answer| is_distribution(answer));
     let cells = predictions.rows.iter().map(|row| {
-        vec![
-            row.rank.to_string(),
-            row.symbol.clone(),
-            format!("{:.4}", row.top),
-            format!("{:.4}", row.bottom),
-            format!("{:.4}", row.score),
-        ]
+        let mut cells = vec![row.rank.to_string(), row.symbol.clone()];
+        if classes {
+            cells.extend([row.top, row.bottom].map(|p| format!("{p:.4}")));
+        }
+        cells.push(format!("{:.5}", row.score));
+        cells
     });
-    let columns = [
-        Column::Figure("rank"),
-        Column::Text("symbol"),
-        Column::Figure("p(top class)"),
-        Column::Figure("p(bottom class)"),
-        Column::Figure("score (expected class)"),
-    ];
+    let mut columns = vec![Column::Figure("rank"), Column::Text("symbol")];
+    if classes {
+        columns.extend([Column::Figure("p(top class)"), Column::Figure("p(bottom class)")]);
+        columns.push(Column::Figure("score (expected class)"));
+    } else {
+        columns.push(Column::Figure("score (forecast)"));
+    }
     let mut text = format!("\npredictions over HTTP{as_of}, answered by {by}:\n{}", table(&columns, cells));
     for warning in &predictions.warnings {
         text += &format!("warning: {warning}\n");

@@ -14,6 +14,7 @@ mod kernel;
 
 mod feature;
 mod feature_file;
+pub mod row_table;
 pub mod set;
 
 pub mod certificate;
@@ -44,7 +45,7 @@ pub use feature::{
 };
 pub use feature_file::FeatureWriter;
 pub use import::{AcceptJumps, Import, ImportRequest, import};
-pub use label::{LabelConfig, LabelKind, Labels, label};
+pub use label::{LabelConfig, LabelKind, LabelNormalization, Labels, label};
 pub use nearest::unknown_instrument;
 pub use panel::Panel;
 pub use processor::{

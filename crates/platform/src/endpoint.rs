@@ -91,7 +91,8 @@ pub(crate) struct DeployedModel {
     pub(crate) deployment: Deployment,
     pub(crate) version: ModelVersion,
     pub(crate) manifest: Manifest,
-    pub(crate) set: FeatureSet,
+    /// How its features are computed; none if they were computed elsewhere.
+    pub(crate) set: Option<FeatureSet>,
     pub(crate) engine: Arc<serving::Deployment>,
     replay: String,
 }
@@ -362,7 +363,10 @@ impl Platform {
         let version = self.registry.get_version(project, &reference).await?;
         let bundle = self.open_version(&version).await?;
         let set = feature_set(&bundle)?;
-        let replay = self.replay(&bundle.manifest, &set).await?;
+        let replay = match &set {
+            Some(set) => self.replay(&bundle.manifest, set).await?,
+            None => "not replayed: the features were computed elsewhere".to_owned(),
+        };
         let name = format!("{endpoint}/{}", deployment.id);
         let resources = Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb };
         let load = move || {
@@ -473,10 +477,10 @@ fn failed_status(endpoint: &str, deployment: &Deployment, error: &Error) -> Depl
     }
 }
 
-fn feature_set(bundle: &Bundle) -> Result<FeatureSet> {
+fn feature_set(bundle: &Bundle) -> Result<Option<FeatureSet>> {
     let contract = &bundle.manifest.features;
     let named = contract.expressions.iter().map(|e| (e.name.clone(), e.expression.clone())).collect();
-    let set = FeatureSet::new(named)?;
+    let set = if contract.expressions.is_empty() { None } else { Some(FeatureSet::new(named)?) };
     let wide = bundle.manifest.signature.inputs.first().and_then(predictor::TensorSpec::row_elements);
     if wide != Some(contract.names.len()) {
         let message = format!(

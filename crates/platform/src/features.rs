@@ -90,7 +90,7 @@ impl Platform {
         let chosen = section.choose(&panel)?;
         let out = request.out.clone();
         let lookback_bars = chosen.set.lookback_bars();
-        let ChosenFeatures { set, left_out } = chosen;
+        let ChosenFeatures { set, left_out, .. } = chosen;
         let features = set.names().len();
         let written = tokio::task::spawn_blocking(move || write(&panel, &set, &out))
             .await

@@ -12,6 +12,7 @@ mod endpoint;
 mod error;
 mod evaluate;
 mod features;
+mod fitting;
 mod import_settings;
 mod lock;
 mod machine;
@@ -24,6 +25,7 @@ mod prepare;
 mod replay;
 mod report;
 mod source_file;
+mod table;
 mod train;
 
 use std::collections::HashMap;
@@ -38,8 +40,9 @@ pub use certify::Certified;
 pub use dataset::{ImportDataset, ImportMode, ImportedDataset};
 pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
 pub use error::{Error, FieldViolation, Kind, Result};
-pub use evaluate::{Evaluation, TestMetrics, expected_class};
+pub use evaluate::{ClassMetrics, Evaluation, NumberMetrics, TestMetrics, expected_class, is_distribution, score};
 pub use features::{ComputeFeatures, ComputedFeatures};
+pub use fitting::{FitOptions, StartFrom};
 pub use import_settings::ImportSettings;
 pub use lock::Holder;
 pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest};
@@ -60,7 +63,8 @@ pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use serving::Counters;
 pub use source_file::find_source_files;
 pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
-pub use training::{BatchProgress, Control, EpochReport, Observer};
+pub use table::{TablePipeline, TableReport};
+pub use training::{BatchProgress, Control, EpochReport, LayerSummary, Observer, Summary, TrainBegin};
 
 /// Tells the time; given from outside so that nothing below reads a clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::civil::Date;
 use market::{Expression, FeatureSet, LabelConfig, Panel, ProcessorConfig, SplitConfig};
 use serde::{Deserialize, Serialize};
-use training::{FitConfig, ModelConfig};
+use training::{Activation, Columns, FitConfig, LayerKind, Loss, LossConfig, ModelConfig, OutputConfig};
 
 use crate::machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB};
 use crate::{Error, ImportSettings, Kind, Result};
@@ -14,6 +14,8 @@ use crate::{Error, ImportSettings, Kind, Result};
 /// Larger pipeline files are refused unread.
 const BYTES_MAX: u64 = 1 << 20;
 const NAME_CHARS_MAX: usize = 63;
+/// Bars of a row of a sequence model.
+pub(crate) const STEPS_MAX: usize = 512;
 
 /// A parsed and checked pipeline file. Unknown keys are errors, everywhere.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,6 +99,9 @@ pub struct FeaturesSection {
     /// Further features, `NAME = "EXPRESSION"`, in alphabetical order of their names.
     #[serde(default)]
     pub custom: BTreeMap<String, String>,
+    /// How many bars of them a sequence model sees, the oldest first; 1 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
 }
 
 impl FeaturesSection {
@@ -105,7 +110,13 @@ impl FeaturesSection {
         let (named, left_out) = self.named(panel)?;
         let set = FeatureSet::new(named)?;
         set.check_fields(panel)?;
-        Ok(ChosenFeatures { set, left_out })
+        let names = set.names().into_iter().map(str::to_owned).collect();
+        Ok(ChosenFeatures { set, columns: Columns { names, steps: 1 }, left_out })
+    }
+
+    /// How many bars a row has.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps.unwrap_or(1)
     }
 
     /// Names and expressions, and what of the set the panel's fields do not allow. Whether an expression looks ahead
@@ -169,6 +180,8 @@ impl Default for BacktestSection {
 pub struct ChosenFeatures {
     /// What is computed.
     pub set: FeatureSet,
+    /// Which features a bar has, and how many bars a row.
+    pub columns: Columns,
     /// Name and missing field of what the named set has and the data lacks.
     pub left_out: Vec<(String, String)>,
 }
@@ -210,10 +223,9 @@ impl Pipeline {
         self.deploy.endpoint.as_deref().unwrap_or(&self.name)
     }
 
-    /// How many classes the label has.
-    pub fn classes(&self) -> usize {
-        // A label without classes is refused when the pipeline is parsed.
-        self.label.class_count().unwrap_or_default()
+    /// How many classes the label has; none if it is a number.
+    pub fn classes(&self) -> Option<usize> {
+        self.label.class_count()
     }
 
     /// The features to compute over a panel.
@@ -223,9 +235,16 @@ impl Pipeline {
     /// no feature at all.
     pub fn features(&self, panel: &Panel) -> Result<ChosenFeatures> {
         let (named, left_out) = self.named_features(panel)?;
-        let set = FeatureSet::new(named)?;
+        let names = named.iter().map(|(name, _)| name.clone()).collect();
+        let columns = Columns { names, steps: self.features.steps() };
+        let set = FeatureSet::new(by_step(&named, columns.steps))?;
         set.check_fields(panel)?;
-        Ok(ChosenFeatures { set, left_out })
+        Ok(ChosenFeatures { set, columns, left_out })
+    }
+
+    /// What a ready architecture ends with.
+    pub(crate) fn output(&self) -> OutputConfig {
+        output(self.label.class_count(), &self.fit)
     }
 
     /// The same before it is asked whether an expression looks ahead: with what processors make of them.
@@ -263,18 +282,11 @@ impl Pipeline {
         self.processors.check()?;
         self.model.check()?;
         self.fit.check()?;
-        let Some(classes) = self.label.class_count() else {
-            let message = "a label of kind return has no classes, and the network tells classes; use quantiles, \
-                           threshold or triple_barrier";
-            return Err(Error::invalid("label.kind", message));
-        };
-        if self.model.classes() != classes {
-            let message = format!(
-                "the last layer has {} units where label.classes is {classes}; make them equal",
-                self.model.classes()
-            );
-            return Err(Error::invalid("model.layers", message));
+        if !(1..=STEPS_MAX).contains(&self.features.steps()) {
+            let message = format!("features.steps must be 1 to {STEPS_MAX}, got {}", self.features.steps());
+            return Err(Error::invalid("features.steps", message));
         }
+        check_label(self.label.class_count(), &self.model, &self.fit)?;
         if !(2..=1000).contains(&self.backtest.groups) {
             let message = format!("backtest.groups must be 2 to 1000, got {}", self.backtest.groups);
             return Err(Error::invalid("backtest.groups", message));
@@ -311,7 +323,63 @@ pub(crate) fn read_text(path: &Path, what: &str) -> Result<String> {
     std::fs::read_to_string(path).map_err(unreadable)
 }
 
-fn check_name(field: &str, name: &str) -> Result<()> {
+/// The features of each of `steps` bars, the oldest first: `RESI5_19 = Ref(RESI5, 19)`, ..., `RESI5`.
+fn by_step(named: &[(String, String)], steps: usize) -> Vec<(String, String)> {
+    let at = |lag: usize| {
+        named.iter().map(move |(name, text)| match lag {
+            0 => (name.clone(), text.clone()),
+            lag => (format!("{name}_{lag}"), format!("Ref({text},{lag})")),
+        })
+    };
+    (0..steps).rev().flat_map(at).collect()
+}
+
+/// What a ready architecture ends with: a probability for each class, a number for each quantile, or one number.
+pub(crate) fn output(classes: Option<usize>, fit: &FitConfig) -> OutputConfig {
+    match (classes, &fit.loss) {
+        (_, LossConfig::All(loss @ Loss::BinaryCrossentropy(_))) => {
+            OutputConfig { units: 1, activation: loss.link().unwrap_or_default() }
+        }
+        (Some(units), _) => OutputConfig { units, activation: Activation::Softmax },
+        (None, LossConfig::All(Loss::Quantile(quantile))) => {
+            OutputConfig { units: quantile.quantiles.len(), activation: Activation::Linear }
+        }
+        (None, _) => OutputConfig { units: 1, activation: Activation::Linear },
+    }
+}
+
+/// Checks that network and loss are for what the label is: classes or a number.
+pub(crate) fn check_label(classes: Option<usize>, model: &ModelConfig, fit: &FitConfig) -> Result<()> {
+    let losses: Vec<&Loss> = match &fit.loss {
+        LossConfig::All(loss) => vec![loss],
+        LossConfig::Outputs(losses) => losses.values().collect(),
+    };
+    let Some(classes) = classes else {
+        if let Some(loss) = losses.iter().find(|loss| loss.link().is_some()) {
+            let message = format!(
+                "fit.loss \"{}\" is of classes and the label is a number; use mse, huber, quantile, negative_ic or \
+                 pairwise_rank, or a label of kind quantiles, threshold or triple_barrier",
+                loss.name()
+            );
+            return Err(Error::invalid("fit.loss", message));
+        }
+        return Ok(());
+    };
+    let [loss] = losses[..] else { return Ok(()) };
+    let units = match model.layers.last().map(|layer| &layer.kind) {
+        Some(LayerKind::Dense(dense)) if model.outputs.len() < 2 => dense.units,
+        _ => return Ok(()),
+    };
+    let binary = matches!(loss, Loss::BinaryCrossentropy(_)) && classes == 2;
+    if loss.link().is_some() && units != classes && !(binary && units == 1) {
+        let message =
+            format!("the last layer has {units} units where label.classes is {classes}; make them equal");
+        return Err(Error::invalid("model.layers", message));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_name(field: &str, name: &str) -> Result<()> {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase());
     let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if first && rest && name.len() <= NAME_CHARS_MAX {

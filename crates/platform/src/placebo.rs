@@ -10,9 +10,9 @@ use market::ic::{self, IcSummary};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
-use training::{FitConfig, ModelConfig, Samples, Silent};
+use training::{Fit, FitConfig};
 
-use crate::evaluate::expected_class;
+use crate::evaluate::Reading;
 use crate::prepare::{Prepared, WindowRows};
 use crate::{Error, Result};
 
@@ -82,8 +82,9 @@ pub(crate) fn document(certificate: &Certificate, model_checks: &[ModelCheck]) -
 /// What the checks are made with.
 pub(crate) struct Subject<'a> {
     pub(crate) prepared: &'a Prepared,
-    pub(crate) model: &'a ModelConfig,
-    pub(crate) fit: &'a FitConfig,
+    /// How the model was fitted.
+    pub(crate) fit: &'a Fit<'a>,
+    pub(crate) reading: Reading,
     /// The model's score of every test row.
     pub(crate) scores: &'a [f64],
 }
@@ -96,35 +97,42 @@ pub(crate) fn check(subject: &Subject<'_>) -> Result<Vec<ModelCheck>> {
 /// Trains the same network on labels shuffled within each date: whatever it then knows of the test window
 /// came by a way that is not the labels.
 fn shuffled_labels(subject: &Subject<'_>) -> Result<ModelCheck> {
-    let Subject { prepared, model, fit, .. } = subject;
-    let mut random = ChaCha8Rng::seed_from_u64(fit.seed);
-    let labels = shuffled(&prepared.train, &mut random);
-    let columns = prepared.set.names().len();
-    let short = FitConfig { epochs: fit.epochs.min(EPOCHS_MAX), ..(*fit).clone() };
-    let samples = Samples { features: &prepared.train.features, labels: &labels, columns };
-    let placebo = training::fit(model, &short, samples, None, &mut Silent)?;
-    let classes = model.classes();
-    let probabilities = placebo.predict(&prepared.test.features);
-    let scores: Vec<f64> = probabilities.chunks_exact(classes).map(expected_class).collect();
+    let Subject { prepared, fit, reading, .. } = subject;
+    let order = shuffled(&prepared.train, &mut ChaCha8Rng::seed_from_u64(fit.config.seed));
+    let classes: Vec<u32> = order.iter().filter_map(|&row| prepared.train.classes.get(row).copied()).collect();
+    let targets: Vec<f32> = order.iter().map(|&row| prepared.train.targets[row]).collect();
+    let mut samples = fit.train;
+    samples.classes = samples.classes.map(|_| classes.as_slice());
+    samples.values = samples.values.map(|_| (targets.as_slice(), 1));
+    let short = FitConfig {
+        epochs: fit.config.epochs.min(EPOCHS_MAX),
+        early_stopping: None,
+        reduce_lr_on_plateau: None,
+        ..fit.config.clone()
+    };
+    let placebo = fit.briefly(&short, samples)?;
+    let units = placebo.outputs().first().map_or(1, |(_, units)| *units);
+    let outputs = placebo.predict(&prepared.test.features);
+    let scores = reading.scores(&outputs[0], units);
     let rank_ic = daily(prepared, &scores, &prepared.test.returns);
     Ok(placebo_check("shuffled_labels", rank_ic, "a model trained on labels shuffled within each date"))
 }
 
-/// Labels in another order within each date.
-fn shuffled(rows: &WindowRows, random: &mut ChaCha8Rng) -> Vec<u32> {
+/// For each row another of its date, whose label it takes.
+fn shuffled(rows: &WindowRows, random: &mut ChaCha8Rng) -> Vec<usize> {
     let mut by_date: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (row, key) in rows.keys.iter().enumerate() {
         by_date.entry(key.date).or_default().push(row);
     }
-    let mut labels = rows.labels.clone();
+    let mut order: Vec<usize> = (0..rows.keys.len()).collect();
     for places in by_date.into_values() {
         // Fisher and Yates; a few names a date make the bias of the remainder nothing.
         for left in (1..places.len()).rev() {
             let chosen = random.next_u64() % (left as u64 + 1);
-            labels.swap(places[left], places[chosen as usize]);
+            order.swap(places[left], places[chosen as usize]);
         }
     }
-    labels
+    order
 }
 
 /// Compares each score with the return of the same instrument [`SHIFT_DAYS`] test dates later.
@@ -218,7 +226,6 @@ mod tests {
         for date in 0..dates {
             for instrument in 0..instruments {
                 rows.keys.push(RowKey { date, instrument });
-                rows.labels.push(instrument as u32);
             }
         }
         rows
@@ -226,16 +233,14 @@ mod tests {
 
     #[test]
     fn labels_are_shuffled_within_their_date_alone() {
-        let mut rows = rows(50, 6);
-        for (label, key) in rows.labels.iter_mut().zip(&rows.keys) {
-            *label += 100 * key.date as u32;
-        }
+        let rows = rows(50, 6);
         let found = shuffled(&rows, &mut ChaCha8Rng::seed_from_u64(1));
-        assert_ne!(found, rows.labels);
+        let unchanged: Vec<usize> = (0..300).collect();
+        assert_ne!(found, unchanged);
         for (date, own) in found.chunks(6).enumerate() {
             let mut own = own.to_vec();
             own.sort_unstable();
-            assert_eq!(own, rows.labels[6 * date..6 * date + 6]);
+            assert_eq!(own, unchanged[6 * date..6 * date + 6]);
         }
     }
 

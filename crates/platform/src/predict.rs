@@ -152,6 +152,9 @@ impl Platform {
             }
             return vector_rows(model, instances);
         }
+        if model.set.is_none() {
+            return Err(computed_elsewhere());
+        }
         let name = model.manifest.dataset["name"].as_str().unwrap_or_default();
         let dataset = self.load_dataset(name, None).await.map_err(|error| {
             error.context(format!(
@@ -165,6 +168,12 @@ impl Platform {
             .await
             .map_err(|error| Error::internal("computing features stopped unexpectedly", error))?
     }
+}
+
+fn computed_elsewhere() -> Error {
+    let message = "the model was trained on a table of features computed elsewhere, so it cannot compute those of a \
+                   symbol; give a vector";
+    Error::new(Kind::FailedPrecondition, message)
 }
 
 fn vector_rows(model: &DeployedModel, instances: Vec<Instance>) -> Result<Rows> {
@@ -277,8 +286,9 @@ fn symbol_features(
         let known = market::unknown_instrument(symbol, panel.instruments());
         Error::new(Kind::NotFound, format!("{known} (data set \"{}\")", dataset.snapshot.name))
     })?;
-    let universe = universe(&model.manifest, &model.set, panel);
-    market::latest(panel, &model.set, &universe, RowKey { date: known.time, instrument })
+    let set = model.set.as_ref().ok_or_else(computed_elsewhere)?;
+    let universe = universe(&model.manifest, set, panel);
+    market::latest(panel, set, &universe, RowKey { date: known.time, instrument })
         .map_err(|error| Error::new(Kind::FailedPrecondition, Error::from(error).to_string()))
 }
 

@@ -6,6 +6,7 @@ use market::{
     FeatureMatrix, FeatureSet, FittedProcessors, Fold, Labels, Panel, RowKey, RowRange, SplitKind, Universe,
     compute, folds, label,
 };
+use training::{Columns, Samples};
 
 use crate::pipeline::{Pipeline, UniverseChoice};
 use crate::{Error, Kind, Result};
@@ -25,13 +26,33 @@ pub(crate) struct WindowRows {
     pub(crate) keys: Vec<RowKey>,
     /// Processed features, row-major.
     pub(crate) features: Vec<f32>,
-    /// Class of every row.
-    pub(crate) labels: Vec<u32>,
+    /// Class of every row; empty if the label is a number.
+    pub(crate) classes: Vec<u32>,
+    /// What a regression learns of every row.
+    pub(crate) targets: Vec<f32>,
     /// The return behind the class.
     pub(crate) returns: Vec<f64>,
 }
 
 impl WindowRows {
+    /// As what a network learns from: classes or numbers, with the date of each row.
+    pub(crate) fn samples<'a>(&'a self, columns: usize, dates: &'a [u32]) -> Samples<'a> {
+        let classes = Some(self.classes.as_slice()).filter(|classes| !classes.is_empty());
+        Samples {
+            features: &self.features,
+            columns,
+            classes,
+            values: Some((&self.targets, 1)),
+            weights: None,
+            groups: Some(dates),
+        }
+    }
+
+    /// The date of each row, as its index.
+    pub(crate) fn dates(&self) -> Vec<u32> {
+        self.keys.iter().map(|key| key.date as u32).collect()
+    }
+
     /// Leaves out rows that lack a feature.
     fn drop_missing(&mut self, columns: usize) {
         let mut whole = Self::default();
@@ -41,7 +62,8 @@ impl WindowRows {
             }
             whole.keys.push(self.keys[row]);
             whole.features.extend_from_slice(values);
-            whole.labels.push(self.labels[row]);
+            whole.classes.extend(self.classes.get(row));
+            whole.targets.push(self.targets[row]);
             whole.returns.push(self.returns[row]);
         }
         *self = whole;
@@ -52,6 +74,8 @@ impl WindowRows {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) set: FeatureSet,
+    /// Which features a bar has, and how many bars a row.
+    pub(crate) columns: Columns,
     pub(crate) left_out: Vec<(String, String)>,
     /// The instruments that are ever looked at.
     pub(crate) universe: Vec<usize>,
@@ -78,13 +102,17 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
     let instruments = universe.instruments(panel.instruments().len());
     let range = RowRange { dates: first..panel.dates().len(), universe };
     let matrix = compute(panel, &chosen.set, &range)?;
-    let windows = Windows::new(panel.dates().len(), &splits);
+    let windows = Windows::new(panel.dates().len(), &splits, pipeline.classes().is_some());
 
     let mut train_raw = windows.rows_of(&matrix, Window::Train, &labels, panel);
     if pipeline.processors.drops_missing() {
         train_raw.drop_missing(matrix.columns);
     }
-    let processors = fit_processors(panel, pipeline, &splits, &train_raw.features, matrix.columns)?;
+    // Each bar of a row is scaled alike, by what the newest bars of the training rows were.
+    let steps = chosen.columns.steps;
+    let newest: Vec<f32> = newest_step(&train_raw.features, matrix.columns, steps);
+    let processors =
+        fit_processors(panel, pipeline, &splits, &newest, matrix.columns / steps)?.repeated(steps);
     let processed = |mut rows: WindowRows| {
         processors.apply(&mut rows.features);
         rows
@@ -112,6 +140,7 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
     let newest = newest_rows(&matrix);
     Ok(Prepared {
         set: chosen.set,
+        columns: chosen.columns,
         left_out: chosen.left_out,
         universe: instruments,
         splits,
@@ -122,6 +151,12 @@ pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
         newest,
         labels,
     })
+}
+
+/// The last of `steps` parts of each row.
+fn newest_step(features: &[f32], columns: usize, steps: usize) -> Vec<f32> {
+    let width = columns / steps.max(1);
+    features.chunks_exact(columns.max(1)).flat_map(|row| &row[columns - width..]).copied().collect()
 }
 
 /// The windows that one model is trained in: those of the pipeline, or the newest of a walk forward.
@@ -183,10 +218,12 @@ pub(crate) fn universe(panel: &Panel, pipeline: &Pipeline) -> Result<Universe> {
 
 struct Windows {
     of_date: Vec<Option<Window>>,
+    /// Whether the label is of classes.
+    classes: bool,
 }
 
 impl Windows {
-    fn new(dates: usize, splits: &Fold) -> Self {
+    fn new(dates: usize, splits: &Fold, classes: bool) -> Self {
         let mut of_date = vec![None; dates];
         for (window, indices) in
             [(Window::Train, &splits.train), (Window::Valid, &splits.valid), (Window::Test, &splits.test)]
@@ -195,7 +232,7 @@ impl Windows {
                 of_date[date] = Some(window);
             }
         }
-        Self { of_date }
+        Self { of_date, classes }
     }
 
     fn rows_of(&self, matrix: &FeatureMatrix, window: Window, labels: &Labels, panel: &Panel) -> WindowRows {
@@ -206,10 +243,13 @@ impl Windows {
                 continue;
             }
             let cell = key.date * instruments + key.instrument;
-            if let Some(class) = labels.classes[cell] {
+            let class = labels.classes[cell];
+            let known = class.is_some() || !self.classes && labels.targets[cell].is_finite();
+            if known {
                 rows.keys.push(*key);
                 rows.features.extend_from_slice(values);
-                rows.labels.push(class);
+                rows.classes.extend(class);
+                rows.targets.push(labels.targets[cell] as f32);
                 rows.returns.push(labels.returns[cell]);
             }
         }

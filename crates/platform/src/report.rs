@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 use portfolio::backtest::{self, Backtest};
 use portfolio::report::{
-    BacktestSection, Benchmark, Border, Command, DataSection, Epoch, Expression, Fact, FeatureSection,
-    LeftOut, PredictionSection, QualityRow, RankIc, Report, SplitSection, TestSection, TrainingSection,
+    BacktestSection, Benchmark, Border, ClassSkill, Command, DataSection, Epoch, Expression, Fact, FeatureSection,
+    LeftOut, NumberSkill, PredictionSection, QualityRow, RankIc, Report, SplitSection, TestSection, TrainingSection,
     Window,
 };
 use serde::Serialize;
@@ -88,9 +88,9 @@ fn fill(platform: &Platform, run: &RunReport<'_>) -> Result<Report> {
     Ok(Report {
         title: format!("{} version {}", run.version.model, run.version.version),
         subtitle: format!(
-            "{} features, {} classes of the return from the close of t+1 to the close of t+2",
+            "{} features, {} of the return from the close of t+1 to the close of t+2",
             train.features.len(),
-            run.pipeline.classes()
+            run.pipeline.classes().map_or("a forecast".to_owned(), |classes| format!("{classes} classes"))
         ),
         created_at: platform.now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         verdict: sentences(&train.metrics.verdict),
@@ -270,21 +270,16 @@ fn splits(train: &TrainReport) -> SplitSection {
 
 fn training(run: &RunReport<'_>) -> TrainingSection {
     let fit = &run.pipeline.fit;
-    let layers: Vec<String> = run
-        .pipeline
-        .model
-        .layers
-        .iter()
-        .map(|layer| match layer {
-            ::training::LayerConfig::Dense(dense) => {
-                format!("dense {} {}", dense.units, keyword(&dense.activation))
-            }
-        })
-        .collect();
+    let model = &run.pipeline.model;
+    let layers = match &model.architecture {
+        Some(architecture) => keyword(architecture),
+        None => model.layers.iter().map(layer).collect::<Vec<_>>().join(", "),
+    };
     let seconds: f64 = run.train.history.iter().map(|epoch| epoch.seconds).sum();
     TrainingSection {
         settings: vec![
-            Fact::new("layers", layers.join(", ")),
+            Fact::new("network", layers),
+            Fact::new("loss", keyword(&fit.loss)),
             Fact::new("optimizer", keyword(&fit.optimizer)),
             Fact::new("epochs", fit.epochs),
             Fact::new("batch size", fit.batch_size),
@@ -297,12 +292,24 @@ fn training(run: &RunReport<'_>) -> TrainingSection {
             .iter()
             .map(|epoch| Epoch {
                 loss: epoch.loss,
-                accuracy: epoch.accuracy,
+                accuracy: epoch.metrics.get("accuracy").copied(),
                 valid_loss: epoch.val_loss,
-                valid_accuracy: epoch.val_accuracy,
+                valid_accuracy: epoch.metrics.get("val_accuracy").copied(),
             })
             .collect(),
     }
+}
+
+/// `dense 128 relu`: the type of a layer and its values.
+fn layer(layer: &::training::LayerConfig) -> String {
+    let values = match serde_json::to_value(&layer.kind) {
+        Ok(serde_json::Value::Object(fields)) => {
+            let plain = fields.iter().filter(|(key, value)| *key != "type" && !value.is_object());
+            plain.map(|(_, value)| value.to_string().trim_matches('"').to_owned()).collect::<Vec<_>>().join(" ")
+        }
+        _ => String::new(),
+    };
+    format!("{} {values}", layer.kind.type_name()).trim_end().to_owned()
 }
 
 /// A setting as the pipeline file writes it.
@@ -328,10 +335,17 @@ fn test(train: &TrainReport) -> TestSection {
         first: dates.first().copied().unwrap_or(train.quality.first_date),
         last: dates.last().copied().unwrap_or(train.quality.last_date),
         rows: metrics.rows,
-        accuracy: metrics.accuracy,
-        chance_accuracy: metrics.chance_accuracy,
-        log_loss: metrics.log_loss,
-        chance_log_loss: metrics.chance_log_loss,
+        classes: metrics.classes.map(|classes| ClassSkill {
+            accuracy: classes.accuracy,
+            chance_accuracy: classes.chance_accuracy,
+            log_loss: classes.log_loss,
+            chance_log_loss: classes.chance_log_loss,
+        }),
+        numbers: metrics.numbers.map(|numbers| NumberSkill {
+            mse: numbers.mse,
+            mae: numbers.mae,
+            r2: numbers.r2,
+        }),
         rank_ic: RankIc {
             mean: metrics.rank_ic.mean,
             std: metrics.rank_ic.std,
@@ -377,7 +391,7 @@ fn predictions(run: &RunReport<'_>) -> Option<PredictionSection> {
                 rank: row.rank,
             })
             .collect(),
-        chance: run.train.metrics.chance_accuracy,
+        chance: run.train.metrics.classes.map(|classes| classes.chance_accuracy),
         warnings: run.predictions.warnings.clone(),
     })
 }

@@ -10,26 +10,29 @@ use market::certificate::{Certificate, Check};
 use market::{FeatureMatrix, NanPolicy, Panel};
 use serde::Serialize;
 use serde_json::json;
-use training::{BatchProgress, Control, EpochReport, Observer, Samples, Trained};
+use training::{EpochReport, Fit, Observer, Summary, Trained, Weight};
 
 use crate::certify::certificate;
 use crate::dataset::LoadedDataset;
-use crate::evaluate::{Evaluation, TestMetrics, evaluate, expected_class};
+use crate::evaluate::{Evaluation, Outputs, Reading, TestMetrics, evaluate};
+use crate::fitting::{self, FitOptions, Forward};
 use crate::pipeline::{Pipeline, UniverseChoice};
 use crate::placebo::{self, ModelCheck};
 use crate::prepare::{Prepared, WindowRows, prepare};
 use crate::{Error, Platform, Result};
 
 /// What the checks of a trained model say, beside it in the bundle; `bundle.json` has its SHA-256.
-const LEAK_CERTIFICATE: &str = "leak-certificate.json";
+pub(crate) const LEAK_CERTIFICATE: &str = "leak-certificate.json";
 
 /// Where a training job reads and writes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TrainOptions<'a> {
     /// The bundle is written here; the directory is made.
     pub out: &'a Path,
     /// Files of `[data] source` are relative to this.
     pub base_dir: &'a Path,
+    /// How the fit runs.
+    pub fit: FitOptions,
 }
 
 /// Follows a training job: the stages, and within `fit` the epochs and batches.
@@ -100,8 +103,10 @@ pub struct TrainReport {
     /// What was purged and embargoed at each border.
     #[serde(skip)]
     pub borders: Vec<market::Border>,
-    /// Loss and accuracy by epoch.
+    /// Loss and metrics by epoch.
     pub history: Vec<EpochReport>,
+    /// The epoch whose weights were kept, if not the last one.
+    pub best_epoch: Option<usize>,
     /// The test window's figures.
     pub metrics: TestMetrics,
     /// What the leak certificate says without a model.
@@ -132,24 +137,42 @@ impl Platform {
     pub async fn train(
         &self,
         pipeline: &Pipeline,
-        options: TrainOptions<'_>,
+        options: &TrainOptions<'_>,
         observer: &mut (dyn TrainObserver + Send),
     ) -> Result<TrainReport> {
         observer.on_stage("data", &pipeline.data.dataset);
         let dataset = self.pipeline_dataset(pipeline, options.base_dir).await?;
         observer.on_data(&dataset.snapshot);
         let created_at = self.now().to_string();
+        let start = match &options.fit.from {
+            Some(from) => Some(self.weights_of(from).await?),
+            None => None,
+        };
         tokio::task::block_in_place(|| {
-            let job = Job { pipeline, dataset: &dataset, out: options.out, created_at };
-            job.run(observer)
+            let job = Job { pipeline, dataset: &dataset, options, start, created_at };
+            fitting::on_threads(job.options.fit.threads, || job.run(observer))
         })
+    }
+}
+
+impl Platform {
+    /// The network of a pipeline over its data, and the memory a fit of it takes; nothing is fitted.
+    ///
+    /// # Errors
+    /// What data, features or network refuse.
+    pub async fn summary(&self, pipeline: &Pipeline, base_dir: &Path) -> Result<Summary> {
+        let dataset = self.pipeline_dataset(pipeline, base_dir).await?;
+        let columns = pipeline.features(&dataset.panel)?.columns;
+        Ok(Summary::new(&pipeline.model, pipeline.output(), &columns, &pipeline.fit)?)
     }
 }
 
 struct Job<'a> {
     pipeline: &'a Pipeline,
     dataset: &'a LoadedDataset,
-    out: &'a Path,
+    options: &'a TrainOptions<'a>,
+    /// Weights to start from.
+    start: Option<Vec<Weight>>,
     created_at: String,
 }
 
@@ -178,24 +201,32 @@ impl Job<'_> {
                 prepared.valid.keys.len()
             ),
         );
-        let trained = training::fit(
-            &self.pipeline.model,
-            &self.pipeline.fit,
-            samples(&prepared.train, columns),
-            Some(samples(&prepared.valid, columns)),
-            &mut Forward(observer),
-        )?;
+        let (train_dates, valid_dates) = (prepared.train.dates(), prepared.valid.dates());
+        let identity = json!({ "dataset": self.dataset_document(), "features": prepared.set.expressions() });
+        let fit = Fit {
+            model: &self.pipeline.model,
+            output: self.pipeline.output(),
+            config: &self.pipeline.fit,
+            columns: &prepared.columns,
+            train: prepared.train.samples(columns, &train_dates),
+            valid: Some(prepared.valid.samples(columns, &valid_dates)),
+            start: self.start.as_deref(),
+            directory: self.options.fit.directory(self.options.out, &identity),
+        };
+        fitting::check_memory(&fit, &self.options.fit)?;
+        let trained = training::fit(&fit, &mut Forward(observer))?;
         observer.on_stage("evaluate", &format!("{} test rows", prepared.test.keys.len()));
-        let classes = self.pipeline.classes();
-        let probabilities = trained.predict(&prepared.test.features);
-        let evaluation =
-            evaluate(panel, &prepared.test, &probabilities, classes, placebo::overlap(&prepared))?;
+        let reading = Reading::new(self.pipeline.classes());
+        let values = trained.predict(&prepared.test.features).swap_remove(0);
+        let units = trained.outputs().first().map_or(1, |(_, units)| *units);
+        let outputs = Outputs { values: &values, units, reading };
+        let evaluation = evaluate(panel, &prepared.test, &outputs, placebo::overlap(&prepared))?;
         observer.on_stage("certify", "the future cut off and changed; shuffled labels, shifted returns");
         let certificate = certificate(self.pipeline, self.dataset)?;
-        let scores: Vec<f64> = probabilities.chunks_exact(classes).map(expected_class).collect();
-        let (model, fit) = (&self.pipeline.model, &self.pipeline.fit);
-        let checks = placebo::check(&placebo::Subject { prepared: &prepared, model, fit, scores: &scores })?;
-        observer.on_stage("save", &self.out.display().to_string());
+        let scores = reading.scores(&values, units);
+        let subject = placebo::Subject { prepared: &prepared, fit: &fit, reading, scores: &scores };
+        let checks = placebo::check(&subject)?;
+        observer.on_stage("save", &self.options.out.display().to_string());
         let mut findings = Findings { evaluation, certificate, checks, digest: String::new() };
         findings.digest = self.save(&prepared, &trained, &findings)?;
         Ok(self.report(prepared, &trained, findings))
@@ -244,8 +275,8 @@ impl Job<'_> {
             golden,
             pipeline: self.pipeline.text().to_owned(),
         };
-        bundle::write_directory(self.out, BundleParts { manifest, files })?;
-        let written = Bundle::open(self.out)?;
+        bundle::write_directory(self.options.out, BundleParts { manifest, files })?;
+        let written = Bundle::open(self.options.out)?;
         let model = written.load(1)?;
         written.verify_golden(model.as_ref())?;
         Ok(written.digest.clone())
@@ -262,7 +293,7 @@ impl Job<'_> {
             }
             let mut processed = raw.to_vec();
             prepared.processors.apply(&mut processed);
-            golden.outputs.push(trained.predict(&processed));
+            golden.outputs.push(trained.predict(&processed).concat());
             golden.inputs.push(raw.to_vec());
             golden.rows.push(GoldenRow {
                 date: panel.dates()[key.date].to_string(),
@@ -322,7 +353,7 @@ impl Job<'_> {
         let snapshot = &self.dataset.snapshot;
         TrainReport {
             name: self.pipeline.name().to_owned(),
-            bundle_dir: self.out.to_owned(),
+            bundle_dir: self.options.out.to_owned(),
             bundle_digest: digest,
             dataset: self.dataset_document(),
             notes: snapshot.notes.clone(),
@@ -343,6 +374,7 @@ impl Job<'_> {
             newest: self.newest_features(&prepared.newest),
             left_out: prepared.left_out,
             history: trained.history().to_vec(),
+            best_epoch: trained.best_epoch(),
             metrics: evaluation.metrics.clone(),
             static_checks: certificate.checks,
             model_checks: checks,
@@ -394,23 +426,4 @@ fn price_resolution(panel: &Panel) -> Option<f64> {
         })
     };
     (0..=4).find(fits).map(|decimals| 10f64.powi(-decimals))
-}
-
-fn samples(rows: &WindowRows, columns: usize) -> Samples<'_> {
-    Samples { features: &rows.features, labels: &rows.labels, columns }
-}
-
-/// Hands the fit's callbacks on; a supertrait object cannot be passed as its base with `Send` kept.
-struct Forward<'a>(&'a mut (dyn TrainObserver + Send));
-
-impl Observer for Forward<'_> {
-    fn on_epoch_begin(&mut self, epoch: usize, epochs: usize) {
-        self.0.on_epoch_begin(epoch, epochs);
-    }
-    fn on_batch_end(&mut self, progress: &BatchProgress) -> Control {
-        self.0.on_batch_end(progress)
-    }
-    fn on_epoch_end(&mut self, report: &EpochReport) -> Control {
-        self.0.on_epoch_end(report)
-    }
 }

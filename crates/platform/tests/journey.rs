@@ -11,7 +11,7 @@ use jiff::civil::{Date, date};
 use platform::{
     ArtifactSource, BatchProgress, Control, CreateEndpoint, Deploy, EpochReport, ImportDataset, Instance,
     Kind, Observer, Options, Pipeline, Platform, PredictRequest, ResourceRequest, SourceFile, TrainObserver,
-    TrainOptions, TrainReport, UploadModel, UploadTarget,
+    FitOptions, TrainOptions, TrainReport, UploadModel, UploadTarget,
 };
 
 const NAMES: usize = 12;
@@ -131,8 +131,8 @@ async fn import(platform: &Platform, prices: &[Vec<f64>]) -> platform::ImportedD
 async fn train(platform: &Platform, out: &Path) -> TrainReport {
     let pipeline = Pipeline::parse(PIPELINE, "tiny.toml").unwrap();
     let mut observer = Quiet::default();
-    let options = TrainOptions { out, base_dir: Path::new(".") };
-    let report = platform.train(&pipeline, options, &mut observer).await.unwrap();
+    let options = TrainOptions { out, base_dir: Path::new("."), fit: FitOptions::default() };
+    let report = platform.train(&pipeline, &options, &mut observer).await.unwrap();
     assert_eq!(observer.stages, ["data", "features", "fit", "evaluate", "certify", "save"]);
     report
 }
@@ -308,8 +308,8 @@ async fn what_is_refused_changes_nothing() {
     // A training run that is stopped leaves no bundle.
     let pipeline = Pipeline::parse(PIPELINE, "tiny.toml").unwrap();
     let mut stopping = Quiet { stop: true, ..Quiet::default() };
-    let options = TrainOptions { out: &out, base_dir: Path::new(".") };
-    let error = platform.train(&pipeline, options, &mut stopping).await.unwrap_err();
+    let options = TrainOptions { out: &out, base_dir: Path::new("."), fit: FitOptions::default() };
+    let error = platform.train(&pipeline, &options, &mut stopping).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Cancelled, "{error}");
     assert!(!out.join("bundle.json").exists());
 

@@ -1,9 +1,10 @@
 //! Fits a network that a configuration describes, and hands its weights over as an operator graph.
 //!
-//! [`fit`] is the whole of training: it builds the architecture of a [`ModelConfig`], follows a [`FitConfig`],
-//! tells an [`Observer`] what happens and returns a [`Trained`]. The same seed gives the same weights, byte for
-//! byte, on any number of threads. This is the only crate that names the tensor library. Deliberately not here:
-//! where features come from, files, evaluation on a test window.
+//! [`fit`] is the whole of training: it builds the network of a [`ModelConfig`], follows a [`FitConfig`], tells an
+//! [`Observer`] what happens and returns a [`Trained`]. The tensor library differentiates the network and nothing
+//! else: losses, metrics and optimizers are plain loops over numbers on the host. The same seed gives the same
+//! weights, byte for byte, on any number of threads. This is the only crate that names the tensor library.
+//! Deliberately not here: where features come from, evaluation on a test window of dates.
 
 mod config;
 
@@ -12,35 +13,44 @@ mod observer;
 mod trained;
 
 mod architecture;
-mod initializer;
+mod layer;
+mod network;
+
 mod loss;
 mod metric;
 mod optimizer;
+mod schedule;
 
+pub mod callback;
 pub mod checkpoint;
 
-mod order;
-mod prefetch;
-mod rows;
-
 mod activation;
+mod batch;
 mod error;
 mod file;
 mod name;
+mod order;
+mod prefetch;
+mod rows;
 mod sample;
 mod seed;
+mod vectorised;
 
 pub use activation::Activation;
-pub use config::{DenseConfig, FitConfig, LayerConfig, ModelConfig};
+pub use architecture::*;
+pub use config::{
+    ClassWeight, FitConfig, InputConfig, LayerConfig, LossConfig, MetricsConfig, ModelConfig, OutputConfig,
+};
 pub use error::Error;
 pub use file::FileError;
-pub use fit::fit;
-pub use loss::Loss;
-pub use metric::Metric;
-pub use observer::{BatchProgress, Control, EpochReport, Observer, Silent};
-pub use optimizer::{AdamConfig, OptimizerConfig};
-pub use order::{BlocksConfig, EpochOrder, Order, OrderConfig, Shuffle};
-pub use prefetch::{Ahead, Gathered, Prefetch};
+pub use fit::{Directory, Fit, fit};
+pub use layer::*;
+pub use loss::*;
+pub use metric::{Metric, TopKConfig};
+pub use observer::{BatchProgress, Control, EpochReport, Observer, Silent, TrainBegin};
+pub use optimizer::*;
+pub use order::{BlocksConfig, Shuffle};
 pub use rows::{Matrix, Rows};
-pub use sample::Samples;
-pub use trained::{DenseWeights, Trained};
+pub use sample::{Columns, Samples};
+pub use schedule::*;
+pub use trained::{LayerSummary, Summary, Trained, Weight};

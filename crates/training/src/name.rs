@@ -27,7 +27,7 @@ pub(crate) fn find<T: Copy>(kind: Kind, name: &str, known: &[(&'static str, T)])
 }
 
 /// The known name nearest to `name`, if one is near enough to be worth a suggestion.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     const SIMILARITY_MIN: f64 = 0.5;
     let folded = name.to_lowercase();
     let mut best: Option<(f64, &str)> = None;

@@ -17,6 +17,13 @@ pub(crate) enum Purpose {
         /// The epoch.
         epoch: usize,
     },
+    /// What a layer leaves out in an update.
+    Dropout {
+        /// The update, from 0.
+        step: u64,
+        /// The place of the layer in its network.
+        layer: usize,
+    },
 }
 
 /// A generator for one purpose.
@@ -26,10 +33,15 @@ impl Generator {
     pub(crate) fn new(seed: u64, purpose: Purpose) -> Self {
         let mut key = [0u8; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
+        if let Purpose::Dropout { layer, .. } = purpose {
+            // Keys of their own, since streams are numbered by updates.
+            key[8..16].copy_from_slice(&(layer as u64 + 1).to_le_bytes());
+        }
         let mut generator = ChaCha8Rng::from_seed(key);
         generator.set_stream(match purpose {
             Purpose::Weights => 0,
             Purpose::Order { epoch } => epoch as u64,
+            Purpose::Dropout { step, .. } => step,
         });
         Self(generator)
     }
@@ -39,6 +51,23 @@ impl Generator {
         const STEP: f32 = 1.0 / (1u32 << 24) as f32;
         let unit = (self.0.next_u32() >> 8) as f32 * STEP;
         (2.0 * unit - 1.0) * limit
+    }
+
+    /// A draw of the standard normal distribution (Box and Muller 1958), from 53 random bits each.
+    pub(crate) fn normal(&mut self) -> f64 {
+        let mut unit = || ((self.0.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        let (radius, angle) = ((-2.0 * unit().ln()).sqrt(), std::f64::consts::TAU * unit());
+        radius * angle.cos()
+    }
+
+    /// Sets each element to `kept` with probability `1 - rate`, and leaves the others.
+    pub(crate) fn keep(&mut self, rate: f64, kept: f32, elements: &mut [f32]) {
+        let threshold = (rate * f64::from(u32::MAX)) as u32;
+        for element in elements {
+            if self.0.next_u32() >= threshold {
+                *element = kept;
+            }
+        }
     }
 
     /// Puts `items` into a uniformly random order (Fisher-Yates).
@@ -103,6 +132,22 @@ mod tests {
         let variance = draws.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / 1e5;
         assert!(mean.abs() < 0.0025, "{mean}");
         assert!((variance - 0.25 * 0.25 / 3.0).abs() < 5e-4, "{variance}");
+    }
+
+    #[test]
+    fn normal_draws_have_mean_0_and_variance_1_and_shares_are_kept() {
+        let mut generator = Generator::new(3, Purpose::Dropout { step: 4, layer: 2 });
+        let draws: Vec<f64> = (0..100_000).map(|_| generator.normal()).collect();
+        let mean = draws.iter().sum::<f64>() / 1e5;
+        let variance = draws.iter().map(|x| x * x).sum::<f64>() / 1e5;
+        assert!(mean.abs() < 0.015 && (variance - 1.0).abs() < 0.025, "{mean} {variance}");
+        let mut kept = vec![0.0f32; 100_000];
+        generator.keep(0.3, 2.0, &mut kept);
+        let share = kept.iter().filter(|x| **x == 2.0).count() as f64 / 1e5;
+        assert!((share - 0.7).abs() < 0.007, "{share}");
+        let other = |step, layer| Generator::new(3, Purpose::Dropout { step, layer }).normal();
+        assert_ne!(other(4, 2), other(5, 2));
+        assert_ne!(other(4, 2), other(4, 3));
     }
 
     /// Words of ChaCha8 with key 7, nonce 0: 742701683, 3281823346, 3936197989, by an implementation apart.

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use training::{
-    Activation, AdamConfig, BatchProgress, Control, DenseConfig, EpochReport, Error, FitConfig, LayerConfig,
-    ModelConfig, Observer, OptimizerConfig, Samples, Silent, Trained, fit,
+    Activation, AdamConfig, BatchProgress, Columns, Control, DenseConfig, EpochReport, Error, Fit, FitConfig,
+    LayerKind, Metric, MetricsConfig, ModelConfig, Observer, OptimizerConfig, OutputConfig, Samples, Silent, Trained,
 };
 
 const COLUMNS: usize = 8;
@@ -58,20 +58,41 @@ impl Data {
     }
 
     fn samples(&self) -> Samples<'_> {
-        Samples { features: &self.features, labels: &self.labels, columns: COLUMNS }
+        Samples::classes(&self.features, COLUMNS, &self.labels)
     }
 }
 
-fn dense(units: usize, activation: Activation) -> LayerConfig {
-    LayerConfig::Dense(DenseConfig { units, activation })
+fn dense(units: usize, activation: Activation) -> LayerKind {
+    LayerKind::Dense(DenseConfig::new(units, activation))
 }
 
 fn model() -> ModelConfig {
-    ModelConfig { layers: vec![dense(16, Activation::Relu), dense(CLASSES, Activation::Softmax)] }
+    ModelConfig::sequential(vec![dense(16, Activation::Relu), dense(CLASSES, Activation::Softmax)])
+}
+
+fn fit(
+    model: &ModelConfig,
+    config: &FitConfig,
+    train: Samples<'_>,
+    valid: Option<Samples<'_>>,
+    observer: &mut dyn Observer,
+) -> Result<Trained, Error> {
+    let output = OutputConfig { units: CLASSES, activation: Activation::Softmax };
+    let columns = Columns::numbered(COLUMNS);
+    let job =
+        Fit { model, output, config, columns: &columns, train, valid, start: None, directory: None };
+    training::fit(&job, observer)
 }
 
 fn config(seed: u64) -> FitConfig {
-    FitConfig { epochs: 5, batch_size: 50, seed, optimizer: adam(0.01), ..FitConfig::default() }
+    FitConfig {
+        epochs: 5,
+        batch_size: 50,
+        seed,
+        optimizer: adam(0.01),
+        metrics: MetricsConfig::All(vec![Metric::Accuracy]),
+        ..FitConfig::default()
+    }
 }
 
 fn adam(learning_rate: f64) -> OptimizerConfig {
@@ -83,12 +104,11 @@ fn fit_quietly(config: &FitConfig, data: &Data) -> Result<Trained, Error> {
 }
 
 fn weight_bits(trained: &Trained) -> Vec<u32> {
-    let layers = trained.layers().iter();
-    layers.flat_map(|layer| layer.kernel.iter().chain(&layer.bias)).map(|x| x.to_bits()).collect()
+    trained.weights().iter().flat_map(|weight| &weight.values).map(|x| x.to_bits()).collect()
 }
 
 fn accuracy(trained: &Trained, data: &Data) -> f64 {
-    let probabilities = trained.predict(&data.features);
+    let probabilities = trained.predict(&data.features).remove(0);
     let rows = probabilities.chunks_exact(CLASSES).zip(&data.labels);
     let hit = |(row, label): &(&[f32], &u32)| row.iter().all(|p| *p <= row[**label as usize]);
     rows.filter(hit).count() as f64 / data.labels.len() as f64
@@ -98,10 +118,10 @@ fn accuracy(trained: &Trained, data: &Data) -> f64 {
 fn a_planted_signal_is_learned_and_shuffled_labels_are_not() {
     let (train, test) = (Data::linear(4000, 1), Data::linear(2000, 2));
     let trained = fit(&model(), &config(7), train.samples(), Some(test.samples()), &mut Silent).unwrap();
-    let last = *trained.history().last().unwrap();
-    assert!(last.accuracy > 0.93 && last.val_accuracy.unwrap() > 0.93, "{last:?}");
+    let last = trained.history().last().unwrap();
+    assert!(last.metrics["accuracy"] > 0.93 && last.metrics["val_accuracy"] > 0.93, "{last:?}");
     assert!(last.val_loss.unwrap() < trained.history()[0].val_loss.unwrap(), "{:?}", trained.history());
-    assert!((accuracy(&trained, &test) - last.val_accuracy.unwrap()).abs() < 1e-12);
+    assert!((accuracy(&trained, &test) - last.metrics["val_accuracy"]).abs() < 1e-12);
 
     let (train, test) = (train.with_shuffled_labels(3), test.with_shuffled_labels(4));
     let most = (0..CLASSES as u32).map(|c| test.labels.iter().filter(|l| **l == c).count()).max().unwrap();
@@ -109,7 +129,7 @@ fn a_planted_signal_is_learned_and_shuffled_labels_are_not() {
     let trained = fit(&model(), &config(7), train.samples(), Some(test.samples()), &mut Silent).unwrap();
     // Four standard errors of a share of 2000 rows.
     assert!(
-        trained.history()[4].val_accuracy.unwrap() < chance + 0.045,
+        trained.history()[4].metrics["val_accuracy"] < chance + 0.045,
         "{:?} of {chance}",
         trained.history()
     );
@@ -120,7 +140,7 @@ fn reported_losses_are_those_of_the_weights() {
     let (train, valid) = (Data::linear(330, 1), Data::linear(5000, 2));
     let config = FitConfig { epochs: 1, ..config(7) };
     let trained = fit(&model(), &config, train.samples(), Some(valid.samples()), &mut Silent).unwrap();
-    let probabilities = trained.predict(&valid.features);
+    let probabilities = trained.predict(&valid.features).remove(0);
     let rows = probabilities.chunks_exact(CLASSES).zip(&valid.labels);
     let sum: f64 = rows.map(|(row, &label)| -f64::from(row[label as usize]).ln()).sum();
     let reported = trained.history()[0].val_loss.unwrap();
@@ -150,7 +170,7 @@ fn the_number_of_threads_decides_no_byte() {
     let config = FitConfig { epochs: 2, batch_size: 3000, ..config(7) };
     let with_threads = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let model = ModelConfig { layers: layers.clone() };
+        let model = ModelConfig::sequential(layers.clone());
         pool.install(|| fit(&model, &config, data.samples(), Some(data.samples()), &mut Silent)).unwrap()
     };
     let one = with_threads(1);
@@ -161,11 +181,22 @@ fn the_number_of_threads_decides_no_byte() {
     }
 }
 
+/// A batch as it was told.
+#[derive(Debug, Clone, Copy)]
+struct Batch {
+    epoch: usize,
+    epochs: usize,
+    step: usize,
+    steps: usize,
+    loss: f64,
+    accuracy: f64,
+}
+
 /// Notes every call; stops after so many batches or epochs.
 #[derive(Default)]
 struct Diary {
     begun: Vec<(usize, usize)>,
-    batches: Vec<BatchProgress>,
+    batches: Vec<Batch>,
     epochs: Vec<EpochReport>,
     batches_max: Option<usize>,
     epochs_max: Option<usize>,
@@ -179,12 +210,14 @@ impl Observer for Diary {
     fn on_epoch_begin(&mut self, epoch: usize, epochs: usize) {
         self.begun.push((epoch, epochs));
     }
-    fn on_batch_end(&mut self, progress: &BatchProgress) -> Control {
-        self.batches.push(*progress);
+    fn on_batch_end(&mut self, progress: &BatchProgress<'_>) -> Control {
+        let BatchProgress { epoch, epochs, step, steps, loss, .. } = *progress;
+        let accuracy = progress.metrics["accuracy"];
+        self.batches.push(Batch { epoch, epochs, step, steps, loss, accuracy });
         control(self.batches.len(), self.batches_max)
     }
     fn on_epoch_end(&mut self, report: &EpochReport) -> Control {
-        self.epochs.push(*report);
+        self.epochs.push(report.clone());
         control(self.epochs.len(), self.epochs_max)
     }
 }
@@ -200,9 +233,10 @@ fn an_observer_sees_every_batch_and_epoch() {
     assert!(steps.len() == 15 && diary.batches.iter().all(|b| (b.steps, b.epochs) == (3, 5)));
     assert_eq!(diary.epochs, trained.history());
     for (report, last) in diary.epochs.iter().zip(diary.batches.chunks(3).map(|epoch| epoch[2])) {
-        assert_eq!((report.loss, report.accuracy), (last.loss, last.accuracy));
+        let accuracy = report.metrics["accuracy"];
+        assert_eq!((report.loss, accuracy), (last.loss, last.accuracy));
         // 120 rows: the mean over rows counts the last batch of 20 as 20.
-        assert!((report.accuracy * 120.0 - (report.accuracy * 120.0).round()).abs() < 1e-9);
+        assert!((accuracy * 120.0 - (accuracy * 120.0).round()).abs() < 1e-9);
     }
 }
 
@@ -211,12 +245,12 @@ fn an_observer_ends_a_fit_after_a_batch_or_an_epoch() {
     let data = Data::linear(120, 1);
     let mut diary = Diary { batches_max: Some(4), ..Diary::default() };
     let error = fit(&model(), &config(7), data.samples(), None, &mut diary).unwrap_err();
-    assert!(matches!(error, Error::Interrupted { epoch: 2, epochs: 5 }), "{error:?}");
+    assert!(matches!(error, Error::Interrupted { epoch: 2, epochs: 5, saved: None }), "{error:?}");
     assert_eq!(error.to_string(), "interrupted in epoch 2 of 5; nothing was kept");
     assert_eq!((diary.batches.len(), diary.epochs.len()), (4, 1));
     let mut diary = Diary { epochs_max: Some(3), ..Diary::default() };
     let error = fit(&model(), &config(7), data.samples(), None, &mut diary).unwrap_err();
-    assert!(matches!(error, Error::Interrupted { epoch: 3, epochs: 5 }), "{error:?}");
+    assert!(matches!(error, Error::Interrupted { epoch: 3, epochs: 5, saved: None }), "{error:?}");
 }
 
 #[test]
@@ -224,11 +258,11 @@ fn samples_that_cannot_be_learned_from_are_named() {
     let message = |data: &Data| fit_quietly(&config(7), data).unwrap_err().to_string();
     let mut data = Data::linear(20, 1);
     data.features[3 * COLUMNS + 5] = f32::NAN;
-    let of_row_3 = "feature 5 of row 3 of the training set is NaN (both counted from 0); fill or drop missing \
-                    values before the fit";
+    let of_row_3 = "feature \"f5\" of row 3 of the training set (counted from 0) is NaN; fill or drop missing values \
+                    before the fit";
     assert_eq!(message(&data), of_row_3);
     data.features[5] = f32::INFINITY;
-    assert!(message(&data).starts_with("feature 5 of row 0 of the training set is inf"));
+    assert!(message(&data).starts_with("feature \"f5\" of row 0 of the training set (counted from 0) is inf"));
     let mut data = Data::linear(20, 1);
     data.labels[4] = 3;
     assert_eq!(
@@ -247,10 +281,10 @@ fn samples_that_cannot_be_learned_from_are_named() {
     let (train, bad) = (Data::linear(20, 1), Data { features: vec![f32::NAN; 8], labels: vec![0] });
     let with =
         |valid| fit(&model(), &config(7), train.samples(), Some(valid), &mut Silent).unwrap_err().to_string();
-    assert!(with(bad.samples()).starts_with("feature 0 of row 0 of the validation set is NaN"));
+    assert!(with(bad.samples()).starts_with("feature \"f0\" of row 0 of the validation set (counted from 0) is NaN"));
     assert_eq!(
-        with(Samples { columns: 4, ..bad.samples() }),
-        "the validation set has 4 features a row, the training set 8; compute both alike"
+        with(Samples { columns: 4, classes: Some(&[0, 0]), features: &[0.0; 8], ..bad.samples() }),
+        "the validation set has 4 features a row, the network takes 8; compute all sets alike"
     );
 }
 
@@ -261,7 +295,9 @@ fn a_fit_that_runs_away_says_so() {
     let error = fit_quietly(&config, &data).unwrap_err();
     assert!(matches!(error, Error::Diverged { epoch: 1, step: 2, set: "training", .. }), "{error}");
     assert!(
-        error.to_string().ends_with("lower optimizer.learning_rate (it is 1000000) or scale the features")
+        error.to_string().ends_with(
+            "lower optimizer.learning_rate (it is 1000000), set optimizer.clipnorm or scale the features"
+        )
     );
     // With one batch in all, only the validation rows can show it.
     let config = FitConfig { epochs: 1, batch_size: 200, ..config };

@@ -9,7 +9,8 @@ use jiff::civil::date;
 use market::{ColumnStep, FittedProcessors, NanPolicy};
 use predictor::Tensor;
 use training::{
-    Activation, DenseConfig, Error, FitConfig, LayerConfig, ModelConfig, Samples, Silent, Trained, fit,
+    Activation, Columns, DenseConfig, Error, Fit, FitConfig, LayerKind, ModelConfig, OutputConfig, Samples, Silent,
+    Trained, fit,
 };
 
 const COLUMNS: usize = 6;
@@ -44,16 +45,26 @@ fn processors(nan_policy: NanPolicy) -> FittedProcessors {
 /// A network with every activation, fitted to processed features.
 fn trained(processors: &FittedProcessors) -> Trained {
     use Activation::{Linear, Relu, Sigmoid, Softmax, Tanh};
-    let layer = |(units, activation)| LayerConfig::Dense(DenseConfig { units, activation });
+    let layer = |(units, activation)| LayerKind::Dense(DenseConfig::new(units, activation));
     let layers = [(16, Relu), (12, Tanh), (9, Sigmoid), (5, Linear), (4, Softmax), (3, Softmax)];
-    let model = ModelConfig { layers: layers.map(layer).to_vec() };
+    let model = ModelConfig::sequential(layers.map(layer).to_vec());
     let mut features = raw_features();
     processors.apply(&mut features);
     let labels: Vec<u32> =
         features.chunks(COLUMNS).map(|row| u32::from(row[0] > 0.0) + u32::from(row[1] > 0.0)).collect();
-    let samples = Samples { features: &features, labels: &labels, columns: COLUMNS };
     let config = FitConfig { epochs: 3, seed: 7, ..FitConfig::default() };
-    fit(&model, &config, samples, None, &mut Silent).unwrap()
+    let columns = Columns::numbered(COLUMNS);
+    let job = Fit {
+        model: &model,
+        output: OutputConfig { units: 3, activation: Softmax },
+        config: &config,
+        columns: &columns,
+        train: Samples::classes(&features, COLUMNS, &labels),
+        valid: None,
+        start: None,
+        directory: None,
+    };
+    fit(&job, &mut Silent).unwrap()
 }
 
 fn served(graph: &Graph, features: &[f32]) -> Vec<f32> {
@@ -80,7 +91,7 @@ fn the_engine_answers_raw_features_as_the_network_answers_processed_ones() {
         }
         let got = served(&graph, &features);
         processors.apply(&mut features);
-        let expected = trained.predict(&features);
+        let expected = trained.predict(&features).remove(0);
         assert_eq!(got.len(), expected.len());
         for (at, (got, expected)) in got.iter().zip(&expected).enumerate() {
             assert!((got - expected).abs() < 1e-6, "probability {at}: {got} is not {expected}");

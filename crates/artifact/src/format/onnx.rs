@@ -1,20 +1,23 @@
 //! ONNX: one file, `model.onnx`, opset 18, with the batch as the axis `batch`.
 
+mod operator;
+mod proto;
+mod tensors;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use predictor::{DataType, Signature, Tensor};
+use predictor::Signature;
 use prost::Message;
-use protos::onnx::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
-    TypeProto, ValueInfoProto, attribute_proto, tensor_proto, tensor_shape_proto, type_proto,
-};
+use protos::onnx::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 
 use super::Format;
-use super::bytes::little_endian;
 use crate::Error;
 use crate::bundle::{FormatTensorNames, ONNX_MODEL};
 use crate::graph::{Graph, Node, Op, Value};
+use operator::Call;
+use proto::value_info;
+pub use tensors::tensors;
 
 const OPSET: i64 = 18;
 /// The first IR version that knows opset 18.
@@ -57,6 +60,8 @@ struct Writer<'a> {
     /// What ONNX calls each value.
     names: BTreeMap<Value, String>,
     taken: BTreeSet<String>,
+    /// The vectors of integers that are there, by what they hold.
+    vectors: BTreeMap<Vec<i64>, String>,
     proto: GraphProto,
 }
 
@@ -75,7 +80,7 @@ impl<'a> Writer<'a> {
             }
         }
         let proto = GraphProto { name: Some("model".to_owned()), ..GraphProto::default() };
-        Self { graph, names, taken, proto }
+        Self { graph, names, taken, vectors: BTreeMap::new(), proto }
     }
 
     fn write(mut self) -> GraphProto {
@@ -87,114 +92,74 @@ impl<'a> Writer<'a> {
             self.proto.output.push(value_info(&output.name, node));
             let source = self.names[&output.value].clone();
             if source != output.name {
-                self.operator("Identity", &format!("{}/identity", output.name), vec![source], &output.name);
+                let name = format!("{}/identity", output.name);
+                self.operator(Call::new("Identity", vec![source]), &name, &output.name);
             }
         }
         self.proto
     }
 
     fn node(&mut self, value: Value, node: &Node) {
-        let mut inputs: Vec<String> = node.inputs.iter().map(|input| self.names[input].clone()).collect();
-        let operator = match &node.op {
-            Op::Input => {
-                self.proto.input.push(value_info(&node.name, node));
-                return;
-            }
+        match &node.op {
+            Op::Input => self.proto.input.push(value_info(&node.name, node)),
             Op::Constant(tensor) | Op::Variable(tensor) => {
-                self.proto.initializer.push(tensor_proto(&node.name, tensor));
-                return;
+                self.proto.initializer.push(proto::tensor(&node.name, tensor));
             }
-            Op::Clip { min, max } => {
-                inputs.push(self.scalar(&format!("{}/min", node.name), *min));
-                inputs.push(self.scalar(&format!("{}/max", node.name), *max));
-                "Clip"
+            _ => {
+                let inputs = node.inputs.iter().map(|input| self.names[input].clone()).collect();
+                let call = self.computed(node, inputs);
+                let output = self.names[&value].clone();
+                self.operator(call, &node.name, &output);
             }
-            Op::IsNan => "IsNaN",
-            Op::Select => "Where",
-            Op::Sub => "Sub",
-            Op::Div => "Div",
-            Op::Add => "Add",
-            Op::MatMul => "MatMul",
-            Op::Relu => "Relu",
-            Op::Tanh => "Tanh",
-            Op::Sigmoid => "Sigmoid",
-            Op::Softmax => "Softmax",
-        };
-        let output = self.names[&value].clone();
-        self.operator(operator, &node.name, inputs, &output);
+        }
     }
 
-    fn operator(&mut self, operator: &str, name: &str, input: Vec<String>, output: &str) {
-        let axis = AttributeProto {
-            name: Some("axis".to_owned()),
-            r#type: Some(attribute_proto::AttributeType::Int.into()),
-            i: Some(-1),
-            ..AttributeProto::default()
-        };
+    fn operator(&mut self, call: Call, name: &str, output: &str) {
         self.proto.node.push(NodeProto {
             name: Some(name.to_owned()),
-            op_type: Some(operator.to_owned()),
-            input,
+            op_type: Some(call.operator.to_owned()),
+            input: call.inputs,
             output: vec![output.to_owned()],
-            attribute: if operator == "Softmax" { vec![axis] } else { vec![] },
+            attribute: call.attributes,
             ..NodeProto::default()
         });
     }
 
+    /// Adds an operator whose result only others of the same node use, and returns what it is called.
+    fn step(&mut self, name: &str, call: Call) -> String {
+        let name = self.free_name(name);
+        self.operator(call, &name, &name);
+        name
+    }
+
     /// Adds a scalar under `name`, or a free variant of it.
     fn scalar(&mut self, name: &str, value: f32) -> String {
+        let name = self.free_name(name);
+        self.proto.initializer.push(proto::scalar(&name, value));
+        name
+    }
+
+    /// The name of a vector of integers, which is added once.
+    fn vector(&mut self, values: &[i64]) -> String {
+        if let Some(name) = self.vectors.get(values) {
+            return name.clone();
+        }
+        let texts: Vec<String> = values.iter().map(i64::to_string).collect();
+        let name = self.free_name(&format!("integers/{}", texts.join("_")));
+        self.proto.initializer.push(proto::vector(&name, values));
+        self.vectors.insert(values.to_vec(), name.clone());
+        name
+    }
+
+    fn free_name(&mut self, name: &str) -> String {
         let mut name = name.to_owned();
         while !self.taken.insert(name.clone()) {
             name.push('_');
         }
-        self.proto.initializer.push(TensorProto {
-            name: Some(name.clone()),
-            data_type: Some(tensor_proto::DataType::Float.into()),
-            raw_data: Some(value.to_le_bytes().to_vec()),
-            ..TensorProto::default()
-        });
         name
     }
 }
 
 fn is_computed(node: &Node) -> bool {
     !matches!(node.op, Op::Input | Op::Constant(_) | Op::Variable(_))
-}
-
-fn tensor_proto(name: &str, tensor: &Tensor) -> TensorProto {
-    TensorProto {
-        name: Some(name.to_owned()),
-        data_type: Some(data_type(tensor.data_type())),
-        dims: tensor.shape().iter().map(|&axis| axis as i64).collect(),
-        raw_data: Some(little_endian(tensor)),
-        ..TensorProto::default()
-    }
-}
-
-fn value_info(name: &str, node: &Node) -> ValueInfoProto {
-    use tensor_shape_proto::dimension::Value as Axis;
-    let axis = |size: &Option<usize>| tensor_shape_proto::Dimension {
-        value: Some(match size {
-            Some(size) => Axis::DimValue(*size as i64),
-            None => Axis::DimParam("batch".to_owned()),
-        }),
-        ..tensor_shape_proto::Dimension::default()
-    };
-    let tensor = type_proto::Tensor {
-        elem_type: Some(data_type(node.dtype)),
-        shape: Some(TensorShapeProto { dim: node.shape.iter().map(axis).collect() }),
-    };
-    let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
-    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(r#type), ..ValueInfoProto::default() }
-}
-
-fn data_type(dtype: DataType) -> i32 {
-    let onnx = match dtype {
-        DataType::Float32 => tensor_proto::DataType::Float,
-        DataType::Float64 => tensor_proto::DataType::Double,
-        DataType::Int32 => tensor_proto::DataType::Int32,
-        DataType::Int64 => tensor_proto::DataType::Int64,
-        DataType::Bool => tensor_proto::DataType::Bool,
-    };
-    onnx.into()
 }

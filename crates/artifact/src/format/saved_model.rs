@@ -7,6 +7,7 @@
 mod function;
 mod meta_graph;
 mod object_graph;
+mod operator;
 mod proto;
 mod table;
 mod variables;

@@ -1,7 +1,7 @@
 //! `predict`: symbols or feature vectors to an endpoint, probabilities and ranks back.
 
 use jiff::civil::Date;
-use platform::{DatasetUse, Error, Instance, Kind, PredictReply, PredictRequest, expected_class};
+use platform::{DatasetUse, Error, Instance, Kind, PredictReply, PredictRequest, score};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -87,7 +87,7 @@ impl PredictionView {
 }
 
 fn rows(instances: &[Instance], predictions: Vec<Vec<f32>>) -> Vec<PredictionRow> {
-    let scores: Vec<f64> = predictions.iter().map(|p| expected_class(p)).collect();
+    let scores: Vec<f64> = predictions.iter().map(|answer| score(answer)).collect();
     let rank = |score: f64| 1 + scores.iter().filter(|other| **other > score).count();
     let row = |((instance, probabilities), score): ((&Instance, Vec<f32>), &f64)| PredictionRow {
         symbol: match instance {

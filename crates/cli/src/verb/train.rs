@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use platform::{Check, Error, Kind, ModelCheck, Outcome, Pipeline, TrainOptions, TrainReport, Verdict};
+use platform::{
+    Check, Error, FitOptions, ModelCheck, Outcome, Pipeline, StartFrom, Summary, TablePipeline, TableReport,
+    TestMetrics, TrainOptions, TrainReport, Verdict,
+};
 use serde::Serialize;
 
 use crate::args::TrainArgs;
 use crate::context::Context;
-use crate::interrupt::interrupted;
-use crate::output::{Show, pairs};
+use crate::output::{Column, Show, pairs, table};
 use crate::progress::Progress;
 
 /// What training made.
@@ -45,8 +47,7 @@ impl Show for TrainView<'_> {
                     report.rows.train, report.rows.valid, report.rows.test
                 ),
             ),
-            ("accuracy", format!("{:.4} (chance {:.4})", metrics.accuracy, metrics.chance_accuracy)),
-            ("log-loss", format!("{:.4} (chance {:.4})", metrics.log_loss, metrics.chance_log_loss)),
+            ("test", test_text(metrics)),
             (
                 "rank IC",
                 format!(
@@ -60,6 +61,96 @@ impl Show for TrainView<'_> {
             ("bundle", format!("{} (sha256 {})", report.bundle_dir.display(), report.bundle_digest)),
         ]);
         format!("{lines}next: bellwether model upload {}\n", report.bundle_dir.display())
+    }
+}
+
+/// How near the model came, beside its ranking.
+fn test_text(metrics: &TestMetrics) -> String {
+    if let Some(classes) = &metrics.classes {
+        return format!(
+            "accuracy {:.4} (chance {:.4}), log-loss {:.4} (chance {:.4})",
+            classes.accuracy, classes.chance_accuracy, classes.log_loss, classes.chance_log_loss
+        );
+    }
+    let numbers = metrics.numbers.as_ref();
+    numbers.map_or_else(String::new, |numbers| {
+        format!("R2 {:+.4}, mean absolute error {:.4}, mean squared error {:.6}", numbers.r2, numbers.mae, numbers.mse)
+    })
+}
+
+/// What training on a table made.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct TableView<'a>(&'a TableReport);
+
+impl Show for TableView<'_> {
+    fn text(&self) -> String {
+        let report = self.0;
+        let figures = |values: &mut dyn Iterator<Item = (&String, &f64)>| {
+            let words: Vec<String> = values.map(|(name, value)| format!("{name} {value:.6}")).collect();
+            if words.is_empty() { "no rows".to_owned() } else { words.join(", ") }
+        };
+        let rows = &report.rows;
+        let lines = pairs([
+            ("table", format!("{} (sha256 {})", text(&report.table["table"]), text(&report.table["digest"]))),
+            ("features", format!("{}, not certified: computed elsewhere", report.features.len())),
+            ("rows", format!("{} train, {} valid, {} test", rows.train, rows.valid, rows.test)),
+            ("test", figures(&mut report.test.iter())),
+            ("seed", report.seed.to_string()),
+            ("bundle", format!("{} (sha256 {})", report.bundle_dir.display(), report.bundle_digest)),
+        ]);
+        format!("{lines}next: bellwether model upload {}\n", report.bundle_dir.display())
+    }
+}
+
+fn text(value: &serde_json::Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// What would be trained.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct SummaryView<'a>(&'a Summary);
+
+impl Show for SummaryView<'_> {
+    fn text(&self) -> String {
+        let summary = self.0;
+        let rows = summary.layers.iter().map(|layer| {
+            vec![
+                layer.name.clone(),
+                layer.type_name.clone(),
+                layer.inputs.join(", "),
+                format!("{:?}", layer.output_shape),
+                layer.parameters.to_string(),
+            ]
+        });
+        let columns = [
+            Column::Text("layer"),
+            Column::Text("type"),
+            Column::Text("inputs"),
+            Column::Text("output"),
+            Column::Figure("parameters"),
+        ];
+        let layers = table(&columns, rows);
+        let inputs: Vec<String> =
+            summary.inputs.iter().map(|(name, shape)| format!("{name} {shape:?}")).collect();
+        let outputs: Vec<String> =
+            summary.outputs.iter().map(|(name, units)| format!("{name} [{units}]")).collect();
+        let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let facts = pairs([
+            ("inputs", inputs.join(", ")),
+            ("outputs", outputs.join(", ")),
+            ("parameters", format!("{}, {} trainable", summary.parameters, summary.trainable)),
+            (
+                "memory",
+                format!(
+                    "{} for weights, gradients and optimizer, about {} for a batch; the rows come on top",
+                    mb(summary.weights_bytes),
+                    mb(summary.batch_bytes)
+                ),
+            ),
+        ]);
+        format!("{layers}\n{facts}")
     }
 }
 
@@ -98,19 +189,77 @@ fn features_text(report: &TrainReport) -> String {
 /// `train`
 pub(crate) async fn train(context: &Context, args: &TrainArgs) -> Result<(), Error> {
     context.refuse_server()?;
-    let pipeline = Pipeline::read(&args.pipeline)?;
+    let file = PipelineFile::read(&args.pipeline)?;
+    let platform = context.open_platform().await?;
+    let base_dir = folder_of(&args.pipeline);
+    if args.dry_run {
+        let summary = match &file {
+            PipelineFile::Dataset(pipeline) => platform.summary(pipeline, base_dir).await?,
+            PipelineFile::Table(pipeline) => platform.table_summary(pipeline, base_dir)?,
+        };
+        return context.output.show(&SummaryView(&summary));
+    }
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => PathBuf::from(format!("{}-bundle", pipeline.name())),
+        None => PathBuf::from(format!("{}-bundle", file.name())),
     };
-    let platform = context.open_platform().await?;
-    let options = TrainOptions { out: &out, base_dir: folder_of(&args.pipeline) };
+    let options = TrainOptions { out: &out, base_dir, fit: fit_options(context, args)? };
     let mut progress = Progress::new(&context.interrupt);
-    let trained = platform.train(&pipeline, options, &mut progress).await;
-    drop(progress);
-    let report =
-        trained.map_err(|error| if error.kind() == Kind::Cancelled { interrupted() } else { error })?;
-    context.output.show(&TrainView(&report))
+    match &file {
+        PipelineFile::Dataset(pipeline) => {
+            let trained = platform.train(pipeline, &options, &mut progress).await;
+            drop(progress);
+            context.output.show(&TrainView(&trained?))
+        }
+        PipelineFile::Table(pipeline) => {
+            let trained = platform.train_table(pipeline, &options, &mut progress).await;
+            drop(progress);
+            context.output.show(&TableView(&trained?))
+        }
+    }
+}
+
+/// A pipeline over a data set, or over a table of rows computed elsewhere.
+enum PipelineFile {
+    Dataset(Box<Pipeline>),
+    Table(Box<TablePipeline>),
+}
+
+impl PipelineFile {
+    fn read(path: &Path) -> Result<Self, Error> {
+        if TablePipeline::is_in(path) {
+            return Ok(Self::Table(Box::new(TablePipeline::read(path)?)));
+        }
+        Ok(Self::Dataset(Box::new(Pipeline::read(path)?)))
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Dataset(pipeline) => pipeline.name(),
+            Self::Table(pipeline) => pipeline.name(),
+        }
+    }
+}
+
+fn seconds_since_1970() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0.0, |elapsed| elapsed.as_secs_f64())
+}
+
+fn fit_options(context: &Context, args: &TrainArgs) -> Result<FitOptions, Error> {
+    let memory_bytes = match args.memory_gb {
+        None => None,
+        Some(gb) if gb.is_finite() && gb > 0.0 => Some((gb * 1e9) as u64),
+        Some(gb) => {
+            let message = format!("--memory-gb must be a positive number, got {gb}");
+            return Err(Error::invalid("memory-gb", message));
+        }
+    };
+    let from = args.from.as_ref().map(|reference| StartFrom {
+        project: context.project().to_owned(),
+        reference: reference.clone(),
+    });
+    Ok(FitOptions { threads: args.threads, resume: args.resume, keeps: Some(seconds_since_1970), from, memory_bytes })
 }
 
 /// The folder that relative paths in a pipeline file start from.

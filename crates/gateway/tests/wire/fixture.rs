@@ -10,7 +10,7 @@ use gateway::GatewayOptions;
 use jiff::civil::{Date, date};
 use platform::{
     BatchProgress, Control, EpochReport, FeatureRow, ImportDataset, Observer, Options, Pipeline, Platform,
-    SourceFile, TrainObserver, TrainOptions,
+    SourceFile, TrainObserver, FitOptions, TrainOptions,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -187,8 +187,8 @@ async fn train(platform: &Platform, out: &Path) -> Vec<FeatureRow> {
     let request = ImportDataset::new("made-up", vec![prices()]);
     platform.import_dataset(request).await.unwrap();
     let pipeline = Pipeline::parse(PIPELINE, "tiny.toml").unwrap();
-    let options = TrainOptions { out, base_dir: Path::new(".") };
-    platform.train(&pipeline, options, &mut Quiet).await.unwrap().newest
+    let options = TrainOptions { out, base_dir: Path::new("."), fit: FitOptions::default() };
+    platform.train(&pipeline, &options, &mut Quiet).await.unwrap().newest
 }
 
 /// A wide file of multiplicative walks, the same in every run.

@@ -29,6 +29,16 @@ pub enum LabelKind {
     TripleBarrier,
 }
 
+/// What the numbers of a date become before a regression learns them; Qlib's processors of the label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelNormalization {
+    /// `CSZScoreNorm`: (x - mean) / standard deviation with n - 1.
+    CsZscore,
+    /// `CSRankNorm`: (rank / n - 0.5) * 3.46, ties sharing their average rank.
+    CsRank,
+}
+
 /// How a label is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -43,6 +53,9 @@ pub struct LabelConfig {
     /// Divides the return, or widens the barriers, by the standard deviation of so many one-bar returns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volatility_bars: Option<usize>,
+    /// Return: what it becomes among the returns of its date before it is learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalization: Option<LabelNormalization>,
     /// Threshold: what a move must exceed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
@@ -68,6 +81,7 @@ impl Default for LabelConfig {
             expression: "Ref($close,-2)/Ref($close,-1)-1".to_owned(),
             classes: 0,
             volatility_bars: None,
+            normalization: None,
             threshold: None,
             upper: None,
             lower: None,
@@ -100,7 +114,13 @@ impl LabelConfig {
             format!(", divided by the standard deviation of {bars} one-bar returns")
         });
         match self.kind {
-            LabelKind::Return => format!("{}{scaled}", self.expression),
+            LabelKind::Return => {
+                let among = self.normalization.map_or("", |normalization| match normalization {
+                    LabelNormalization::CsZscore => ", as a score among the universe of each date",
+                    LabelNormalization::CsRank => ", as a rank among the universe of each date",
+                });
+                format!("{}{scaled}{among}", self.expression)
+            }
             LabelKind::Quantiles => format!(
                 "{}{scaled}, cut into equal classes among the universe of each date; tied returns share their average \
                  rank",
@@ -135,12 +155,13 @@ impl LabelConfig {
         Expression::parse(&self.expression)?;
         let own: &[&str] = match self.kind {
             LabelKind::Quantiles => &["classes"],
-            LabelKind::Return => &[],
+            LabelKind::Return => &["normalization"],
             LabelKind::Threshold => &["threshold"],
             LabelKind::TripleBarrier => &["upper", "lower", "max_bars"],
         };
         for (key, given) in [
             ("classes", self.classes != 0),
+            ("normalization", self.normalization.is_some()),
             ("threshold", self.threshold.is_some()),
             ("upper", self.upper.is_some()),
             ("lower", self.lower.is_some()),
@@ -152,7 +173,7 @@ impl LabelConfig {
             if given && !own.contains(&key) && !harmless {
                 return refuse(format!("label.{key} does not apply to a label of kind {kind}; leave it out"));
             }
-            if !given && own.contains(&key) && key != "classes" {
+            if !given && own.contains(&key) && !["classes", "normalization"].contains(&key) {
                 return refuse(format!("a label of kind {kind} needs label.{key}"));
             }
         }

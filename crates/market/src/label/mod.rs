@@ -3,18 +3,20 @@
 mod barrier;
 mod classes;
 mod config;
+mod normalization;
 
 use crate::feature::{cells, check_fields};
 use crate::{Error, Expression, Panel, Result, Universe};
 
-pub use config::{LabelConfig, LabelKind};
+pub use config::{LabelConfig, LabelKind, LabelNormalization};
 
 /// Labels in the layout of a panel's fields: time-major, `time * instruments + instrument`.
 #[derive(Debug, Clone)]
 pub struct Labels {
     /// The return behind each label; NaN outside the universe and where it is not known.
     pub returns: Vec<f64>,
-    /// What a regression learns: the return, divided by its volatility if the label says so.
+    /// What a regression learns: the return, divided by its volatility and normalised among those of its date if the
+    /// label says so.
     pub targets: Vec<f64>,
     /// The class of each label; `None` everywhere if there are no classes.
     pub classes: Vec<Option<u32>>,
@@ -57,10 +59,13 @@ pub fn label(panel: &Panel, universe: &Universe, config: &LabelConfig) -> Result
             ends[time] = ends[time].max(end_of(cell));
         }
     }
-    let targets = match (config.kind, config.volatility_bars) {
+    let mut targets = match (config.kind, config.volatility_bars) {
         (LabelKind::TripleBarrier, _) | (_, None) => returns.clone(),
         (_, Some(bars)) => scaled(&returns, &barrier::volatility(panel, bars)?),
     };
+    if let Some(how) = config.normalization {
+        targets.chunks_mut(width.max(1)).for_each(|date| normalization::normalize(how, date));
+    }
     let classes = match config.kind {
         LabelKind::Return => vec![None; returns.len()],
         LabelKind::Quantiles => classes::quantiles(&targets, width, config.classes),

@@ -101,6 +101,21 @@ impl<const N: u32> TryFrom<u32> for Version<N> {
     }
 }
 
+impl FittedProcessors {
+    /// For rows of `times` parts that are all scaled alike.
+    pub fn repeated(self, times: usize) -> Self {
+        let repeat = |values: Vec<f32>| values.repeat(times);
+        let step = |step| match step {
+            ColumnStep::Fill { values } => ColumnStep::Fill { values: repeat(values) },
+            ColumnStep::Scale { center, scale } => {
+                ColumnStep::Scale { center: repeat(center), scale: repeat(scale) }
+            }
+            other => other,
+        };
+        Self { columns: self.columns * times, steps: self.steps.into_iter().map(step).collect(), ..self }
+    }
+}
+
 impl From<FittedProcessors> for Stored {
     fn from(fitted: FittedProcessors) -> Self {
         let FittedProcessors { nan_policy, columns, steps, fit_window, rows } = fitted;

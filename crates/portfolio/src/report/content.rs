@@ -108,8 +108,8 @@ pub struct FeatureSection {
     pub lookback_bars: usize,
     /// The label's expression.
     pub label: String,
-    /// The classes the label is cut into per date.
-    pub classes: usize,
+    /// The classes the label is cut into per date; none if it is a number.
+    pub classes: Option<usize>,
     /// The fitted processors in order, in words.
     pub processors: Vec<String>,
 }
@@ -179,13 +179,13 @@ pub struct TrainingSection {
 /// One pass over the training window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Epoch {
-    /// Mean loss on the training window, in nats.
+    /// Mean loss on the training window.
     pub loss: f64,
-    /// Accuracy on the training window.
-    pub accuracy: f64,
-    /// Mean loss on the validation window, in nats.
+    /// Accuracy on the training window, if the label is one of classes and it was counted.
+    pub accuracy: Option<f64>,
+    /// Mean loss on the validation window.
     pub valid_loss: Option<f64>,
-    /// Accuracy on the validation window.
+    /// Accuracy on the validation window, likewise.
     pub valid_accuracy: Option<f64>,
 }
 
@@ -198,6 +198,19 @@ pub struct TestSection {
     pub last: Date,
     /// The samples scored.
     pub rows: usize,
+    /// How well classes were told, if the label is one of classes.
+    pub classes: Option<ClassSkill>,
+    /// How near numbers came, if the label is a number.
+    pub numbers: Option<NumberSkill>,
+    /// The daily rank ICs, summarised.
+    pub rank_ic: RankIc,
+    /// The Spearman correlation of score and return across the names of each decision date.
+    pub daily_rank_ic: Vec<(Date, f64)>,
+}
+
+/// How well classes were told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassSkill {
     /// The share of samples whose class was the most probable one.
     pub accuracy: f64,
     /// What guessing gives.
@@ -206,10 +219,17 @@ pub struct TestSection {
     pub log_loss: f64,
     /// What equal probabilities give: ln(classes).
     pub chance_log_loss: f64,
-    /// The daily rank ICs, summarised.
-    pub rank_ic: RankIc,
-    /// The Spearman correlation of score and return across the names of each decision date.
-    pub daily_rank_ic: Vec<(Date, f64)>,
+}
+
+/// How near numbers came.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NumberSkill {
+    /// Mean squared difference.
+    pub mse: f64,
+    /// Mean difference without its sign.
+    pub mae: f64,
+    /// 1 - squared differences / squared differences from the mean.
+    pub r2: f64,
 }
 
 /// The daily rank information coefficients, summarised.
@@ -256,8 +276,8 @@ pub struct PredictionSection {
     pub answered_by: String,
     /// One row per instrument.
     pub rows: Vec<PredictionRow>,
-    /// The probability of one class by chance: 1 / classes.
-    pub chance: f64,
+    /// The probability of one class by chance, 1 / classes; none if the score is a predicted number.
+    pub chance: Option<f64>,
     /// Warnings that came with the answer.
     pub warnings: Vec<String>,
 }
@@ -271,7 +291,7 @@ pub struct PredictionRow {
     pub top: f64,
     /// The probability of the bottom class.
     pub bottom: f64,
-    /// The expected class.
+    /// The expected class, or the predicted number.
     pub score: f64,
     /// 1 is the highest score.
     pub rank: usize,

@@ -94,22 +94,19 @@ pub(super) fn features(report: &Report, page: &mut Html) {
 }
 
 fn feature_facts(features: &FeatureSection) -> Vec<Fact> {
-    vec![
-        Fact::new("Label", &features.label),
-        Fact::new(
-            "Cut into",
-            format!(
-                "{} per date; tied returns share their average rank",
-                number::counted(features.classes, "class", "equal classes")
-            ),
-        ),
+    let cut = features.classes.map(|classes| {
+        let classes = number::counted(classes, "class", "equal classes");
+        Fact::new("Cut into", format!("{classes} per date; tied returns share their average rank"))
+    });
+    let facts = vec![
         Fact::new(
             "Features",
             format!("{} used, {} left out", features.included.len(), features.left_out.len()),
         ),
         Fact::new("Look-back", number::counted(features.lookback_bars, "bar", "bars")),
         Fact::new("Processors", features.processors.join("; then ")),
-    ]
+    ];
+    [Fact::new("Label", &features.label)].into_iter().chain(cut).chain(facts).collect()
 }
 
 fn code(expression: &str) -> Html {
@@ -173,7 +170,9 @@ pub(super) fn training(report: &Report, page: &mut Html) {
     if !training.history.is_empty() {
         body.raw("<div class=\"pair\">");
         loss(report, &mut body);
-        accuracy(report, &mut body);
+        if training.history.iter().any(|epoch| epoch.accuracy.is_some()) {
+            accuracy(report, &mut body);
+        }
         body.raw("</div>");
         let mut list = Html::new();
         epochs(training, &mut list);
@@ -183,13 +182,15 @@ pub(super) fn training(report: &Report, page: &mut Html) {
 }
 
 fn loss(report: &Report, body: &mut Html) {
-    let y = YAxis { label: "cross-entropy, nats", format: number::decimal, spacing: Spacing::Linear };
+    let label = if report.test.classes.is_some() { "cross-entropy, nats" } else { "loss" };
+    let y = YAxis { label, format: number::decimal, spacing: Spacing::Linear };
     let mut chart = curve("loss", report, y);
     let history = &report.training.history;
     chart.title = "Loss by epoch.".to_owned();
     chart.lines.extend(line("train", "s1", history.iter().map(|epoch| Some(epoch.loss))));
     chart.lines.extend(line("valid", "s2", history.iter().map(|epoch| epoch.valid_loss)));
-    chart.levels.push(Level { name: "guessing".to_owned(), value: report.test.chance_log_loss });
+    let guessing = |classes: &super::ClassSkill| Level { name: "guessing".to_owned(), value: classes.chance_log_loss };
+    chart.levels.extend(report.test.classes.as_ref().map(guessing));
     chart.description = described(&chart, 4);
     parts::figure(body, &chart, "A validation loss that rises while the training loss falls is overfitting.");
 }
@@ -200,9 +201,10 @@ fn accuracy(report: &Report, body: &mut Html) {
     let mut chart = curve("accuracy", report, y);
     let history = &report.training.history;
     chart.title = "Accuracy by epoch.".to_owned();
-    chart.lines.extend(line("train", "s1", history.iter().map(|epoch| Some(epoch.accuracy))));
+    chart.lines.extend(line("train", "s1", history.iter().map(|epoch| epoch.accuracy)));
     chart.lines.extend(line("valid", "s2", history.iter().map(|epoch| epoch.valid_accuracy)));
-    chart.levels.push(Level { name: "guessing".to_owned(), value: report.test.chance_accuracy });
+    let guessing = |classes: &super::ClassSkill| Level { name: "guessing".to_owned(), value: classes.chance_accuracy };
+    chart.levels.extend(report.test.classes.as_ref().map(guessing));
     chart.description = described(&chart, 4);
     parts::figure(body, &chart, "The share of samples whose true class was the most probable one.");
 }
@@ -241,7 +243,7 @@ fn epochs(training: &TrainingSection, list: &mut Html) {
             text(index + 1),
             loss(epoch.loss),
             loss(epoch.valid_loss.unwrap_or(f64::NAN)),
-            share(epoch.accuracy),
+            share(epoch.accuracy.unwrap_or(f64::NAN)),
             share(epoch.valid_accuracy.unwrap_or(f64::NAN)),
         ]
     });

@@ -17,8 +17,8 @@ mod skill;
 mod trading;
 
 pub use content::{
-    BacktestSection, Benchmark, Border, Caveat, Command, DataSection, Epoch, Expression, Fact,
-    FeatureSection, LeftOut, PredictionRow, PredictionSection, QualityRow, RankIc, Report, SplitSection,
+    BacktestSection, Benchmark, Border, Caveat, ClassSkill, Command, DataSection, Epoch, Expression, Fact,
+    FeatureSection, LeftOut, NumberSkill, PredictionRow, PredictionSection, QualityRow, RankIc, Report, SplitSection,
     TestSection, TrainingSection, Window,
 };
 pub use reading::read_t_statistic;

@@ -100,10 +100,15 @@ fn tiles(report: &Report, page: &mut Html) {
     let beside =
         format!("t = {}, {}", number::signed(ic.t_statistic, 2), number::counted(ic.days, "day", "days"));
     tile(page, "Mean daily rank IC", &number::signed(ic.mean, 4), &beside);
-    let beside = format!("guessing {}", number::percent(test.chance_accuracy, 2));
-    tile(page, "Accuracy", &number::percent(test.accuracy, 2), &beside);
-    let beside = format!("guessing {}", number::decimal(test.chance_log_loss, 4));
-    tile(page, "Log-loss", &number::decimal(test.log_loss, 4), &beside);
+    if let Some(classes) = &test.classes {
+        let beside = format!("guessing {}", number::percent(classes.chance_accuracy, 2));
+        tile(page, "Accuracy", &number::percent(classes.accuracy, 2), &beside);
+        let beside = format!("guessing {}", number::decimal(classes.chance_log_loss, 4));
+        tile(page, "Log-loss", &number::decimal(classes.log_loss, 4), &beside);
+    }
+    if let Some(numbers) = &test.numbers {
+        tile(page, "R\u{b2}", &number::signed(numbers.r2, 4), "the mean of the labels 0");
+    }
     if let Some(section) = &report.backtest {
         let run = &section.backtest;
         let shown =

@@ -82,7 +82,8 @@ fn how_often(p: f64) -> String {
 /// What accuracy and log-loss say beside the rank IC: a classifier of return classes can learn which names
 /// move much without learning which way.
 pub(super) fn read_skill(test: &TestSection) -> String {
-    let sharper = test.log_loss < test.chance_log_loss;
+    let Some(classes) = &test.classes else { return read_numbers(test) };
+    let sharper = classes.log_loss < classes.chance_log_loss;
     match (sharper, Standing::of(test.rank_ic.t_statistic)) {
         (true, Standing::Chance | Standing::Worse) => "The log-loss is below that of guessing while the ranking \
              carries no usable direction: a usual reason is that the model has learned which names move much, not which way."
@@ -96,6 +97,21 @@ pub(super) fn read_skill(test: &TestSection) -> String {
             .to_owned(),
         (_, Standing::Unknown) => "The daily ranking could not be judged on this window.".to_owned(),
     }
+}
+
+/// The same of predicted numbers.
+fn read_numbers(test: &TestSection) -> String {
+    let nearer = test.numbers.is_some_and(|numbers| numbers.r2 > 0.0);
+    match (nearer, Standing::of(test.rank_ic.t_statistic)) {
+        (_, Standing::Unknown) => "The daily ranking could not be judged on this window.",
+        (true, Standing::Better) => "Both the numbers and their ranking are better than guessing.",
+        (false, Standing::Better) => "The ranking is better than guessing although the numbers themselves are no nearer \
+             than their mean: read them as an order only.",
+        (true, _) => "The numbers are nearer than their mean while their ranking within a day carries no usable direction: \
+             they may tell days apart rather than names.",
+        (false, _) => "Neither the numbers nor their ranking are better than guessing on this window.",
+    }
+    .to_owned()
 }
 
 #[cfg(test)]

@@ -46,19 +46,36 @@ fn metrics(test: &TestSection, body: &mut Html) {
     let row = |name: &str, value: String, chance: String, meaning: &str| {
         vec![text(name), number_cell(&value), number_cell(&chance), text(meaning)]
     };
-    let rows = [
-        row(
+    let mut rows = Vec::new();
+    if let Some(classes) = &test.classes {
+        rows.push(row(
             "Accuracy",
-            number::percent(test.accuracy, 2),
-            number::percent(test.chance_accuracy, 2),
+            number::percent(classes.accuracy, 2),
+            number::percent(classes.chance_accuracy, 2),
             "share of samples whose true class was the most probable one",
-        ),
-        row(
+        ));
+        rows.push(row(
             "Log-loss, nats",
-            number::decimal(test.log_loss, 4),
-            number::decimal(test.chance_log_loss, 4),
+            number::decimal(classes.log_loss, 4),
+            number::decimal(classes.chance_log_loss, 4),
             "mean of \u{2212}ln p(true class); lower is better; guessing gives ln(classes)",
-        ),
+        ));
+    }
+    if let Some(numbers) = &test.numbers {
+        rows.push(row(
+            "R\u{b2}",
+            number::signed(numbers.r2, 4),
+            number::decimal(0.0, 4),
+            "share of the variance of the labels that the predictions explain; the mean explains none",
+        ));
+        rows.push(row(
+            "Mean absolute error",
+            number::decimal(numbers.mae, 4),
+            number::NONE.to_owned(),
+            "mean difference of prediction and label, without its sign",
+        ));
+    }
+    rows.extend([
         row(
             "Mean daily rank IC",
             number::signed(ic.mean, 4),
@@ -92,7 +109,7 @@ fn metrics(test: &TestSection, body: &mut Html) {
                 n => format!("{} more left out: too few names or no variation", number::count(n)),
             },
         ),
-    ];
+    ]);
     let columns = [
         Column::words("Test metric"),
         Column::numbers("Model"),

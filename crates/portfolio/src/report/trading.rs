@@ -391,40 +391,41 @@ pub(super) fn predictions(report: &Report, page: &mut Html) {
 }
 
 fn predicted(section: &PredictionSection, body: &mut Html) {
-    parts::paragraph(
-        body,
-        format!(
-            "From bars up to {}, answered by {}. The score is the expected class; chance gives each class a probability \
-             of {}, marked by the thin lines.",
-            section.as_of,
-            section.answered_by,
-            number::percent(section.chance, 1)
+    let from = format!("From bars up to {}, answered by {}.", section.as_of, section.answered_by);
+    let score = match section.chance {
+        Some(chance) => format!(
+            "The score is the expected class; chance gives each class a probability of {}, marked by the thin lines.",
+            number::percent(chance, 1)
         ),
-    );
+        None => "The score is the predicted number.".to_owned(),
+    };
+    parts::paragraph(body, format!("{from} {score}"));
     for warning in &section.warnings {
         parts::remark(body, warning);
     }
-    let columns = [
-        Column::numbers("Rank"),
-        Column::words("Symbol"),
-        Column::numbers("Score"),
-        Column::numbers("P(bottom)"),
-        Column::drawings("bottom | top"),
-        Column::numbers("P(top)"),
-    ];
+    let mut columns = vec![Column::numbers("Rank"), Column::words("Symbol"), Column::numbers("Score")];
+    if section.chance.is_some() {
+        columns.extend([
+            Column::numbers("P(bottom)"),
+            Column::drawings("bottom | top"),
+            Column::numbers("P(top)"),
+        ]);
+    }
     let mut rows: Vec<&PredictionRow> = section.rows.iter().collect();
     rows.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| a.symbol.cmp(&b.symbol)));
     let values = section.rows.iter().flat_map(|row| [row.top, row.bottom]).filter(|value| value.is_finite());
-    let most = values.fold(section.chance, f64::max);
+    let most = values.fold(section.chance.unwrap_or_default(), f64::max);
     let cells = rows.iter().map(|row| {
-        vec![
-            text(row.rank),
-            text(&row.symbol),
-            text(number::decimal(row.score, 3)),
-            text(number::percent(row.bottom, 1)),
-            tails(row, section.chance, most),
-            text(number::percent(row.top, 1)),
-        ]
+        // Classes are whole numbers apart, returns are not.
+        let decimals = if section.chance.is_some() { 3 } else { 5 };
+        let mut cells =
+            vec![text(row.rank), text(&row.symbol), text(number::decimal(row.score, decimals))];
+        if let Some(chance) = section.chance {
+            cells.push(text(number::percent(row.bottom, 1)));
+            cells.push(tails(row, chance, most));
+            cells.push(text(number::percent(row.top, 1)));
+        }
+        cells
     });
     parts::narrow_table(body, &columns, &cells.collect::<Vec<_>>());
 }

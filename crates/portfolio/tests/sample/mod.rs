@@ -177,7 +177,7 @@ fn features() -> FeatureSection {
         ],
         lookback_bars: 60,
         label: "Ref($close,-2)/Ref($close,-1)-1".to_owned(),
-        classes: 10,
+        classes: Some(10),
         processors: vec![
             "robust z-score fitted on the training window".to_owned(),
             "clip at \u{b1}3".to_owned(),
@@ -210,7 +210,7 @@ fn splits(first: Date, last: Date, dates: usize) -> SplitSection {
 fn training() -> TrainingSection {
     let epoch = |n: f64| Epoch {
         loss: 2.286 + 0.02 / n,
-        accuracy: 0.128 - 0.02 / n,
+        accuracy: Some(0.128 - 0.02 / n),
         valid_loss: Some(2.2985 + 0.0002 * (n - 4.0).powi(2)),
         valid_accuracy: Some(0.109 + 0.002 / n),
     };
@@ -234,10 +234,13 @@ fn test_section(daily: &[(Date, f64)], rows: usize) -> TestSection {
         first: daily[0].0,
         last: daily[daily.len() - 1].0,
         rows,
-        accuracy: 0.1092,
-        chance_accuracy: 0.1,
-        log_loss: 2.2961,
-        chance_log_loss: 10f64.ln(),
+        classes: Some(ClassSkill {
+            accuracy: 0.1092,
+            chance_accuracy: 0.1,
+            log_loss: 2.2961,
+            chance_log_loss: 10f64.ln(),
+        }),
+        numbers: None,
         rank_ic: RankIc {
             mean,
             std,

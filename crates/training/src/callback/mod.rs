@@ -6,7 +6,9 @@
 //! they are what an uninterrupted fit writes. Deliberately not here: checkpoints, and what changes the fit.
 
 mod csv_log;
+mod early_stopping;
 mod json_lines;
+mod plateau;
 mod tensorboard;
 mod terminate_on_nan;
 
@@ -14,7 +16,11 @@ mod event;
 mod log_file;
 
 pub use csv_log::{CsvLog, CsvLogConfig};
+pub use early_stopping::EarlyStoppingConfig;
+pub(crate) use early_stopping::EarlyStopping;
 pub use json_lines::{JsonLines, JsonLinesConfig};
+pub use plateau::ReduceLrOnPlateauConfig;
+pub(crate) use plateau::ReduceLrOnPlateau;
 pub use tensorboard::{TensorBoard, TensorBoardConfig, UpdateFreq};
 pub use terminate_on_nan::TerminateOnNan;
 
@@ -63,6 +69,7 @@ mod played {
             val_loss: Some(1e-7 * epoch as f64),
             metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
             learning_rate: 0.001,
+            rows_per_second: 100.0,
             seconds: 2.0,
         }
     }

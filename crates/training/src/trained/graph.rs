@@ -5,25 +5,66 @@ use artifact::graph::{Graph, GraphBuilder, Value};
 use market::{ColumnStep, FittedProcessors};
 use predictor::{DataType, Tensor};
 
-use super::DenseWeights;
-use crate::{Activation, Error};
+use super::Weight;
+use crate::Error;
+use crate::layer::Export;
+use crate::network::{Input, Network, Source};
 
-/// The graph from raw `features` to `probabilities`.
-pub(super) fn build(layers: &[DenseWeights], processors: &FittedProcessors) -> Result<Graph, Error> {
-    let columns = layers.first().map_or(0, |layer| layer.shape[0]);
+/// The graph from raw `features` to the outputs.
+pub(super) fn build(network: &Network, weights: &[Weight], processors: &FittedProcessors) -> Result<Graph, Error> {
+    let columns = network.columns();
     let sizes = processors.steps.iter().flat_map(ColumnStep::sizes).chain([processors.columns]);
     if let Some(other) = sizes.into_iter().find(|size| *size != columns) {
         return Err(Error::Processors { processors: other, network: columns });
     }
     let mut graph = GraphBuilder::new();
     let features = graph.input("features", DataType::Float32, vec![None, Some(columns)])?;
-    let mut x = process(&mut graph, features, processors)?;
-    for (at, layer) in layers.iter().enumerate() {
-        let name = if at == 0 { "dense".to_owned() } else { format!("dense_{at}") };
-        x = dense(&mut graph, &name, x, layer)?;
+    let x = process(&mut graph, features, processors)?;
+    let inputs =
+        network.inputs.iter().map(|input| chosen(&mut graph, x, input)).collect::<Result<Vec<_>, _>>()?;
+    let mut values: Vec<Value> = Vec::with_capacity(network.nodes.len());
+    for node in &network.nodes {
+        let arguments: Vec<Value> = node
+            .sources
+            .iter()
+            .map(|source| match *source {
+                Source::Input(at) => inputs[at],
+                Source::Node(at) => values[at],
+            })
+            .collect();
+        let mut export = Export::new(&mut graph, &node.name, &weights[node.parameters.clone()]);
+        values.push(node.layer.export(&arguments, &mut export)?);
     }
-    graph.output("probabilities", x)?;
+    for head in &network.outputs {
+        graph.output(&head.name, values[head.node])?;
+    }
     Ok(graph.build()?)
+}
+
+/// The columns an input takes, as runs of neighbours put end to end, in its shape.
+fn chosen(graph: &mut GraphBuilder, features: Value, input: &Input) -> Result<Value, Error> {
+    let mut x = features;
+    if let Some(columns) = &input.columns {
+        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        for &column in columns {
+            match runs.last_mut() {
+                Some(run) if run.end == column => run.end += 1,
+                _ => runs.push(column..column + 1),
+            }
+        }
+        let parts = runs.into_iter().enumerate().map(|(at, run)| {
+            graph.slice(&format!("inputs/{}/columns_{at}", input.name), features, 1, run)
+        });
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        x = match parts[..] {
+            [whole] => whole,
+            _ => graph.concat(&format!("inputs/{}/columns", input.name), &parts, 1)?,
+        };
+    }
+    if input.shape.len() > 1 {
+        x = graph.reshape(&format!("inputs/{}/steps", input.name), x, &input.shape)?;
+    }
+    Ok(x)
 }
 
 /// The nodes of [`FittedProcessors::apply`], in its order.
@@ -59,24 +100,6 @@ fn process(graph: &mut GraphBuilder, features: Value, processors: &FittedProcess
     Ok(x)
 }
 
-fn dense(graph: &mut GraphBuilder, name: &str, x: Value, layer: &DenseWeights) -> Result<Value, Error> {
-    let kernel = graph.variable(&format!("{name}/kernel"), tensor(layer.shape.to_vec(), &layer.kernel)?)?;
-    let bias = graph.variable(&format!("{name}/bias"), vector(&layer.bias)?)?;
-    let product = graph.matmul(&format!("{name}/MatMul"), x, kernel)?;
-    let sums = graph.add(&format!("{name}/BiasAdd"), product, bias)?;
-    Ok(match layer.activation {
-        Activation::Linear => sums,
-        Activation::Relu => graph.relu(&format!("{name}/Relu"), sums)?,
-        Activation::Tanh => graph.tanh(&format!("{name}/Tanh"), sums)?,
-        Activation::Sigmoid => graph.sigmoid(&format!("{name}/Sigmoid"), sums)?,
-        Activation::Softmax => graph.softmax(&format!("{name}/Softmax"), sums)?,
-    })
-}
-
 fn vector(values: &[f32]) -> Result<Tensor, Error> {
-    tensor(vec![values.len()], values)
-}
-
-fn tensor(shape: Vec<usize>, values: &[f32]) -> Result<Tensor, Error> {
-    Ok(Tensor::float32(shape, values.to_vec())?)
+    Ok(Tensor::float32(vec![values.len()], values.to_vec())?)
 }

@@ -1,10 +1,11 @@
-//! The function of the library: the operator graph as TensorFlow operators, with variables as arguments.
+//! The function of the library: the nodes of the graph in TensorFlow's terms, with variables as arguments. What
+//! each operator becomes is in `operator.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protos::tensorflow::{self, FunctionDef, NodeDef, OpDef, op_def, resource_handle_proto};
 
-use super::proto::{constant, data_type, node, scalar, shape, tensor, type_attribute};
+use super::proto::{constant, data_type, integers, node, scalar, shape, tensor, type_attribute};
 use super::{FUNCTION, Plan, free_name, proto::WithAttribute};
 use crate::graph::{Node, Op, Value};
 
@@ -16,11 +17,14 @@ pub(super) fn function(plan: &Plan) -> FunctionDef {
     body.finish()
 }
 
-struct Body<'a> {
-    plan: &'a Plan<'a>,
+/// The nodes so far.
+pub(super) struct Body<'a> {
+    pub plan: &'a Plan<'a>,
     taken: BTreeSet<String>,
     /// How later nodes refer to each value: `node:output:0`, or the name of an argument.
     references: BTreeMap<Value, String>,
+    /// How nodes refer to tensors of integers, by what they hold.
+    integers: BTreeMap<(Vec<usize>, Vec<i32>), String>,
     nodes: Vec<NodeDef>,
 }
 
@@ -29,7 +33,7 @@ impl<'a> Body<'a> {
         let nodes = plan.graph.nodes().iter().map(|node| node.name.clone());
         let arguments = plan.variables.iter().map(|variable| variable.argument.clone());
         let taken = nodes.chain(arguments).collect();
-        Self { plan, taken, references: BTreeMap::new(), nodes: Vec::new() }
+        Self { plan, taken, references: BTreeMap::new(), integers: BTreeMap::new(), nodes: Vec::new() }
     }
 
     fn add(&mut self, value: Value, source: &Node) {
@@ -37,17 +41,42 @@ impl<'a> Body<'a> {
             Op::Input => source.name.clone(),
             Op::Constant(value) => self.push(constant(&source.name, tensor(value)), "output"),
             Op::Variable(_) => self.read_variable(source),
-            Op::Clip { min, max } => self.clip(source, [*min, *max]),
-            _ => self.operator(source),
+            _ => {
+                let inputs = source.inputs.iter().map(|input| self.references[input].clone()).collect();
+                self.computed(source, inputs)
+            }
         };
         self.references.insert(value, reference);
     }
 
-    /// Adds a node and returns the reference to its first output.
-    fn push(&mut self, node: NodeDef, output: &str) -> String {
+    /// Adds a node and returns the reference to its first output, whose name is `output`.
+    pub(super) fn push(&mut self, node: NodeDef, output: &str) -> String {
         let reference = format!("{}:{output}:0", node.name);
         self.nodes.push(node);
         reference
+    }
+
+    /// Adds a scalar under `name`, or a free variant of it, and returns the reference to it.
+    pub(super) fn scalar(&mut self, name: String, value: f32) -> String {
+        let name = self.free_name(name);
+        self.push(constant(&name, scalar(value)), "output")
+    }
+
+    /// The reference to a tensor of integers, which is added once.
+    pub(super) fn integers(&mut self, shape: &[usize], values: &[i32]) -> String {
+        let key = (shape.to_vec(), values.to_vec());
+        if let Some(reference) = self.integers.get(&key) {
+            return reference.clone();
+        }
+        let name = self.free_name(format!("integers/{}", self.integers.len()));
+        let reference = self.push(constant(&name, integers(shape, values)), "output");
+        self.integers.insert(key, reference.clone());
+        reference
+    }
+
+    /// `name`, or its first free variant.
+    pub(super) fn free_name(&mut self, name: String) -> String {
+        free_name(name, &mut self.taken)
     }
 
     fn read_variable(&mut self, source: &Node) -> String {
@@ -55,39 +84,6 @@ impl<'a> Body<'a> {
         let argument = handle.map(|variable| variable.argument.clone()).into_iter().collect();
         let read = node(&source.name, "ReadVariableOp", argument);
         self.push(read.with("dtype", type_attribute(data_type(source.dtype))), "value")
-    }
-
-    fn clip(&mut self, source: &Node, limits: [f32; 2]) -> String {
-        let [min, max] = limits.map(scalar);
-        let min_name = free_name(format!("{}/min", source.name), &mut self.taken);
-        let max_name = free_name(format!("{}/max", source.name), &mut self.taken);
-        let low_name = free_name(format!("{}/low", source.name), &mut self.taken);
-        let min = self.push(constant(&min_name, min), "output");
-        let max = self.push(constant(&max_name, max), "output");
-        let float = || type_attribute(tensorflow::DataType::DtFloat);
-        let input = self.references[&source.inputs[0]].clone();
-        let low = node(&low_name, "Maximum", vec![input, min]).with("T", float());
-        let low = self.push(low, "z");
-        self.push(node(&source.name, "Minimum", vec![low, max]).with("T", float()), "z")
-    }
-
-    fn operator(&mut self, source: &Node) -> String {
-        let (operator, output) = match source.op {
-            Op::IsNan => ("IsNan", "y"),
-            Op::Select => ("SelectV2", "output"),
-            Op::Sub => ("Sub", "z"),
-            Op::Div => ("RealDiv", "z"),
-            Op::Add => ("AddV2", "z"),
-            Op::MatMul => ("MatMul", "product"),
-            Op::Relu => ("Relu", "activations"),
-            Op::Tanh => ("Tanh", "y"),
-            Op::Sigmoid => ("Sigmoid", "y"),
-            Op::Softmax => ("Softmax", "softmax"),
-            Op::Input | Op::Constant(_) | Op::Variable(_) | Op::Clip { .. } => ("Identity", "output"),
-        };
-        let inputs = source.inputs.iter().map(|input| self.references[input].clone()).collect();
-        let node = node(&source.name, operator, inputs);
-        self.push(node.with("T", type_attribute(tensorflow::DataType::DtFloat)), output)
     }
 
     fn finish(mut self) -> FunctionDef {

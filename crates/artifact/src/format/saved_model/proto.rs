@@ -40,6 +40,10 @@ pub(super) fn shapes_attribute(shape: Vec<TensorShapeProto>) -> attr_value::Valu
     attr_value::Value::List(attr_value::ListValue { shape, ..attr_value::ListValue::default() })
 }
 
+pub(super) fn integers_attribute(i: Vec<i64>) -> attr_value::Value {
+    attr_value::Value::List(attr_value::ListValue { i, ..attr_value::ListValue::default() })
+}
+
 pub(super) fn function_attribute(name: &str) -> attr_value::Value {
     attr_value::Value::Func(NameAttrList { name: name.to_owned(), attr: BTreeMap::new() })
 }
@@ -92,6 +96,16 @@ pub(super) fn scalar(value: f32) -> TensorProto {
         dtype: tensorflow::DataType::DtFloat.into(),
         tensor_shape: Some(fixed_shape(&[])),
         float_val: vec![value],
+        ..TensorProto::default()
+    }
+}
+
+/// A tensor of integers.
+pub(super) fn integers(shape: &[usize], values: &[i32]) -> TensorProto {
+    TensorProto {
+        dtype: tensorflow::DataType::DtInt32.into(),
+        tensor_shape: Some(fixed_shape(shape)),
+        tensor_content: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         ..TensorProto::default()
     }
 }

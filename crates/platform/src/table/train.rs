@@ -1,0 +1,297 @@
+//! The training job over a table: a Parquet file in, a bundle directory and its figures out.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use artifact::bundle::{self, Bundle, BundleParts, FeatureContract, Golden, Manifest, Version};
+use artifact::format;
+use market::row_table::{RowBlock, RowTable};
+use market::{FittedProcessors, NanPolicy};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use training::{Columns, EpochReport, Fit, Samples, Summary, Trained, Weight};
+
+use super::TablePipeline;
+use crate::fitting::{self, Forward};
+use crate::train::{LEAK_CERTIFICATE, TrainObserver, TrainOptions, WindowSizes};
+use crate::{Error, Kind, Platform, Result};
+
+/// Rows whose answers are kept to be replayed by every engine.
+const GOLDEN_ROWS: usize = 20;
+
+/// What training made and how it did.
+#[derive(Debug, Serialize)]
+pub struct TableReport {
+    /// Name of the pipeline and of the model.
+    pub name: String,
+    /// Where the bundle lies.
+    pub bundle_dir: PathBuf,
+    /// SHA-256 of `bundle.json`.
+    pub bundle_digest: String,
+    /// The file and its SHA-256.
+    pub table: serde_json::Value,
+    /// Names of the features, in column order; none of them is certified.
+    pub features: Vec<String>,
+    /// Rows of each part.
+    pub rows: WindowSizes,
+    /// Rows that are of no part.
+    pub left_out: usize,
+    /// Loss and metrics by epoch.
+    pub history: Vec<EpochReport>,
+    /// The epoch whose weights were kept, if not the last one.
+    pub best_epoch: Option<usize>,
+    /// `loss` and the metrics of the fit on the test rows, if there are any.
+    pub test: BTreeMap<String, f64>,
+    /// The seed all randomness came from.
+    pub seed: u64,
+}
+
+impl Platform {
+    /// Trains a pipeline over a table and writes the bundle into `options.out`, manifest last.
+    ///
+    /// # Errors
+    /// What the file, the network or the fit refuse; [`Kind::Cancelled`] if the observer stops it.
+    pub async fn train_table(
+        &self,
+        pipeline: &TablePipeline,
+        options: &TrainOptions<'_>,
+        observer: &mut (dyn TrainObserver + Send),
+    ) -> Result<TableReport> {
+        let created_at = self.now().to_string();
+        let start = match &options.fit.from {
+            Some(from) => Some(self.weights_of(from).await?),
+            None => None,
+        };
+        tokio::task::block_in_place(|| {
+            let path = options.base_dir.join(&pipeline.data.table);
+            let job = Job { pipeline, options, path, start, created_at };
+            fitting::on_threads(job.options.fit.threads, || job.run(observer))
+        })
+    }
+}
+
+impl Platform {
+    /// The network of a pipeline over its table, and the memory a fit of it takes; nothing is fitted.
+    ///
+    /// # Errors
+    /// What the file or the network refuse.
+    pub fn table_summary(&self, pipeline: &TablePipeline, base_dir: &Path) -> Result<Summary> {
+        let path = base_dir.join(&pipeline.data.table);
+        let names = RowTable::feature_names(&path, &pipeline.row_columns())?;
+        let columns = columns(pipeline, &names)?;
+        Ok(Summary::new(&pipeline.model, pipeline.output(), &columns, &pipeline.fit)?)
+    }
+}
+
+struct Job<'a> {
+    pipeline: &'a TablePipeline,
+    options: &'a TrainOptions<'a>,
+    path: PathBuf,
+    start: Option<Vec<Weight>>,
+    created_at: String,
+}
+
+impl Job<'_> {
+    fn run(&self, observer: &mut (dyn TrainObserver + Send)) -> Result<TableReport> {
+        observer.on_stage("data", &self.path.display().to_string());
+        let digest = sha256_of(&self.path)?;
+        let mut table = RowTable::read(&self.path, &self.pipeline.row_columns())?;
+        let columns = columns(self.pipeline, &table.names)?;
+        let raw_golden = self.golden_inputs(&table);
+        let processors = self.processors(&table)?;
+        for block in [&mut table.train, &mut table.valid, &mut table.test] {
+            processors.apply(&mut block.features);
+        }
+        let document = json!({
+            "table": self.pipeline.data.table,
+            "digest": digest,
+            "rows": table.train.rows + table.valid.rows + table.test.rows,
+        });
+        let stage = format!(
+            "{} rows of {} features, {} to validate on",
+            table.train.rows,
+            columns.len(),
+            table.valid.rows
+        );
+        observer.on_stage("fit", &stage);
+        let identity = json!({ "table": document, "features": table.names });
+        let fit = Fit {
+            model: &self.pipeline.model,
+            output: self.pipeline.output(),
+            config: &self.pipeline.fit,
+            columns: &columns,
+            train: self.samples(&table.train, &columns),
+            valid: (table.valid.rows > 0).then(|| self.samples(&table.valid, &columns)),
+            start: self.start.as_deref(),
+            directory: self.options.fit.directory(self.options.out, &identity),
+        };
+        fitting::check_memory(&fit, &self.options.fit)?;
+        let trained = training::fit(&fit, &mut Forward(observer))?;
+        observer.on_stage("evaluate", &format!("{} test rows", table.test.rows));
+        let test = match table.test.rows {
+            0 => BTreeMap::new(),
+            _ => trained.evaluate(&self.pipeline.fit, self.samples(&table.test, &columns))?,
+        };
+        observer.on_stage("save", &self.options.out.display().to_string());
+        let saved = Saved { trained: &trained, processors: &processors, document: &document, test: &test };
+        let bundle_digest = self.save(&table, raw_golden, &saved)?;
+        Ok(TableReport {
+            name: self.pipeline.name().to_owned(),
+            bundle_dir: self.options.out.to_owned(),
+            bundle_digest,
+            table: document,
+            features: table.names,
+            rows: WindowSizes { train: table.train.rows, valid: table.valid.rows, test: table.test.rows },
+            left_out: table.left_out,
+            history: trained.history().to_vec(),
+            best_epoch: trained.best_epoch(),
+            test,
+            seed: self.pipeline.fit.seed,
+        })
+    }
+
+    fn samples<'a>(&self, block: &'a RowBlock, columns: &Columns) -> Samples<'a> {
+        let width = self.pipeline.label.columns.len().max(1);
+        let given = |values: &'a [f32]| Some(values).filter(|values| !values.is_empty());
+        Samples {
+            features: &block.features,
+            columns: columns.len(),
+            classes: Some(block.classes.as_slice()).filter(|classes| !classes.is_empty()),
+            values: given(&block.values).map(|values| (values, width)),
+            weights: given(&block.weights),
+            groups: Some(block.dates.as_slice()).filter(|dates| !dates.is_empty()),
+        }
+    }
+
+    fn processors(&self, table: &RowTable) -> Result<FittedProcessors> {
+        let never = jiff::civil::Date::default();
+        match &self.pipeline.processors {
+            Some(config) => Ok(config.fit(&table.train.features, table.names.len(), (never, never))?),
+            None => Ok(FittedProcessors {
+                nan_policy: NanPolicy::Reject,
+                columns: table.names.len(),
+                steps: Vec::new(),
+                fit_window: (never, never),
+                rows: table.train.rows,
+            }),
+        }
+    }
+
+    /// The first rows of the test part, or of what there is.
+    fn golden_inputs(&self, table: &RowTable) -> Vec<Vec<f32>> {
+        let block = [&table.test, &table.valid, &table.train].into_iter().find(|block| block.rows > 0);
+        let rows = block.into_iter().flat_map(|block| block.features.chunks_exact(table.names.len().max(1)));
+        let whole = rows.filter(|row| row.iter().all(|x| x.is_finite()));
+        whole.take(GOLDEN_ROWS).map(<[f32]>::to_vec).collect()
+    }
+
+    fn save(&self, table: &RowTable, inputs: Vec<Vec<f32>>, saved: &Saved<'_>) -> Result<String> {
+        let Saved { trained, processors, document, test } = saved;
+        let graph = trained.graph(processors)?;
+        let mut files = format::write_all(&graph)?;
+        files.push((LEAK_CERTIFICATE.to_owned(), certificate(&table.names)?));
+        let mut golden = Golden::default();
+        for input in inputs {
+            let mut processed = input.clone();
+            processors.apply(&mut processed);
+            golden.outputs.push(trained.predict(&processed).concat());
+            golden.inputs.push(input);
+        }
+        let opaque = |what: &str, value: serde_json::Result<serde_json::Value>| {
+            value.map_err(|error| Error::internal(format!("cannot write {what} into the bundle"), error))
+        };
+        let signature = graph.signature();
+        let manifest = Manifest {
+            version: Version::V1,
+            created_by: concat!("bellwether ", env!("CARGO_PKG_VERSION")).to_owned(),
+            created_at: self.created_at.clone(),
+            model: self.pipeline.name().to_owned(),
+            files: BTreeMap::new(),
+            formats: format::names(),
+            tensor_names: format::tensor_names(&signature),
+            signature,
+            features: FeatureContract {
+                names: table.names.clone(),
+                expressions: Vec::new(),
+                lookback_bars: 0,
+                nan_policy: match processors.nan_policy {
+                    NanPolicy::Fill => bundle::NanPolicy::Fill,
+                    NanPolicy::Reject => bundle::NanPolicy::Reject,
+                },
+            },
+            processors: opaque("the processors", serde_json::to_value(processors))?,
+            label: opaque("the label", serde_json::to_value(&self.pipeline.label))?,
+            dataset: (*document).clone(),
+            splits: json!({
+                "train": { "rows": table.train.rows },
+                "valid": { "rows": table.valid.rows },
+                "test": { "rows": table.test.rows },
+            }),
+            seed: self.pipeline.fit.seed,
+            metrics: json!(test),
+            golden,
+            pipeline: self.pipeline.text().to_owned(),
+        };
+        bundle::write_directory(self.options.out, BundleParts { manifest, files })?;
+        let written = Bundle::open(self.options.out)?;
+        let model = written.load(1)?;
+        written.verify_golden(model.as_ref())?;
+        Ok(written.digest.clone())
+    }
+}
+
+fn columns(pipeline: &TablePipeline, names: &[String]) -> Result<Columns> {
+    let steps = pipeline.features.steps.unwrap_or(1);
+    let count = names.len();
+    if !count.is_multiple_of(steps) {
+        let message = format!(
+            "features.steps is {steps} and there are {count} feature columns; each step needs the same number"
+        );
+        return Err(Error::invalid("features.steps", message));
+    }
+    // The names of the newest step stand for those of all.
+    Ok(Columns { names: names[count - count / steps..].to_vec(), steps })
+}
+
+/// What goes into a bundle.
+struct Saved<'a> {
+    trained: &'a Trained,
+    processors: &'a FittedProcessors,
+    document: &'a serde_json::Value,
+    test: &'a BTreeMap<String, f64>,
+}
+
+/// Says of every column that nothing could be checked.
+fn certificate(names: &[String]) -> Result<Vec<u8>> {
+    let check = |name: &String| {
+        json!({
+            "name": name,
+            "outcome": "not_certified",
+            "detail": "a column computed elsewhere: when it was known cannot be checked",
+        })
+    };
+    let checks: Vec<_> = names.iter().map(check).collect();
+    serde_json::to_vec_pretty(&json!({ "version": "2", "static_checks": checks, "model_checks": [] }))
+        .map_err(|error| Error::internal("cannot write the leak certificate", error))
+}
+
+fn sha256_of(path: &Path) -> Result<String> {
+    let unreadable = |error: std::io::Error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound => Kind::NotFound,
+            _ => Kind::InvalidArgument,
+        };
+        Error::new(kind, format!("cannot read the table {}: {error}", path.display()))
+    };
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut hasher = Sha256::new();
+    let mut part = vec![0u8; 1 << 20];
+    loop {
+        match file.read(&mut part).map_err(unreadable)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            read => hasher.update(&part[..read]),
+        }
+    }
+}
