@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Shuffle {
 
 /// The order of rows of a fit: for each epoch, counted from 1, batches of rows.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub(crate) struct Order {
     shuffle: Shuffle,
     seed: u64,
     batch_size: usize,
@@ -110,13 +110,13 @@ struct Dates {
 
 /// What an order is made of, beside the rows.
 #[derive(Debug, Clone)]
-pub struct OrderConfig {
+pub(crate) struct OrderConfig {
     /// How they are shuffled.
-    pub shuffle: Shuffle,
+    pub(crate) shuffle: Shuffle,
     /// Decides how, together with the epoch.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Rows of a batch; the last one of an epoch may be smaller.
-    pub batch_size: usize,
+    pub(crate) batch_size: usize,
 }
 
 impl Order {
@@ -125,7 +125,7 @@ impl Order {
     /// # Errors
     /// [`Error::Config`] for a value that cannot be, and for shuffled dates where rows have none;
     /// [`Error::TooManyRows`], [`Error::Empty`].
-    pub fn new(order: OrderConfig, rows: usize, groups: Option<&[u32]>) -> Result<Self, Error> {
+    pub(crate) fn new(order: OrderConfig, rows: usize, groups: Option<&[u32]>) -> Result<Self, Error> {
         let OrderConfig { shuffle, seed, batch_size } = order;
         shuffle.check()?;
         if batch_size == 0 {
@@ -149,7 +149,7 @@ impl Order {
     }
 
     /// The batches of an epoch.
-    pub fn epoch(&self, epoch: usize) -> EpochOrder<'_> {
+    pub(crate) fn epoch(&self, epoch: usize) -> EpochOrder<'_> {
         let mut generator = Generator::new(self.seed, Purpose::Order { epoch });
         let batches = |steps: usize| (0..steps).map(|step| self.batch(step)).collect();
         let even = self.rows.div_ceil(self.batch_size);
@@ -168,7 +168,7 @@ impl Order {
     }
 
     /// How many batches an epoch has. Of shuffled dates it is not the same in each.
-    pub fn steps(&self, epoch: usize) -> usize {
+    pub(crate) fn steps(&self, epoch: usize) -> usize {
         match self.shuffle {
             Shuffle::Dates => self.epoch(epoch).steps(),
             _ => self.rows.div_ceil(self.batch_size),
@@ -176,7 +176,7 @@ impl Order {
     }
 
     /// Rows of a block and blocks used at a time, if rows come in blocks.
-    pub fn blocks(&self) -> Option<(usize, usize)> {
+    pub(crate) fn blocks(&self) -> Option<(usize, usize)> {
         match &self.shuffle {
             Shuffle::Blocks(BlocksConfig { block_rows, window_blocks }) => {
                 Some((*block_rows, *window_blocks))
@@ -193,7 +193,7 @@ impl Order {
 
 /// The batches of one epoch.
 #[derive(Debug)]
-pub struct EpochOrder<'a> {
+pub(crate) struct EpochOrder<'a> {
     order: &'a Order,
     epoch: usize,
     /// Which stretch of the rows as they are seen each batch is.
@@ -210,13 +210,13 @@ enum Seen {
 
 impl EpochOrder<'_> {
     /// How many batches there are.
-    pub fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.batches.len()
     }
 
     /// Replaces `out` by the rows of batch `step`, counted from 0 and below [`EpochOrder::steps`]. Any step may be
     /// asked for; forward is fast.
-    pub fn batch(&mut self, step: usize, out: &mut Vec<u32>) {
+    pub(crate) fn batch(&mut self, step: usize, out: &mut Vec<u32>) {
         out.clear();
         let batch = self.batches[step].clone();
         match &mut self.seen {

@@ -9,33 +9,33 @@ use crate::rows::{Gatherer, Rows};
 
 /// A batch with its features.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Gathered {
+pub(crate) struct Gathered {
     /// The epoch, from 1.
-    pub epoch: usize,
+    pub(crate) epoch: usize,
     /// The batch of the epoch, from 0.
-    pub step: usize,
+    pub(crate) step: usize,
     /// Which rows these are.
-    pub rows: Vec<u32>,
+    pub(crate) rows: Vec<u32>,
     /// Their features, row-major.
-    pub features: Vec<f32>,
+    pub(crate) features: Vec<f32>,
 }
 
 /// Which batches are gathered ahead.
 #[derive(Debug, Clone, Copy)]
-pub struct Ahead {
+pub(crate) struct Ahead {
     /// The first epoch, from 1.
-    pub epoch: usize,
+    pub(crate) epoch: usize,
     /// The first batch of it, from 0.
-    pub step: usize,
+    pub(crate) step: usize,
     /// The last epoch.
-    pub epochs: usize,
+    pub(crate) epochs: usize,
     /// How many batches wait at most, at least one; memory is those and two more.
-    pub depth: usize,
+    pub(crate) depth: usize,
 }
 
 /// A queue of batches that a thread fills. Dropping it ends the thread after the batch at hand.
 #[derive(Debug)]
-pub struct Prefetch<'scope> {
+pub(crate) struct Prefetch<'scope> {
     batches: Option<Receiver<Result<Gathered, Error>>>,
     used: Sender<Gathered>,
     thread: Option<ScopedJoinHandle<'scope, ()>>,
@@ -43,7 +43,7 @@ pub struct Prefetch<'scope> {
 
 impl<'scope> Prefetch<'scope> {
     /// Starts to gather from `source` in `order`, epoch after epoch.
-    pub fn start(
+    pub(crate) fn start(
         scope: &'scope Scope<'scope, '_>,
         source: &'scope dyn Rows,
         order: &'scope Order,
@@ -67,7 +67,7 @@ impl<'scope> Prefetch<'scope> {
     ///
     /// # Panics
     /// As the source does.
-    pub fn next_batch(&mut self) -> Result<Option<Gathered>, Error> {
+    pub(crate) fn next_batch(&mut self) -> Result<Option<Gathered>, Error> {
         let Some(batches) = &self.batches else { return Ok(None) };
         if let Ok(batch) = batches.recv() {
             return batch.map(Some);
@@ -81,7 +81,7 @@ impl<'scope> Prefetch<'scope> {
     }
 
     /// Takes back a batch that is not needed any more, to fill it again.
-    pub fn give_back(&self, batch: Gathered) {
+    pub(crate) fn give_back(&self, batch: Gathered) {
         // A thread that has ended needs none.
         let _ = self.used.send(batch);
     }

@@ -45,7 +45,8 @@ impl CsvLogConfig {
 }
 
 /// Writes a row after every epoch: `epoch`, counted from 0 as Keras does, then the measures by name
-/// (`learning_rate`, `loss`, metrics, `val_...`). Columns are those of the first row of the file; a later epoch without one has `NA` there.
+/// (`learning_rate`, `loss`, metrics, `val_...`). Columns are those of the first row of the file; a later epoch
+/// without one has `NA` there.
 #[derive(Debug)]
 pub struct CsvLog {
     path: PathBuf,

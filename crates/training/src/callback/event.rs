@@ -1,7 +1,7 @@
 //! TensorBoard's event files: records in the framing of TensorFlow, each a protocol buffer `Event`.
 //!
 //! A record is its length (eight bytes), the masked CRC-32C of that, the bytes, and their masked CRC-32C, all
-//! little-endian (tensorflow `core/lib/io/record_writer.h`). Of `Event` (tensorflow `core/util/event.proto`) and `Summary`
+//! little-endian (TensorFlow's `core/lib/io/record_writer.h`). Of `Event` (`core/util/event.proto`) and `Summary`
 //! (`core/framework/summary.proto`) only what a scalar needs is written; the few fields are encoded here.
 
 use super::log_file::{Mark, Records};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::config::config;
+use crate::metric::{Direction, Mode};
 
 const KEEP_MAX: usize = 10_000;
 const MINUTES_MAX: f64 = 60.0 * 24.0 * 365.0;
@@ -30,41 +31,6 @@ pub struct CheckpointConfig {
     pub mode: Mode,
     /// How many are kept, the newest.
     pub keep: usize,
-}
-
-/// Which way a measure gets better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// By the name of the measure.
-    #[default]
-    Auto,
-    /// Small is good.
-    Min,
-    /// Large is good.
-    Max,
-}
-
-impl Mode {
-    /// Whether `value` is better than `best`; what is not finite never is, and anything is better than nothing.
-    pub fn is_better(self, monitor: &str, value: f64, best: Option<f64>) -> bool {
-        let Some(best) = best.filter(|best| best.is_finite()) else { return value.is_finite() };
-        value.is_finite() && if self.larger_is_better(monitor) { value > best } else { value < best }
-    }
-
-    /// Whether large values of `monitor` are good.
-    pub fn larger_is_better(self, monitor: &str) -> bool {
-        match self {
-            Self::Min => false,
-            Self::Max => true,
-            Self::Auto => {
-                let name = monitor.strip_prefix("val_").unwrap_or(monitor);
-                name.contains("accuracy")
-                    || ["auc", "precision", "recall", "f1_score", "r2"].contains(&name)
-                    || ["ic", "rank_ic", "icir", "rank_icir"].contains(&name)
-            }
-        }
-    }
 }
 
 impl Default for CheckpointConfig {
@@ -111,7 +77,7 @@ impl CheckpointConfig {
                 "which epoch is the best is known at its end: leave every_steps and every_minutes out";
             return Err(config(key("save_best_only"), &true, way_out));
         }
-        Ok(())
+        self.direction().map(|_| ())
     }
 
     /// Checks that what is monitored is among what the fit measures.
@@ -124,6 +90,12 @@ impl CheckpointConfig {
         }
         let way_out = format!("this fit measures {}", measured.join(", "));
         Err(config("fit.checkpoint.monitor", &format!("\"{}\"", self.monitor), way_out))
+    }
+
+    /// Which way what is monitored gets better, if only the best is written.
+    pub(super) fn direction(&self) -> Result<Option<Direction>, Error> {
+        let of_monitor = || self.mode.direction("fit.checkpoint.mode", &self.monitor);
+        self.save_best_only.then(of_monitor).transpose()
     }
 
     /// Epochs between two checkpoints, unless they come by steps or minutes only.
@@ -179,23 +151,11 @@ mod tests {
             "fit.checkpoint.monitor is \"val_auc\"; this fit measures loss, val_loss"
         );
         best.check_monitor(&["val_auc".into()]).unwrap();
-    }
-
-    #[test]
-    fn better_is_lower_or_higher_by_the_name() {
-        for name in ["val_accuracy", "sparse_top_k_categorical_accuracy", "val_rank_ic", "auc", "r2"] {
-            assert!(Mode::Auto.larger_is_better(name), "{name}");
-        }
-        for name in ["loss", "val_loss", "mse", "val_log_loss", "brier", "metric"] {
-            assert!(!Mode::Auto.larger_is_better(name), "{name}");
-        }
-        assert!(Mode::Max.is_better("loss", 2.0, Some(1.0)));
-        assert!(Mode::Auto.is_better("loss", 1.0, Some(2.0)));
-        assert!(!Mode::Auto.is_better("loss", 1.0, Some(1.0)));
-        assert!(Mode::Auto.is_better("loss", 9.0, None));
-        assert!(Mode::Min.is_better("loss", 9.0, Some(f64::NEG_INFINITY)));
-        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert!(!Mode::Auto.is_better("loss", value, None));
-        }
+        let unknown = read("save_best_only = true\nmonitor = \"val_luck\"").unwrap();
+        assert!(
+            unknown.check().unwrap_err().to_string().starts_with("fit.checkpoint.mode is \"auto\"; the name")
+        );
+        CheckpointConfig { save_best_only: false, ..unknown.clone() }.check().unwrap();
+        CheckpointConfig { mode: Mode::Max, ..unknown }.check().unwrap();
     }
 }

@@ -11,10 +11,12 @@ mod file;
 pub mod number;
 mod pace;
 
-pub use config::{CheckpointConfig, Mode};
+pub use config::CheckpointConfig;
 pub use difference::config_diff;
 pub use directory::{CheckpointDir, Found, Skipped};
 pub use pace::Pace;
+
+pub use crate::metric::Mode;
 
 use serde_json::Value;
 

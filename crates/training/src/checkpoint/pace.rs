@@ -5,12 +5,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::CheckpointConfig;
+use crate::metric::Direction;
 
 /// Says when a checkpoint is due. Time is an argument: what has passed since the process began to fit. Which
 /// checkpoints are written never changes what is fitted.
 #[derive(Debug, Clone)]
 pub struct Pace {
     config: CheckpointConfig,
+    /// Which way is better, where only the best is written.
+    direction: Option<Direction>,
     /// When the last checkpoint was due.
     last: Duration,
     /// The best value of what is monitored.
@@ -27,7 +30,9 @@ struct State {
 impl Pace {
     /// For a configuration that was checked.
     pub fn new(config: &CheckpointConfig) -> Self {
-        Self { config: config.clone(), last: Duration::ZERO, best: None }
+        // One that was checked has a direction where it needs one.
+        let direction = config.direction().unwrap_or_default();
+        Self { config: config.clone(), direction, last: Duration::ZERO, best: None }
     }
 
     /// Whether one is due after update `step`, counted from 1 over the whole fit.
@@ -69,9 +74,12 @@ impl Pace {
         due
     }
 
+    /// Whether an epoch is better than ever; what is no number never is.
     fn is_best(&mut self, measured: Option<f64>) -> bool {
-        let CheckpointConfig { mode, monitor, .. } = &self.config;
-        let better = measured.filter(|&value| mode.is_better(monitor, value, self.best));
+        let Some(direction) = self.direction else { return false };
+        let better = measured
+            .filter(|value| value.is_finite())
+            .filter(|&value| self.best.is_none_or(|best| direction.improves(value, best, 0.0)));
         self.best = better.or(self.best);
         better.is_some()
     }
@@ -124,7 +132,13 @@ mod tests {
         let mut resumed = Pace::new(&config);
         resumed.restore(&pace.state()).unwrap();
         assert!(!resumed.after_epoch(5, Some(0.45), SECOND) && resumed.after_epoch(6, Some(0.39), SECOND));
-        assert!(!resumed.after_epoch(7, None, SECOND));
+        assert!(!resumed.after_epoch(7, None, SECOND) && !resumed.after_epoch(8, Some(0.39), SECOND));
+        assert!(!resumed.after_epoch(9, Some(f64::NEG_INFINITY), SECOND));
         assert!(resumed.restore(&serde_json::json!({"better": 1})).is_err());
+        // Of some measures more is better.
+        let mut pace = Pace::new(&CheckpointConfig { monitor: "val_r2_score".to_owned(), ..config });
+        let due: Vec<bool> =
+            [0.1, 0.0, 0.2].map(|score| pace.after_epoch(1, Some(score), SECOND)).into_iter().collect();
+        assert_eq!(due, [true, false, true]);
     }
 }
