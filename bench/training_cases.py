@@ -127,13 +127,13 @@ class Teacher:
         self.decay /= np.sqrt((self.decay**2).sum())
 
     def label(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """int64 classes drawn from a softmax, or float32 values: half signal, half noise."""
+        """int64 classes drawn from a softmax, or float32 values, of which noise is the larger part."""
         state = np.einsum("rsc,s->rc", x, self.decay)
         scores = np.tanh(2 * state @ self.first) @ self.second
         if self.case.classes:
             return (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
         value = np.tanh(scores[:, 0] / 2)
-        return (value + 0.5 * rng.standard_normal(len(value))).astype(np.float32)
+        return (value + 0.8 * rng.standard_normal(len(value))).astype(np.float32)
 
 
 BLOCKS = 2
