@@ -98,6 +98,9 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  bellwether train examples/sp500-deciles.toml --out ./sp500-deciles-bundle\n  bellwether train examples/sp500-deciles.toml --server http://127.0.0.1:8080"
     )]
     Train(TrainArgs),
+    /// Try a pipeline with other values of its fields, train the best and register it
+    #[command(after_help = "Example:\n  bellwether search examples/search.toml --out ./best-bundle")]
+    Search(SearchArgs),
     /// Look after the jobs of a server
     #[command(subcommand, after_help = "Example:\n  bellwether job list --server http://127.0.0.1:8080")]
     Job(JobVerb),
@@ -137,6 +140,7 @@ impl Verb {
             Self::Features(FeaturesVerb::Explain(_)) => "bellwether features explain",
             Self::Features(FeaturesVerb::Operators) => "bellwether features operators",
             Self::Train(_) => "bellwether train",
+            Self::Search(_) => "bellwether search",
             Self::Job(verb) => verb.command(),
             Self::Model(ModelVerb::Upload(_)) => "bellwether model upload",
             Self::Model(ModelVerb::List) => "bellwether model list",
@@ -414,6 +418,20 @@ pub(crate) struct TrainArgs {
     /// Train on this snapshot of the data set [default: the newest]
     #[arg(long, value_name = "N", requires = "read_only")]
     pub(crate) snapshot: Option<u32>,
+}
+
+/// `search`
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// The pipeline file, with a section [search]
+    #[arg(value_name = "PIPELINE.toml")]
+    pub(crate) pipeline: PathBuf,
+    /// Folder for the bundle of the best trial [default: ./NAME-bundle]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Threads to compute on; the weights do not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
 }
 
 /// `model ...`

@@ -127,6 +127,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Features(FeaturesVerb::Explain(args)) => verb::features::explain(context, &args)?,
         Verb::Features(FeaturesVerb::Operators) => verb::features::operators(context)?,
         Verb::Train(args) => verb::train::train(context, &args).await?,
+        Verb::Search(args) => verb::search::search(context, &args).await?,
         Verb::Job(JobVerb::List) => verb::job::list(context).await?,
         Verb::Job(JobVerb::Show(args)) => verb::job::show(context, &args).await?,
         Verb::Job(JobVerb::Logs(args)) => verb::job::logs(context, &args).await?,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use training::{Activation, Columns, FitConfig, LayerKind, Loss, LossConfig, ModelConfig, OutputConfig};
 
 use crate::machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB};
+use crate::search::SearchSection;
 use crate::{Error, ImportSettings, Kind, Result};
 
 /// Larger pipeline files are refused unread.
@@ -39,6 +40,9 @@ pub struct Pipeline {
     /// How it is fitted.
     #[serde(default)]
     pub fit: FitConfig,
+    /// What `search` varies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSection>,
     /// What `run` deploys it with.
     #[serde(default)]
     pub deploy: DeploySection,
@@ -287,6 +291,9 @@ impl Pipeline {
             return Err(Error::invalid("features.steps", message));
         }
         check_label(self.label.class_count(), &self.model, &self.fit)?;
+        if let Some(search) = &self.search {
+            search.check()?;
+        }
         if !(2..=1000).contains(&self.backtest.groups) {
             let message = format!("backtest.groups must be 2 to 1000, got {}", self.backtest.groups);
             return Err(Error::invalid("backtest.groups", message));

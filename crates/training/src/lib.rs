@@ -46,7 +46,7 @@ pub use file::FileError;
 pub use fit::{Directory, Fit, fit};
 pub use layer::*;
 pub use loss::*;
-pub use metric::{Metric, TopKConfig};
+pub use metric::{Metric, TopKConfig, larger_is_better};
 pub use observer::{BatchProgress, Control, EpochReport, Observer, Silent, TrainBegin};
 pub use optimizer::*;
 pub use order::{BlocksConfig, Shuffle};

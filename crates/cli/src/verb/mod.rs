@@ -8,5 +8,6 @@ pub(crate) mod features;
 pub(crate) mod job;
 pub(crate) mod model;
 pub(crate) mod predict;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod train;

@@ -130,6 +130,11 @@ impl<'de> Deserialize<'de> for Metric {
     }
 }
 
+/// Whether larger values of a figure of a fit are better, `val_rank_ic` for one; none if its name does not tell.
+pub fn larger_is_better(monitor: &str) -> Option<bool> {
+    Direction::of(monitor).map(|direction| direction == Direction::Up)
+}
+
 impl Metric {
     /// Under which name its figure is reported.
     pub fn name(&self) -> String {
