@@ -191,7 +191,7 @@ impl Turn {
             Err(_) if self.job().await?.state == JobState::Cancelling => {
                 return self.change(JobChange::Stop).await.map(|_| ());
             }
-            Err(error) => return self.fail(error.to_string()).await,
+            Err(error) => return self.fail(&error.to_string()).await,
         };
         self.follow(&task).await
     }
@@ -236,7 +236,7 @@ impl Turn {
             }
             Progress::Ended { success: true, .. } => self.succeed().await,
             Progress::Gone if self.has_result() => self.succeed().await,
-            Progress::Ended { how, .. } => self.fail(how).await,
+            Progress::Ended { how, .. } => self.fail(&how).await,
             Progress::Gone => self.go_on(&job).await,
         }
     }
@@ -247,7 +247,8 @@ impl Turn {
             return self.change(JobChange::Stop).await.map(|_| ());
         }
         if job.attempts >= self.context.settings.max_attempts {
-            return self.fail(format!("its process was cut off in each of {} attempts", job.attempts)).await;
+            let why = format!("its process was cut off in each of {} attempts", job.attempts);
+            return self.fail(&why).await;
         }
         self.change(JobChange::Requeue).await.map(|_| ())
     }
@@ -268,7 +269,7 @@ impl Turn {
                 (_, JobState::Cancelling) => return self.change(JobChange::Stop).await.map(|_| ()),
                 (Progress::Ended { success: true, .. }, _) => return self.succeed().await,
                 (Progress::Gone, _) if self.has_result() => return self.succeed().await,
-                (Progress::Ended { how, .. }, _) => return self.fail(how).await,
+                (Progress::Ended { how, .. }, _) => return self.fail(&how).await,
                 // It was started by an earlier process, so nobody can tell how it ended.
                 (Progress::Gone, _) => return self.go_on(&self.job().await?).await,
             }
@@ -327,7 +328,7 @@ impl Turn {
         }
         let version = match self.register().await {
             Ok(version) => version,
-            Err(error) => return self.fail(format!("its result cannot be registered: {error}")).await,
+            Err(error) => return self.fail(&format!("its result cannot be registered: {error}")).await,
         };
         tracing::info!(job = self.id, model = version.model, version = version.version, "a job succeeded");
         let change = JobChange::Succeed { model: version.model, version: version.version };
@@ -374,7 +375,7 @@ impl Turn {
         platform.upload_model(request).await
     }
 
-    async fn fail(&self, why: String) -> Result<()> {
+    async fn fail(&self, why: &str) -> Result<()> {
         let last = log::tail(&self.files.log(), LOG_LINES_SHOWN)?;
         let mut error = format!("{why}; `bellwether job resume {}` goes on with it", self.id);
         if !last.is_empty() {

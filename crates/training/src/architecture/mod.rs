@@ -126,11 +126,11 @@ mod tests {
 
     const OUTPUT: OutputConfig = OutputConfig { units: 1, activation: Activation::Linear };
 
-    fn model(keys: serde_json::Value) -> ModelConfig {
+    fn model(keys: &serde_json::Value) -> ModelConfig {
         serde_json::from_value(json!({"architecture": keys})).unwrap()
     }
 
-    fn network(keys: serde_json::Value, steps: usize) -> Result<Network, Error> {
+    fn network(keys: &serde_json::Value, steps: usize) -> Result<Network, Error> {
         let names = (0..20).map(|at| format!("f{at}")).collect();
         Network::build(&model(keys).written_out(OUTPUT)?, &Columns { names, steps })
     }
@@ -157,7 +157,7 @@ mod tests {
             ),
             (json!("linear"), 601),
         ] {
-            let network = network(keys.clone(), 30).unwrap();
+            let network = network(&keys, 30).unwrap();
             let trainable: usize =
                 network.parameters.iter().filter(|spec| spec.trainable).map(|spec| spec.len()).sum();
             assert_eq!(trainable, expected, "{keys}");
@@ -177,7 +177,7 @@ mod tests {
             json!({"name": "tcn", "n_chans": 16}),
             json!({"name": "transformer", "dim_feedforward": 32, "dropout": 0.1}),
         ] {
-            let network = network(keys.clone(), STEPS).unwrap();
+            let network = network(&keys, STEPS).unwrap();
             let device = Device::flex();
             let leaves = network.leaves(&network.fresh(3), &device);
             let run = |features: &[f32], fitting: Option<Fitting>| {
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_row_that_is_no_sequence_is_refused_with_the_way_out() {
         for keys in [json!("lstm"), json!("gru"), json!("alstm"), json!("tcn"), json!("transformer")] {
-            let reason = network(keys.clone(), 1).unwrap_err().to_string();
+            let reason = network(&keys, 1).unwrap_err().to_string();
             assert!(reason.contains("it takes a sequence [steps, channels], got ["), "{keys}: {reason}");
             assert!(reason.contains("[features] steps"), "{keys}: {reason}");
         }
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        let refused = |keys| model(keys).check().unwrap_err().to_string();
+        let refused = |keys| model(&keys).check().unwrap_err().to_string();
         assert_eq!(
             refused(json!({"name": "transformer", "nhead": 3})),
             "model.architecture.nhead is 3; it must divide d_model, which is 64"

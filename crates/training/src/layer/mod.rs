@@ -283,7 +283,7 @@ fn count(key: &str, value: usize, most: usize) -> Result<(), String> {
 }
 
 /// The only input of a layer that takes one.
-fn single<'a, T>(inputs: &'a [T]) -> Result<&'a T, String> {
+fn single<T>(inputs: &[T]) -> Result<&T, String> {
     match inputs {
         [input] => Ok(input),
         _ => Err(format!("it takes one input, got {}", inputs.len())),

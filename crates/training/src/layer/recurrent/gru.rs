@@ -14,7 +14,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 use serde::{Deserialize, Serialize};
 
-use super::{Recurrent, dropped, sigmoid, step, tanh, yes};
+use super::{Recurrent, dropped, gates, sigmoid, steps, tanh, yes};
 use crate::Error;
 use crate::activation::Activation;
 use crate::layer::{Export, Initializer, Layer, ParameterSpec, Pass, Shape, Value, only};
@@ -53,12 +53,42 @@ pub struct GruConfig {
     pub recurrent_dropout: f64,
 }
 
-/// The parameters of the state, cut where a step needs them apart.
-struct State<T> {
-    /// `[units, 3 units]`, or the two parts of it if the reset gate comes before the product.
-    kernels: Vec<T>,
-    /// `[1, 3 units]` with `reset_after`.
-    bias: Option<T>,
+/// The parameters by gate.
+struct Gates {
+    kernels: Vec<Tensor<2>>,
+    biases: Option<Vec<Tensor<1>>>,
+    state_kernels: Vec<Tensor<2>>,
+    /// With `reset_after`.
+    state_biases: Option<Vec<Tensor<1>>>,
+}
+
+impl Gates {
+    /// What the input adds to a gate.
+    fn of_input(&self, x: &Tensor<2>, gate: usize) -> Tensor<2> {
+        let bias = self.biases.as_ref().map(|biases| biases[gate].clone());
+        linear(x.clone(), self.kernels[gate].clone(), bias)
+    }
+
+    /// What the state adds to a gate; none if nothing.
+    fn of_state(&self, state: Option<&Tensor<2>>, gate: usize) -> Option<Tensor<2>> {
+        let bias = self.state_biases.as_ref().map(|biases| biases[gate].clone());
+        match state {
+            Some(state) => Some(linear(state.clone(), self.state_kernels[gate].clone(), bias)),
+            None => bias.map(Tensor::unsqueeze),
+        }
+    }
+
+    /// Both.
+    fn of_both(&self, x: &Tensor<2>, state: Option<&Tensor<2>>, gate: usize) -> Tensor<2> {
+        sum(self.of_input(x, gate), self.of_state(state, gate))
+    }
+}
+
+fn sum(a: Tensor<2>, b: Option<Tensor<2>>) -> Tensor<2> {
+    match b {
+        Some(b) => a + b,
+        None => a,
+    }
 }
 
 impl GruConfig {
@@ -89,41 +119,16 @@ impl GruConfig {
         }
     }
 
-    /// The state after a step, of the step's products with the input `[batch, 3 units]` and the state before it.
-    fn advance(&self, x: Tensor<2>, before: Option<&Tensor<2>>, state: &State<Tensor<2>>) -> Tensor<2> {
-        let units = self.units;
-        let both = x.clone().narrow(1, 0, 2 * units);
-        let candidate = x.narrow(1, 2 * units, units);
-        // What the state adds to the gates, and to the candidate once the reset gate is known.
-        let (of_gates, of_candidate) = match (before, self.reset_after) {
-            (None, _) => (
-                state.bias.clone().map(|bias| bias.narrow(1, 0, 2 * units)),
-                state.bias.clone().map(|bias| bias.narrow(1, 2 * units, units)),
-            ),
-            (Some(before), true) => {
-                let mut product = before.clone().matmul(state.kernels[0].clone());
-                if let Some(bias) = &state.bias {
-                    product = product + bias.clone();
-                }
-                (Some(product.clone().narrow(1, 0, 2 * units)), Some(product.narrow(1, 2 * units, units)))
-            }
-            (Some(before), false) => (Some(before.clone().matmul(state.kernels[0].clone())), None),
+    /// The state after a step, of its input and the state before it.
+    fn advance(&self, x: &Tensor<2>, before: Option<&Tensor<2>>, gates: &Gates) -> Tensor<2> {
+        let update = self.recurrent_activation.of(gates.of_both(x, before, 0));
+        let reset = self.recurrent_activation.of(gates.of_both(x, before, 1));
+        let of_state = if self.reset_after {
+            gates.of_state(before, 2).map(|product| reset * product)
+        } else {
+            before.and_then(|before| gates.of_state(Some(&(reset * before.clone())), 2))
         };
-        let gates = self.recurrent_activation.of(match of_gates {
-            Some(more) => both + more,
-            None => both,
-        });
-        let update = gates.clone().narrow(1, 0, units);
-        let reset = gates.narrow(1, units, units);
-        let more = match (of_candidate, before) {
-            (Some(product), _) => Some(reset * product),
-            (None, Some(before)) => Some((reset * before.clone()).matmul(state.kernels[1].clone())),
-            (None, None) => None,
-        };
-        let candidate = self.activation.of(match more {
-            Some(more) => candidate + more,
-            None => candidate,
-        });
+        let candidate = self.activation.of(sum(gates.of_input(x, 2), of_state));
         match before {
             // z h + (1 - z) g = g + z (h - g)
             Some(before) => candidate.clone() + update * (before.clone() - candidate),
@@ -152,30 +157,27 @@ impl Layer for GruConfig {
     }
 
     fn forward(&self, inputs: Vec<Value>, pass: &mut Pass<'_>) -> Value {
-        let x = dropped(only(inputs).sequence(), self.dropout, pass);
-        let [_, steps, _] = x.dims();
+        let x = steps(dropped(only(inputs).sequence(), self.dropout, pass));
         let columns = GATES * self.units;
         let (bias, state_bias) = match (self.use_bias, self.reset_after) {
             (false, _) => (None, None),
             (true, false) => (Some(pass.one(2)), None),
             (true, true) => {
                 let both = pass.two(2);
-                (Some(both.clone().narrow(0, 0, 1).reshape([columns])), Some(both.narrow(0, 1, 1)))
+                let one = |at: usize| both.clone().narrow(0, at, 1).reshape([columns]);
+                (Some(one(0)), Some(one(1)))
             }
         };
-        let products = linear(x.swap_dims(0, 1), pass.two(0), bias);
-        let kernel = pass.two(1);
-        let gates = 2 * self.units;
-        let kernels = if self.reset_after {
-            vec![kernel]
-        } else {
-            vec![kernel.clone().narrow(1, 0, gates), kernel.narrow(1, gates, self.units)]
+        let gates = Gates {
+            kernels: gates(&pass.two(0), GATES),
+            biases: bias.map(|bias| gates(&bias, GATES)),
+            state_kernels: gates(&pass.two(1), GATES),
+            state_biases: state_bias.map(|bias| gates(&bias, GATES)),
         };
-        let state = State { kernels, bias: state_bias };
         let recurrent = self.recurrent();
-        let mut hidden: Vec<Tensor<2>> = Vec::with_capacity(steps);
-        for at in recurrent.order(steps) {
-            hidden.push(self.advance(step(&products, at), hidden.last(), &state));
+        let mut hidden: Vec<Tensor<2>> = Vec::with_capacity(x.len());
+        for at in recurrent.order(x.len()) {
+            hidden.push(self.advance(&x[at], hidden.last(), &gates));
         }
         recurrent.result(hidden)
     }

@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 use serde::{Deserialize, Serialize};
 
-use super::{Recurrent, dropped, sigmoid, step, tanh, yes};
+use super::{Recurrent, dropped, gates, sigmoid, steps, tanh, yes};
 use crate::Error;
 use crate::activation::Activation;
 use crate::layer::{Export, Initializer, Layer, ParameterSpec, Pass, Shape, Value, only};
@@ -77,15 +77,14 @@ impl LstmConfig {
         }
     }
 
-    /// Hidden and carried state after a step, of its sums `[batch, 4 units]` and the carried state before it.
-    fn advance(&self, sums: &Tensor<2>, carried: Option<Tensor<2>>) -> [Tensor<2>; 2] {
-        let gate = |at: usize| sums.clone().narrow(1, at * self.units, self.units);
-        let input = self.recurrent_activation.of(gate(0));
-        let candidate = self.activation.of(gate(2));
-        let output = self.recurrent_activation.of(gate(3));
+    /// Hidden and carried state after a step, of the states before it and the sums of each gate, which it asks for.
+    fn advance(&self, carried: Option<Tensor<2>>, sums: impl Fn(usize) -> Tensor<2>) -> [Tensor<2>; 2] {
+        let input = self.recurrent_activation.of(sums(0));
+        let candidate = self.activation.of(sums(2));
+        let output = self.recurrent_activation.of(sums(3));
         let mut next = input * candidate;
         if let Some(carried) = carried {
-            next = self.recurrent_activation.of(gate(1)) * carried + next;
+            next = self.recurrent_activation.of(sums(1)) * carried + next;
         }
         [output * self.activation.of(next.clone()), next]
     }
@@ -143,20 +142,23 @@ impl Layer for LstmConfig {
     }
 
     fn forward(&self, inputs: Vec<Value>, pass: &mut Pass<'_>) -> Value {
-        let x = dropped(only(inputs).sequence(), self.dropout, pass);
-        let [_, steps, _] = x.dims();
-        let bias = self.use_bias.then(|| pass.one(2));
-        let products = linear(x.swap_dims(0, 1), pass.two(0), bias);
-        let recurrent_kernel = pass.two(1);
+        let x = steps(dropped(only(inputs).sequence(), self.dropout, pass));
+        let (kernels, state_kernels) = (gates(&pass.two(0), GATES), gates(&pass.two(1), GATES));
+        let biases = self.use_bias.then(|| gates(&pass.one(2), GATES));
         let recurrent = self.recurrent();
-        let mut hidden: Vec<Tensor<2>> = Vec::with_capacity(steps);
+        let mut hidden: Vec<Tensor<2>> = Vec::with_capacity(x.len());
         let mut carried = None;
-        for at in recurrent.order(steps) {
-            let mut sums = step(&products, at);
-            if let Some(before) = hidden.last() {
-                sums = sums + before.clone().matmul(recurrent_kernel.clone());
-            }
-            let [shown, next] = self.advance(&sums, carried);
+        for at in recurrent.order(x.len()) {
+            let before = hidden.last();
+            let sums = |gate: usize| {
+                let bias = biases.as_ref().map(|biases| biases[gate].clone());
+                let of_input = linear(x[at].clone(), kernels[gate].clone(), bias);
+                match before {
+                    Some(before) => of_input + before.clone().matmul(state_kernels[gate].clone()),
+                    None => of_input,
+                }
+            };
+            let [shown, next] = self.advance(carried, sums);
             hidden.push(shown);
             carried = Some(next);
         }

@@ -1,7 +1,6 @@
 //! Layers that take a sequence step by step: what `lstm` and `gru` have in common, and `bidirectional`.
 //!
-//! The products with the input are computed for all steps at once, those with the state step by step. The state
-//! before the first step is zeros, so the first step has no product with it.
+//! The state before the first step is zeros, so the first step has no product with it.
 
 mod bidirectional;
 mod gru;
@@ -99,9 +98,24 @@ fn dropped(x: Tensor<3>, rate: f64, pass: &Pass<'_>) -> Tensor<3> {
     }
 }
 
-/// Step `at` of `[steps, batch, columns]`.
-fn step(products: &Tensor<3>, at: usize) -> Tensor<2> {
-    products.clone().narrow(0, at, 1).squeeze_dim(0)
+/// The steps of `[batch, steps, channels]`. Halves of halves, because the way back of a piece fills a tensor as
+/// large as what it was cut from.
+fn steps(x: Tensor<3>) -> Vec<Tensor<2>> {
+    let [batch, count, channels] = x.dims();
+    if count == 1 {
+        return vec![x.reshape([batch, channels])];
+    }
+    let half = count / 2;
+    let mut all = steps(x.clone().narrow(1, 0, half));
+    all.extend(steps(x.narrow(1, half, count - half)));
+    all
+}
+
+/// Parameters that stand side by side in the last axis, one for each gate: products of their own cost less than
+/// cutting the gates out of one product of all, whose way back fills a tensor of all for each.
+fn gates<const D: usize>(parameter: &Tensor<D>, count: usize) -> Vec<Tensor<D>> {
+    let units = parameter.dims()[D - 1] / count;
+    (0..count).map(|at| parameter.clone().narrow(D - 1, at * units, units)).collect()
 }
 
 fn tanh() -> Activation {

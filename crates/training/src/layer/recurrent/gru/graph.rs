@@ -2,9 +2,17 @@
 
 use artifact::graph::Value;
 
-use super::{GruConfig, State};
+use super::GruConfig;
 use crate::Error;
 use crate::layer::Export;
+
+/// The parameters of the state, cut where a step needs them apart.
+struct State {
+    /// `[units, 3 units]`, or the two parts of it if the reset gate comes before the product.
+    kernels: Vec<Value>,
+    /// `[1, 3 units]` with `reset_after`.
+    bias: Option<Value>,
+}
 
 pub(super) fn export(config: &GruConfig, x: Value, export: &mut Export<'_>) -> Result<Value, Error> {
     let (kernel, recurrent_kernel) = (export.variable(0)?, export.variable(1)?);
@@ -53,7 +61,7 @@ struct Nodes<'a, 'b> {
 
 impl Nodes<'_, '_> {
     /// As [`GruConfig::advance`].
-    fn advance(&mut self, x: Value, before: Option<Value>, state: &State<Value>) -> Result<Value, Error> {
+    fn advance(&mut self, x: Value, before: Option<Value>, state: &State) -> Result<Value, Error> {
         let units = self.config.units;
         let both = self.slice("gates/input", x, 0..2 * units)?;
         let candidate = self.slice("candidate/input", x, 2 * units..3 * units)?;
