@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) interrupt: Interrupt,
     /// What runs, as a second process is told: `bellwether serve`.
     pub(crate) command: &'static str,
+    /// When the program started.
+    pub(crate) started: std::time::Instant,
 }
 
 /// Where models and endpoints are looked up.

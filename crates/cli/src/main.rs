@@ -16,7 +16,7 @@ mod verb;
 use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use platform::{Error, Kind};
@@ -37,13 +37,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    let started = Instant::now();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     let output = if cli.global.json { Output::Json } else { Output::Human };
     // A panic has told its place on stderr; the exit code and the JSON document are promised all the same.
-    let done = catch_unwind(AssertUnwindSafe(|| start(cli, output)));
+    let done = catch_unwind(AssertUnwindSafe(|| start(cli, output, started)));
     let (kind, message) = match done {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => explain(&error),
@@ -83,13 +84,13 @@ fn explain(error: &anyhow::Error) -> (Kind, String) {
     }
 }
 
-fn start(cli: Cli, output: Output) -> anyhow::Result<()> {
+fn start(cli: Cli, output: Output, started: Instant) -> anyhow::Result<()> {
     let settings = settings(&cli)?;
     log_to_stderr(&settings.log.value)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         let interrupt = Interrupt::listen(output);
-        let context = Context { settings, output, interrupt, command: cli.verb.command() };
+        let context = Context { settings, output, interrupt, command: cli.verb.command(), started };
         dispatch(&context, cli.verb).await
     });
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);

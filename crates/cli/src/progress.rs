@@ -17,6 +17,7 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     epochs: usize,
     pace: Option<Pace>,
+    first_update: Option<Instant>,
 }
 
 /// How fast rows pass, and how long the rest will take.
@@ -51,13 +52,18 @@ impl Progress {
     /// Progress on stderr.
     pub(crate) fn new(interrupt: &Interrupt) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { interrupt: interrupt.clone(), terminal, bar: None, epochs: 0, pace: None }
+        Self { interrupt: interrupt.clone(), terminal, bar: None, epochs: 0, pace: None, first_update: None }
     }
 
     /// Prints the line of a stage: `data      sp500-20`.
     pub(crate) fn stage(&mut self, stage: &str, detail: &str) {
         self.clear();
         note(&format!("{stage:<10}{detail}"));
+    }
+
+    /// When the first update was done, if one was.
+    pub(crate) fn first_update(&self) -> Option<Instant> {
+        self.first_update
     }
 
     fn clear(&mut self) {
@@ -83,6 +89,7 @@ impl Observer for Progress {
     }
 
     fn on_batch_end(&mut self, progress: &BatchProgress<'_>) -> Control {
+        self.first_update.get_or_insert_with(Instant::now);
         if self.terminal {
             let steps = (progress.epochs * progress.steps) as u64;
             let bar = self.bar.get_or_insert_with(|| bar(steps));

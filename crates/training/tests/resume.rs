@@ -168,6 +168,27 @@ fn without_a_checkpoint_it_starts_afresh_and_says_so() {
 }
 
 #[test]
+fn an_unfinished_fit_is_not_thrown_away_and_callbacks_watch_what_is_measured() {
+    let out = tempfile::tempdir().unwrap();
+    let mut stop = Stop { after: Some(7), ..Stop::default() };
+    run(Some(out.path()), false, FIT, &mut stop).unwrap_err();
+    let error = run(Some(out.path()), false, FIT, &mut Stop::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("holds checkpoints of a fit that was not finished; go on with --resume"),
+        "{error}"
+    );
+    run(Some(out.path()), true, FIT, &mut Stop::default()).unwrap();
+    // Finished, it may be fitted again.
+    run(Some(out.path()), false, FIT, &mut Stop::default()).unwrap();
+    let unknown = FIT.replacen("monitor = \"val_loss\"", "monitor = \"val_brier\"", 1);
+    let error = run(None, false, &unknown, &mut Stop::default()).unwrap_err().to_string();
+    assert!(
+        error.starts_with("fit.early_stopping.monitor is \"val_brier\"; this fit measures loss, accuracy"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_changed_configuration_is_refused_with_what_changed() {
     let out = tempfile::tempdir().unwrap();
     let mut stop = Stop { after: Some(3), ..Stop::default() };

@@ -85,12 +85,16 @@ fn test_text(metrics: &TestMetrics) -> String {
 
 /// What training on a table made.
 #[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct TableView<'a>(&'a TableReport);
+struct TableView<'a> {
+    #[serde(flatten)]
+    report: &'a TableReport,
+    /// From the start of the program to the end of the first update.
+    startup_seconds: Option<f64>,
+}
 
 impl Show for TableView<'_> {
     fn text(&self) -> String {
-        let report = self.0;
+        let report = self.report;
         let figures = |values: &mut dyn Iterator<Item = (&String, &f64)>| {
             let words: Vec<String> = values.map(|(name, value)| format!("{name} {value:.6}")).collect();
             if words.is_empty() { "no rows".to_owned() } else { words.join(", ") }
@@ -228,8 +232,10 @@ pub(crate) async fn train(context: &Context, args: &TrainArgs) -> Result<(), Err
         }
         PipelineFile::Table(pipeline) => {
             let trained = platform.train_table(pipeline, &options, &mut progress).await;
+            let first = progress.first_update();
             drop(progress);
-            context.output.show(&TableView(&trained?))
+            let startup_seconds = first.map(|first| first.duration_since(context.started).as_secs_f64());
+            context.output.show(&TableView { report: &trained?, startup_seconds })
         }
     }
 }

@@ -135,7 +135,7 @@ mod tests {
         Network::build(&model(keys).written_out(OUTPUT)?, &Columns { names, steps })
     }
 
-    /// The numbers of parameters that gradients change, of PyTorch's modules of the same sizes (`sum(p.numel())` of
+    /// The numbers of parameters that gradients change, of PyTorch's modules of the same sizes (counted by hand for
     /// Qlib's classes for 20 features; its LSTM and GRU have a second bias for each gate, ours for the GRU alone, and
     /// its convolutions a norm for each filter).
     #[test]

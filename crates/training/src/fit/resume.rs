@@ -70,11 +70,19 @@ impl Keeper {
             monitor: config.checkpoint.monitor.clone(),
             newest: None,
         };
+        let found = keeper.directory.newest()?;
         if !directory.resume {
+            if found.checkpoint.as_ref().is_some_and(|(_, checkpoint)| is_unfinished(checkpoint)) {
+                let message = format!(
+                    "{} holds checkpoints of a fit that was not finished; go on with --resume, or remove its folder \
+                     checkpoints to start afresh",
+                    directory.path.display()
+                );
+                return Err(Error::Checkpoint(message));
+            }
             keeper.directory.clear()?;
             return Ok((keeper, None));
         }
-        let found = keeper.directory.newest()?;
         for skipped in &found.skipped {
             observer.on_note(&skipped.to_string());
         }
@@ -114,7 +122,9 @@ impl Keeper {
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let measured = report.figure(&self.monitor);
-        if self.pace.after_epoch(report.epoch, measured, elapsed) {
+        // The last update of an epoch is due here, where the epoch is complete; both are to know of it.
+        let by_step = self.pace.after_step(run.progress.global_step, elapsed);
+        if self.pace.after_epoch(report.epoch, measured, elapsed) || by_step {
             self.save(run, elapsed, observer)?;
         }
         Ok(())
@@ -214,6 +224,12 @@ impl Keeper {
         };
         Ok(())
     }
+}
+
+/// Whether a fit has epochs left after a checkpoint.
+fn is_unfinished(checkpoint: &Checkpoint) -> bool {
+    let epochs = checkpoint.config["fit"]["epochs"].as_u64().unwrap_or_default();
+    checkpoint.epoch as u64 <= epochs && checkpoint.state["stopped"] != json!(true)
 }
 
 fn named<'a>(kind: &'a str, weights: &'a [Weight]) -> impl Iterator<Item = NamedTensor> + 'a {

@@ -108,6 +108,7 @@ impl<'a> Run<'a> {
     pub(super) fn new(job: &'a Fit<'a>, network: Network) -> Result<Self, Error> {
         let config = job.config;
         let heads = Head::all(&network, config, &job.train, job.valid.as_ref())?;
+        check_monitors(config, &heads, job.valid.is_some())?;
         let weights = match job.start {
             Some(start) => network.chosen(start)?,
             None => network.fresh(config.seed),
@@ -218,12 +219,14 @@ impl<'a> Run<'a> {
         self.progress.history.push(report.clone());
         (self.progress.epoch, self.progress.step) = (epoch + 1, 0);
         self.after_epoch(&report, observer);
+        // Logs first: what they have and a checkpoint has not is taken out again at a resume, not the other way round.
+        let control = observer.on_epoch_end(&report);
         if let Some(mut keeper) = self.keeper.take() {
             let kept = keeper.after_epoch(self, &report, begin.elapsed(), observer);
             self.keeper = Some(keeper);
             kept?;
         }
-        if observer.on_epoch_end(&report) == Control::Stop && epoch < epochs && !self.progress.stopped {
+        if control == Control::Stop && epoch < epochs && !self.progress.stopped {
             return Err(self.interrupted(epoch, begin.elapsed(), observer)?);
         }
         Ok(())
@@ -378,6 +381,31 @@ impl<'a> Run<'a> {
         }
         Ok(Error::Interrupted { epoch, epochs, saved })
     }
+}
+
+/// What callbacks watch must be measured, or they would never act.
+fn check_monitors(config: &FitConfig, heads: &[Head], valid: bool) -> Result<(), Error> {
+    let of_head =
+        |head: &Head| head.metrics.iter().map(|metric| format!("{}{}", head.prefix, metric.name())).collect();
+    let metrics: Vec<String> = heads.iter().flat_map(|head| -> Vec<String> { of_head(head) }).collect();
+    let mut measured: Vec<String> = ["loss".to_owned()].into_iter().chain(metrics).collect();
+    if valid {
+        measured.extend(measured.clone().into_iter().map(|name| format!("val_{name}")));
+    }
+    let early = config.early_stopping.as_ref().map(|early| ("fit.early_stopping", &early.monitor));
+    let plateau =
+        config.reduce_lr_on_plateau.as_ref().map(|plateau| ("fit.reduce_lr_on_plateau", &plateau.monitor));
+    for (section, monitor) in early.into_iter().chain(plateau) {
+        if !measured.contains(monitor) {
+            let way_out = format!("this fit measures {}", measured.join(", "));
+            return Err(crate::config::config(
+                format!("{section}.monitor"),
+                &format!("\"{monitor}\""),
+                way_out,
+            ));
+        }
+    }
+    config.checkpoint.check_monitor(&measured)
 }
 
 /// Sample weights times the weights of classes.
