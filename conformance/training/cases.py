@@ -19,8 +19,10 @@ class Case:
     """One fit."""
 
     name: str
-    # `[[model.layers]]`; the last one is the output.
+    # `[[model.layers]]`; the last one is the output. Of a ready architecture: what it is written out as.
     layers: tuple[dict, ...]
+    # `[model] architecture`, instead of layers.
+    architecture: dict = field(default_factory=dict)
     loss: dict = field(default_factory=lambda: {"name": "mse"})
     optimizer: dict = field(default_factory=lambda: SGD)
     # Whether a row is [STEPS, CHANNELS], or [COLUMNS].
@@ -144,6 +146,51 @@ LAYERS = [
     ),
 ]
 
+ATTEND = kind("multi_head_attention", num_heads=2, key_dim=4)
+NORMAL = kind("layer_normalization", epsilon=1e-5)
+RELU = {"activation": "relu"}
+LEAKY = {"name": "leaky_relu", "negative_slope": 0.1}
+
+ARCHITECTURES = [
+    rows("architecture linear", kind("flatten"), architecture={"name": "linear"}),
+    rows("architecture mlp", kind("flatten"), dense(8, **RELU), dense(5, **RELU), architecture={"name": "mlp", "units": [8, 5]}),
+    rows(
+        "architecture mlp, keys",
+        kind("flatten"), dense(8), kind("batch_normalization", momentum=0.9, epsilon=1e-5), kind("activation", activation=LEAKY),
+        architecture={"name": "mlp", "units": [8], "activation": LEAKY, "batch_normalization": True},
+        still=("dense/bias",),
+    ),
+    *[
+        steps(
+            f"architecture {name}", kind(name, units=6, return_sequences=True), kind(name, units=6),
+            architecture={"name": name, "hidden_size": 6, "num_layers": 2},
+        )
+        for name in ("lstm", "gru")
+    ],
+    steps(
+        "architecture alstm",
+        dense(6, activation="tanh"), kind("gru", units=6, return_sequences=True, name="states"), kind("last_step", name="last", inputs=["states"]),
+        kind("attention_pooling", units=3, name="attention", inputs=["states"]), kind("concatenate", inputs=["last", "attention"]),
+        architecture={"name": "alstm", "hidden_size": 6, "num_layers": 1},
+    ),
+    steps(
+        "architecture tcn",
+        *[
+            kind("residual", layers=[kind("conv1d", filters=4, kernel_size=2, padding="causal", dilation_rate=rate, **RELU)] * 2, **RELU)
+            for rate in (1, 2)
+        ],
+        LAST,
+        architecture={"name": "tcn", "n_chans": 4, "kernel_size": 2, "num_layers": 2, "dropout": 0.0},
+    ),
+    steps(
+        "architecture transformer",
+        dense(8), kind("positional_encoding"), kind("residual", layers=[ATTEND]), NORMAL, kind("residual", layers=[dense(12, **RELU), dense(8)]), NORMAL,
+        LAST,
+        architecture={"name": "transformer", "d_model": 8, "nhead": 2, "num_layers": 1, "dim_feedforward": 12},
+        still=("residual/multi_head_attention/key/bias",),
+    ),
+]
+
 HIDDEN = dense(8, activation="tanh")
 
 
@@ -215,4 +262,4 @@ OPTIMIZERS = [
     optimizer("adam", global_clipnorm=0.05),
 ]
 
-ALL = [*LAYERS, *LOSSES, *OPTIMIZERS]
+ALL = [*LAYERS, *ARCHITECTURES, *LOSSES, *OPTIMIZERS]

@@ -29,6 +29,19 @@ def activation(config: str | dict):
     return lambda x: of(x, **{key: value for key, value in config.items() if key != "name"})
 
 
+class SelfAttention(keras.layers.MultiHeadAttention):
+    """Attention of a sequence to itself, as a layer of one input."""
+
+    def build(self, shape):
+        super().build(shape, shape)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+    def call(self, x, use_causal_mask=False):
+        return super().call(x, x, use_causal_mask=use_causal_mask)
+
+
 class LastStep(keras.layers.Layer):
     def call(self, x):
         return x[:, -1]
@@ -95,7 +108,10 @@ class Residual(keras.layers.Layer):
         return self.activation(y + (self.projection(x) if self.projection else x))
 
 
-OWN = {"last_step": LastStep, "attention_pooling": AttentionPooling, "positional_encoding": PositionalEncoding, "residual": Residual}
+OWN = {
+    "last_step": LastStep, "attention_pooling": AttentionPooling, "positional_encoding": PositionalEncoding, "residual": Residual,
+    "multi_head_attention": SelfAttention,
+}
 
 
 def names(layers) -> list[str]:

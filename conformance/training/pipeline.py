@@ -75,7 +75,10 @@ def write(case: Case, folder: Path, epochs: int = EPOCHS, **fit: object) -> Path
     }
     text = 'version = 1\nname = "case"\n\n' + "".join(f"[{name}]\n{keys(table)}\n" for name, table in sections.items())
     text += "".join(f"[[model.inputs]]\n{keys({'name': name, 'features': features})}\n" for name, features in case.inputs.items())
-    text += "".join(f"[[model.layers]]\n{keys(layer)}\n" for layer in case.layers)
+    if case.architecture:
+        text += f"[model]\n{keys({'architecture': case.architecture})}\n"
+    else:
+        text += "".join(f"[[model.layers]]\n{keys(layer)}\n" for layer in case.layers)
     settings = {
         "epochs": epochs, "batch_size": BATCH_SIZE, "optimizer": case.optimizer, "loss": case.loss, "metrics": list(case.metrics), "seed": SEED,
         "shuffle": False,
