@@ -87,7 +87,7 @@ def test_metrics_are_those_of_their_definitions(case: Case, fits):
         measured = Measured(bundle_weights.answers(fit.bundle, x), part[label_names(case)].to_numpy(), case.label == "classes", weights, days)
         for metric in case.metrics:
             name, expected = measured.of(metric)
-            assert found[name] == pytest.approx(expected, abs=METRIC_TOLERANCE), f"{name} of {split} rows"
+            assert found[name] == pytest.approx(expected, rel=METRIC_TOLERANCE, abs=METRIC_TOLERANCE), f"{name} of {split} rows"
 
 
 def test_another_learning_rate_is_noticed(fits):

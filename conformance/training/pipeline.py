@@ -49,7 +49,8 @@ def frame(case: Case) -> pd.DataFrame:
         share = {"softmax": lambda z: z / z.sum(axis=1, keepdims=True), "sigmoid": lambda z: z / (1 + z)}
         if case.label == "shares":
             noisy = share[case.layers[-1]["activation"]](np.exp(noisy))
-        table[labels] = noisy.astype(np.float32)
+        # Off the mean of outputs, so that biases have somewhere to go.
+        table[labels] = (noisy + (0.0 if case.label == "shares" else 0.5)).astype(np.float32)
     table["split"] = np.repeat(list(ROWS), list(ROWS.values()))
     if case.weighted:
         table["weight"] = rng.uniform(0.2, 2, count).astype(np.float32)
