@@ -118,7 +118,7 @@ impl FeatureSet {
 /// The message about the first field of an expression that a panel lacks.
 pub(crate) fn check_fields(expression: &Expression, panel: &Panel) -> Result<(), String> {
     let known = panel.field_names();
-    match expression.fields().iter().find(|field| panel.field(field).is_none()) {
+    match expression.fields().iter().find(|field| !panel.has_field(field)) {
         Some(field) => Err(format!("{expression}: {}", unknown("field", field, &known))),
         None => Ok(()),
     }
