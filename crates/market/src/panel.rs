@@ -7,7 +7,7 @@ use jiff::civil::{Date, DateTime, Time};
 use sha2::{Digest, Sha256};
 
 use crate::nearest::{unknown, unknown_instrument};
-use crate::periods::{Periods, SEPARATOR, period_order};
+use crate::periods::{Periods, SEPARATOR, period_key};
 use crate::{Error, Result, Universe};
 
 /// The most values (dates x instruments x fields) one panel holds: 1 GiB of them.
@@ -224,7 +224,7 @@ impl Panel {
         if !self.periods.has(field) {
             return None;
         }
-        let period = period_order(period)?;
+        let period = period_key(period)?;
         let begin = times.start;
         self.periods.read((field, period), &self.instruments[instrument], times, |time, value| {
             if let Some(result) = out.get_mut(time - begin) {

@@ -14,7 +14,7 @@ pub(crate) const SEPARATOR: char = '@';
 /// A value, and the time of the panel from which on it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Release {
-    /// What it is about, as `period_order` numbers it.
+    /// What it is about, by [`period_key`].
     pub(crate) period: u32,
     /// Index into the panel's times.
     pub(crate) time: usize,
@@ -59,6 +59,11 @@ impl Periods {
             put(time, value);
         }
     }
+}
+
+/// What tells a period from all others: a year from its last quarter too, which ends when it does.
+pub(crate) fn period_key(period: &str) -> Option<u32> {
+    period_order(period).map(|order| 2 * order + u32::from(period.len() == 4))
 }
 
 /// Where a period stands among those of its kind.

@@ -7,7 +7,7 @@ use jiff::civil::{Date, DateTime};
 use super::adjust::Fields;
 use super::tables::{Group, Member, Point, Tables, as_known};
 use crate::panel::MAX_VALUES;
-use crate::periods::{Periods, Release, period_order};
+use crate::periods::{Periods, Release, period_key, period_order};
 use crate::{Error, Result, Universe};
 
 /// The grid of a panel.
@@ -89,7 +89,7 @@ pub(super) fn periods(tables: &Tables, axis: &Axis<'_>) -> Periods {
     let mut releases: BTreeMap<(&str, &str), Vec<(DateTime, Release)>> = BTreeMap::new();
     for point in &tables.points {
         let time = axis.known.partition_point(|known| *known < point.published);
-        let Some(period) = period_order(&point.period).filter(|_| time < axis.known.len()) else { continue };
+        let Some(period) = period_key(&point.period).filter(|_| time < axis.known.len()) else { continue };
         let release = Release { period, time, value: point.value };
         releases.entry((&point.field, &point.symbol)).or_default().push((point.published, release));
     }

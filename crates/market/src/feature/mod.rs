@@ -19,6 +19,7 @@ pub(crate) use program::Program;
 pub use stream::{Closed, FeatureStream, StreamConfig};
 
 use crate::nearest::unknown;
+use crate::periods::SEPARATOR;
 use crate::{Error, Expression, Panel, Result};
 
 /// The most features one set holds.
@@ -119,7 +120,10 @@ impl FeatureSet {
 pub(crate) fn check_fields(expression: &Expression, panel: &Panel) -> Result<(), String> {
     let known = panel.field_names();
     match expression.fields().iter().find(|field| !panel.has_field(field)) {
-        Some(field) => Err(format!("{expression}: {}", unknown("field", field, &known))),
+        Some(field) => {
+            let base = field.split(SEPARATOR).next().unwrap_or_default();
+            Err(format!("{expression}: {}", unknown("field", base, &known)))
+        }
         None => Ok(()),
     }
 }
