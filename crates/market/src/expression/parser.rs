@@ -441,6 +441,7 @@ mod tests {
             ("EMA($close,0.3)", "Mean($close,0.3)"),
             ("EMA($close,0)", "EMA($close,0)"),
             ("ChangeInstrument('BRK.B',$close)", "Mask($close,'BRK.B')"),
+            ("Mask($close,\"BRK.B\")", "Mask($close,'BRK.B')"),
             ("ChangeInstrument(SPY,Mean($close,5))", "Mask(Mean($close,5),'SPY')"),
             ("PRef($$EPS,202001)", "PRef($$eps,'202001')"),
             ("PRef($$eps,'2020Q1')-P($$eps)", "PRef($$eps,'2020Q1')-P($$eps)"),
