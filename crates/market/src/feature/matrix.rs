@@ -53,7 +53,9 @@ const GROUPS_PER_THREAD: usize = 4;
 /// A row appears if the instrument belongs to the universe on the date, has a bar there and at least
 /// [`FeatureSet::lookback_bars`] days of its calendar before: features of cut windows would not be those of a
 /// model's training. A row depends on those days alone, so bars before them and after the row change nothing,
-/// bit for bit; features that look back to the first bar depend on all before.
+/// bit for bit; features that look back to the first bar depend on all before. Where a feature reads other instruments
+/// by an operator that counts places (`IdxMax`, `IdxMin`, `WMA`), it also sees where their own calendars begin: an
+/// instrument that is silent at the start of the look-back may have begun before it or after.
 ///
 /// Memory: the result, for each operator across instruments 8 bytes a time and instrument of it and its look-back,
 /// and for each thread the features of one instrument.
