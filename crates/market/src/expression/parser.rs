@@ -277,7 +277,7 @@ impl Parser {
             }
             Form::OfPeriod => {
                 let field = take();
-                of_period(field, take())?
+                of_period(&field, &take())?
             }
         })
     }
@@ -295,7 +295,7 @@ fn masked(of: Node, instrument: Argument, usage: &str) -> Result<Node, SyntaxErr
 }
 
 /// One period of a published value, by the name a panel knows it by.
-fn of_period(field: Argument, period: Argument) -> Result<Node, SyntaxError> {
+fn of_period(field: &Argument, period: &Argument) -> Result<Node, SyntaxError> {
     let Node::Field(name) = &field.node else {
         let reason = "PRef takes a field by its date of publication alone, as in PRef($$roe, '2020Q1')";
         return Err(SyntaxError::new(field.column, reason));

@@ -450,13 +450,21 @@ impl Part<'_> {
                         };
                         // One loop for each, so that each has no choice to make inside.
                         match kind {
-                            Trend::Slope => view
-                                .each(self.lead, out, |row, at| stat::trend(Trend::Slope, at, newest(row))),
-                            Trend::Resi => {
-                                view.each(self.lead, out, |row, at| stat::trend(Trend::Resi, at, newest(row)))
+                            Trend::Slope => {
+                                view.each(self.lead, out, |row, at| {
+                                    stat::trend(Trend::Slope, at, newest(row))
+                                });
                             }
-                            Trend::Rsquare => view
-                                .each(self.lead, out, |row, at| stat::trend(Trend::Rsquare, at, newest(row))),
+                            Trend::Resi => {
+                                view.each(self.lead, out, |row, at| {
+                                    stat::trend(Trend::Resi, at, newest(row))
+                                });
+                            }
+                            Trend::Rsquare => {
+                                view.each(self.lead, out, |row, at| {
+                                    stat::trend(Trend::Rsquare, at, newest(row))
+                                });
+                            }
                             other => {
                                 view.each(self.lead, out, |row, at| stat::trend(other, at, newest(row)));
                             }

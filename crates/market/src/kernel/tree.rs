@@ -123,9 +123,9 @@ impl<S: Summary<C>, const C: usize, const FULL: bool> View<'_, S, C, FULL> {
     #[inline(always)]
     fn numbers(&self, first: usize, rows: usize) -> [&[f64]; C] {
         let mut kept: [&[f64]; C] = [&[]; C];
-        for c in 0..C {
+        for (c, kept) in kept.iter_mut().enumerate() {
             if !(FULL && S::OF_PLACES[c]) {
-                kept[c] = &self.rows.numbers[c][self.rows.from + first..][..rows];
+                *kept = &self.rows.numbers[c][self.rows.from + first..][..rows];
             }
         }
         kept
