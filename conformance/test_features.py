@@ -100,8 +100,12 @@ def test_every_feature_is_qlibs(market: Market, features: str) -> None:
 # Every operator that Alpha158 and Alpha360 leave out.
 OTHERS = {
     "CORR0": "Cov($close,$volume,20)",
+    "CHANGE": "ChangeInstrument('AAPL',Mean($close,5))/$close",
+    "DECAYS": "Sum($close,0.2)+Std($volume,0.1)-Max($high,0.4)+Count($low,0.5)",
+    "DECAYMED": "Med($close,0.3)-Min($low,0.25)+Var($open,0.7)",
     "DELTA": "Delta($close,3)-Delta($close,0)",
     "EMA": "EMA($close,12)-EMA($close,0.3)",
+    "EMA0": "EMA($close,0)/$close",
     "EXPANDING": "Mean($close,0)/Std($close,0)",
     "EXTREMES": "Max($high,0)-Min($low,0)+IdxMax($high,0)",
     "FIRST": "Ref($close,0)/$close",

@@ -7,6 +7,7 @@
 //! backtests, the network and the clock.
 
 mod panel;
+mod periods;
 mod universe;
 
 mod expression;

@@ -7,6 +7,7 @@ use jiff::civil::{Date, DateTime, Time};
 use sha2::{Digest, Sha256};
 
 use crate::nearest::{unknown, unknown_instrument};
+use crate::periods::{Periods, SEPARATOR, period_key};
 use crate::{Error, Result, Universe};
 
 /// The most values (dates x instruments x fields) one panel holds: 1 GiB of them.
@@ -27,6 +28,7 @@ pub struct Panel {
     fields: BTreeMap<String, Vec<f64>>,
     spans: Vec<Option<Span>>,
     universes: BTreeMap<String, Arc<Universe>>,
+    periods: Arc<Periods>,
 }
 
 /// Time indices of an instrument's first and last bar.
@@ -101,7 +103,15 @@ impl Panel {
         }
         let spans = spans(times.len(), instruments.len(), &fields);
         let dates = times.iter().map(|time| time.date()).collect();
-        Ok(Self { times, dates, instruments, fields, spans, universes: BTreeMap::new() })
+        Ok(Self {
+            times,
+            dates,
+            instruments,
+            fields,
+            spans,
+            universes: BTreeMap::new(),
+            periods: Arc::default(),
+        })
     }
 
     /// The same panel with a named universe, which replaces one of that name.
@@ -112,6 +122,12 @@ impl Panel {
         universe.check(self.times.len(), self.instruments.len())?;
         self.universes.insert(name.to_owned(), Arc::new(universe));
         Ok(self)
+    }
+
+    /// The same panel with published values by period.
+    pub(crate) fn with_periods(mut self, periods: Periods) -> Self {
+        self.periods = Arc::new(periods);
+        self
     }
 
     /// The universe of a name.
@@ -165,6 +181,59 @@ impl Panel {
         self.fields.get(name).map(Vec::as_slice)
     }
 
+    /// Whether expressions can read a field: one of the panel's, or `$roe@2020Q1`, one period of a published value.
+    pub fn has_field(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+            || name.split_once(SEPARATOR).is_some_and(|(field, _)| self.periods.has(field))
+    }
+
+    /// The values of whatever [`Panel::has_field`] has, time-major.
+    pub(crate) fn cells(&self, name: &str) -> Option<Vec<f64>> {
+        if let Some(values) = self.field(name) {
+            return Some(values.to_vec());
+        }
+        let (times, width) = (self.times.len(), self.instruments.len());
+        let (mut cells, mut own) = (vec![f64::NAN; times * width], vec![f64::NAN; times]);
+        for instrument in 0..width {
+            self.read(name, instrument, 0..times, &mut own)?;
+            for (cell, value) in cells[instrument..].iter_mut().step_by(width).zip(&own) {
+                *cell = *value;
+            }
+        }
+        Some(cells)
+    }
+
+    /// Reads a field of one instrument at some times into `out`; NaN where there is no value. `None` without such a
+    /// field.
+    pub(crate) fn read(
+        &self,
+        name: &str,
+        instrument: usize,
+        times: std::ops::Range<usize>,
+        out: &mut [f64],
+    ) -> Option<()> {
+        let width = self.instruments.len();
+        if let Some(values) = self.fields.get(name) {
+            let column = values.get(times.start * width + instrument..).unwrap_or_default();
+            for (result, value) in out.iter_mut().zip(column.iter().step_by(width)) {
+                *result = *value;
+            }
+            return Some(());
+        }
+        let (field, period) = name.split_once(SEPARATOR)?;
+        if !self.periods.has(field) {
+            return None;
+        }
+        let period = period_key(period)?;
+        let begin = times.start;
+        self.periods.read((field, period), &self.instruments[instrument], times, |time, value| {
+            if let Some(result) = out.get_mut(time - begin) {
+                *result = if self.has_bar(time, instrument) { value } else { f64::NAN };
+            }
+        });
+        Some(())
+    }
+
     /// Where an instrument stands in [`Panel::instruments`].
     pub fn instrument_index(&self, symbol: &str) -> Option<usize> {
         self.instruments.binary_search_by(|known| known.as_str().cmp(symbol)).ok()
@@ -215,6 +284,7 @@ impl Panel {
             fields,
             spans,
             universes: universes.map(|(name, of)| (name.clone(), Arc::new(of.prefix(kept, width)))).collect(),
+            periods: Arc::clone(&self.periods),
         }
     }
 
@@ -243,6 +313,7 @@ impl Panel {
         for (name, universe) in &self.universes {
             selected = selected.with_universe(name, universe.select(self.times.len(), width, &indices))?;
         }
+        selected.periods = Arc::clone(&self.periods);
         Ok(selected)
     }
 

@@ -170,7 +170,8 @@ pub struct Jump {
 }
 
 /// Looks through what a data set shows.
-pub(crate) fn examine(dataset: &Dataset, panel: &Panel, notes: Vec<String>, repairs: Repairs) -> Quality {
+pub(crate) fn examine(dataset: &Dataset, panel: &Panel, mut notes: Vec<String>, repairs: Repairs) -> Quality {
+    notes.extend(holes(panel.dates()));
     let mut suspicious_jumps = Vec::new();
     let mut per_instrument = Vec::new();
     let mut findings = Vec::new();
@@ -245,6 +246,25 @@ pub(crate) fn examine(dataset: &Dataset, panel: &Panel, notes: Vec<String>, repa
         notes,
         repairs,
     }
+}
+
+/// Stretches without any bar at all, longer than markets close: the longest, in words.
+fn holes(dates: &[Date]) -> Option<String> {
+    /// The longest that exchanges have closed for in living memory is 12 days.
+    const CLOSED_DAYS_MAX: i32 = 14;
+    /// Beside the usual distance of two dates, so that weekly and monthly bars have none.
+    const USUAL_TIMES: i32 = 5;
+    /// With fewer dates there is no usual distance.
+    const DATES_MIN: usize = 20;
+    let steps = || dates.windows(2).map(|pair| ((pair[1] - pair[0]).get_days(), pair[0], pair[1]));
+    let mut apart: Vec<i32> = steps().map(|(days, ..)| days).filter(|days| *days > 0).collect();
+    apart.sort_unstable();
+    let usual = *apart.get(apart.len() / 2).filter(|_| apart.len() >= DATES_MIN)?;
+    let long = |days: i32| days > CLOSED_DAYS_MAX.max(USUAL_TIMES * usual);
+    let (days, from, to) = steps().filter(|(days, ..)| long(*days)).max_by_key(|(days, ..)| *days)?;
+    let count = steps().filter(|(days, ..)| long(*days)).count();
+    let others = if count > 1 { format!(", the longest of {count} such holes") } else { String::new() };
+    Some(format!("no instrument has a bar between {from} and {to}, {days} days apart{others}"))
 }
 
 /// The first so many findings of each kind, by date.

@@ -1,6 +1,6 @@
 //! Files to panels: merging, quality, and what is refused.
 
-use jiff::civil::{DateTime, date};
+use jiff::civil::{Date, DateTime, date};
 use market::dataset::{TableFile, TableKind};
 use market::{AcceptJumps, Error, FindingKind, Import, ImportRequest, SourceFile, import};
 
@@ -134,6 +134,19 @@ fn quality_names_contradictions_stale_runs_reused_names_and_missing_members() {
     assert_eq!(of(FindingKind::Stale).detail, "7 closes in a row at 4");
     assert!(of(FindingKind::TickerReuse).detail.contains("10.00 times the price"));
     assert_eq!(of(FindingKind::OutsideCalendar).symbol, "A");
+}
+
+#[test]
+fn a_hole_in_all_of_the_data_is_said() {
+    let rows = |first: Date, step: i64| -> String {
+        let day = |i| first.checked_add(jiff::ToSpan::days(step * i)).expect("it is a date");
+        (0..15).map(|i| format!("{},{}\n", day(i), 10.0 + 0.01 * i as f64)).collect()
+    };
+    let daily = format!("Date,A\n{}{}", rows(date(2017, 12, 15), 1), rows(date(2021, 1, 2), 1));
+    let notes = import_text(&daily).expect("it is sound").quality.notes;
+    assert_eq!(notes, ["no instrument has a bar between 2017-12-29 and 2021-01-02, 1100 days apart"]);
+    let monthly = format!("Date,A\n{}{}", rows(date(2018, 1, 1), 30), rows(date(2019, 4, 1), 30));
+    assert!(import_text(&monthly).expect("it is sound").quality.notes.is_empty(), "its usual distance");
 }
 
 #[test]

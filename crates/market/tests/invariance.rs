@@ -33,7 +33,8 @@ const OTHERS: [&str; 18] = [
 ];
 
 /// Expressions that look back to the first bar.
-const FROM_THE_FIRST_BAR: [&str; 6] = [
+const FROM_THE_FIRST_BAR: [&str; 7] = [
+    "EMA($close,0)-Std($volume,0.4)",
     "EMA($close,12)-EMA($close,26)",
     "Mean($volume,0.2)/Mean($volume,0)",
     "Std($close,0)+Max($close,0)-IdxMin($close,0)",
@@ -43,7 +44,8 @@ const FROM_THE_FIRST_BAR: [&str; 6] = [
 ];
 
 /// Expressions across instruments.
-const ACROSS: [&str; 6] = [
+const ACROSS: [&str; 7] = [
+    "$volume-ChangeInstrument('N0',Ref($volume,2))",
     "CSRank(Mean($close,5))-CSZScore($volume)",
     "Mean(CSRank($close),5)",
     "CSRank(Mean(CSDemean($close),5)+Mad($volume,4))",

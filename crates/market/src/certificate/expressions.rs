@@ -1,6 +1,7 @@
 //! Features of expressions that may look ahead: what a certificate checks when it is handed a leak.
 
 use crate::feature::{cells, check_fields};
+use crate::periods::SEPARATOR;
 use crate::{Error, Expression, Panel, Result, Universe};
 
 /// Named expressions at every cell of a panel, computed by the kernels of training and serving, but without the
@@ -31,8 +32,10 @@ pub fn fields_beside(known: &[&str], features: &[(String, String)]) -> Result<Ve
     let mut readers: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
     for (name, text) in features {
         for field in Expression::parse(text)?.fields() {
-            if !known.contains(&field.as_str()) {
-                readers.entry(field).or_default().push(name.clone());
+            // A period of a published value is as good as the value.
+            let base = field.split(SEPARATOR).next().unwrap_or_default();
+            if !known.contains(&base) {
+                readers.entry(base.to_owned()).or_default().push(name.clone());
             }
         }
     }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::{Date, DateTime};
 
 use super::adjust::Fields;
-use super::tables::{Group, Member, Point, Tables, as_known, period_order};
+use super::tables::{Group, Member, Point, Tables, as_known};
 use crate::panel::MAX_VALUES;
+use crate::periods::{Periods, Release, period_key, period_order};
 use crate::{Error, Result, Universe};
 
 /// The grid of a panel.
@@ -81,6 +82,24 @@ fn published(mut points: Vec<&Point>, axis: &Axis<'_>) -> Vec<f64> {
         }
     }
     values
+}
+
+/// Published values by period, for `PRef`.
+pub(super) fn periods(tables: &Tables, axis: &Axis<'_>) -> Periods {
+    let mut releases: BTreeMap<(&str, &str), Vec<(DateTime, Release)>> = BTreeMap::new();
+    for point in &tables.points {
+        let time = axis.known.partition_point(|known| *known < point.published);
+        let Some(period) = period_key(&point.period).filter(|_| time < axis.known.len()) else { continue };
+        let release = Release { period, time, value: point.value };
+        releases.entry((&point.field, &point.symbol)).or_default().push((point.published, release));
+    }
+    let mut periods = Periods::default();
+    for ((field, symbol), mut own) in releases {
+        own.sort_by_key(|(published, _)| *published);
+        let own = own.into_iter().map(|(_, release)| release).collect();
+        periods.insert(format!("${field}"), symbol.to_owned(), own);
+    }
+    periods
 }
 
 /// At each bar the number of the group of the newest row that began by then and was known.

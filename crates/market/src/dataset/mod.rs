@@ -310,11 +310,12 @@ impl Dataset {
         let axis = fill::Axis { dates: &dates, known: &known, instruments: &instruments };
         let extra = fill::fields(&self.tables, &axis, &fields, as_of)?;
         let universes = fill::universes(&self.tables, &axis, as_of);
+        let periods = fill::periods(&self.tables, &axis);
         fields.extend(extra);
         if fields.is_empty() {
             return Err(Error::Panel("it has no bar; import prices".to_owned()));
         }
-        let mut panel = Panel::with_times(civil_times, instruments, fields)?;
+        let mut panel = Panel::with_times(civil_times, instruments, fields)?.with_periods(periods);
         for (name, universe) in universes {
             panel = panel.with_universe(&name, universe)?;
         }

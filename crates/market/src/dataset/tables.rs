@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::{Date, DateTime, Time};
 
+use crate::periods::period_order;
 use crate::{Error, Result};
 
 /// More rows of one table are refused.
@@ -97,27 +98,6 @@ pub(crate) fn start_of(date: Date) -> DateTime {
 /// The last moment of a day.
 pub fn end_of(date: Date) -> DateTime {
     date.to_datetime(Time::constant(23, 59, 59, 999_999_000))
-}
-
-/// Where a period stands among those of its kind.
-pub(crate) fn period_order(period: &str) -> Option<u32> {
-    let digits = |text: &str| -> Option<u32> {
-        (text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
-    };
-    if let Some((year, quarter)) = period.split_once(['Q', 'q']) {
-        let (year, quarter) = (digits(year)?, digits(quarter)?);
-        return (year < 10_000 && (1..=4).contains(&quarter)).then_some(year * 10_000 + quarter * 300 + 99);
-    }
-    match period.len() {
-        4 => Some(digits(period)? * 10_000 + 1299),
-        6 => Some(digits(period)? * 100 + 99),
-        8 => digits(period),
-        10 => {
-            let date: Date = period.parse().ok()?;
-            Some(u32::try_from(date.year()).ok()? * 10_000 + date.month() as u32 * 100 + date.day() as u32)
-        }
-        _ => None,
-    }
 }
 
 impl Tables {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::tables::start_of;
 use super::*;
-use crate::Universe;
 use crate::source::{ReadOptions, SourceFile, read_bars};
+use crate::{FeatureSet, FeatureStream, RowRange, Universe, compute};
 
 fn bars(text: &str) -> Bars {
     let file = SourceFile::in_memory("bars.csv", text.as_bytes().to_vec());
@@ -198,6 +198,24 @@ fn tables_are_fields_and_universes_as_known_when_the_bar_was() {
     let eps = of_a("$eps");
     assert_eq!((eps[0], eps[1], eps[3]), (1.0, 1.0, 2.0));
     assert!(eps[2].is_nan(), "no bar, no value");
+    let periods = ["PRef($$eps,'2019Q3')", "PRef($$eps,'2019Q4')", "PRef($$eps,2019)", "P($$eps)"];
+    let set =
+        FeatureSet::new(periods.map(|text| (text.to_owned(), text.to_owned())).to_vec()).expect("they parse");
+    let rows = RowRange { dates: 0..4, universe: Universe::fixed(vec![0]) };
+    let of_periods = |panel: &Panel| compute(panel, &set, &rows).expect("the fields are there").values;
+    let none = f32::NAN;
+    let expected = [[1.0, none, none, 1.0], [1.0, none, none, 1.0], [9.0, 2.0, none, 2.0]];
+    let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
+    assert_eq!(bits(&of_periods(&panel)), bits(expected.as_flattened()), "each period as known at the bar");
+    let only = panel.select(&["A".to_owned()]).expect("A is there");
+    assert_eq!(bits(&of_periods(&only)), bits(expected.as_flattened()));
+    let mut stream = FeatureStream::from_panel(&set, &panel.prefix(3), &[0]).expect("the fields are there");
+    let bar = [2.0, 1.0, 0.0, f64::NAN, 9.0, 2.0];
+    let newest = stream.push(0, start_of(day(6)), &bar).expect("it is next").expect("nothing is missing");
+    assert_eq!(bits(&newest), bits(&expected[2]));
+    let unknown = FeatureSet::new(vec![("X".to_owned(), "PRef($$esp,2019)".to_owned())]).expect("it parses");
+    let refusal = compute(&panel, &unknown, &rows).expect_err("no such value").to_string();
+    assert!(refusal.contains("did you mean \"$eps\"?"), "{refusal}");
     let sector = of_a("sector");
     assert!(sector[0].is_nan() && sector[1] == 0.0);
     let members: Vec<bool> =

@@ -5,6 +5,7 @@ use std::fmt;
 use super::operators::{COMPARISON, Form, INFIX, SIGN, Unary, name_of};
 use super::{Binary, Node};
 use crate::kernel::{Stat, Window};
+use crate::periods::SEPARATOR;
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,7 +16,10 @@ impl fmt::Display for Node {
 /// Writes a node where only operators that bind at least as tightly as `binds` may stand bare.
 fn write(node: &Node, f: &mut fmt::Formatter<'_>, binds: u8) -> fmt::Result {
     match node {
-        Node::Field(name) if name.starts_with('$') => write!(f, "P(${name})"),
+        Node::Field(name) if name.starts_with('$') => match name.split_once(SEPARATOR) {
+            Some((field, period)) => write!(f, "PRef(${field},'{period}')"),
+            None => write!(f, "P(${name})"),
+        },
         Node::Field(name) => write!(f, "${name}"),
         Node::Number(value) => number(*value, f),
         Node::Unary(Unary::Neg, of) => {

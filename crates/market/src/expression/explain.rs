@@ -95,7 +95,7 @@ fn part(node: &Node) -> Part {
 fn cost(node: &Node) -> String {
     match node {
         Node::Rolling(Stat::Mad, _, Window::Bars(bars)) => format!("O({bars})"),
-        Node::Rolling(Stat::Mad, ..) => "O(bars so far)".to_owned(),
+        Node::Rolling(Stat::Mad, ..) | Node::Ema(_, 0.0) => "O(bars so far)".to_owned(),
         Node::Rolling(Stat::Quantile(_) | Stat::Rank, _, Window::Expanding) => {
             "O(log bars so far)".to_owned()
         }

@@ -20,7 +20,7 @@ pub(super) enum Token {
     /// An operator's name.
     Name(String),
     Number(f64),
-    /// `'BRK.B'`, without the quotes.
+    /// `'BRK.B'` or `"BRK.B"`, without the quotes.
     Text(String),
     /// `( ) , + - * / > >= < <= == !=`
     Symbol(&'static str),
@@ -50,6 +50,9 @@ pub(super) struct Placed {
 
 /// Longest first, so that `>=` is not read as `>`.
 const SYMBOLS: [&str; 13] = [">=", "<=", "==", "!=", "(", ")", ",", "+", "-", "*", "/", ">", "<"];
+
+/// What a text stands between; one cannot hold the other, so that every text can be written with the first.
+const QUOTES: [char; 2] = ['\'', '"'];
 
 /// Cuts a text into tokens; the last one is [`Token::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, SyntaxError> {
@@ -83,11 +86,11 @@ fn token(chars: &[char], at: usize) -> Result<(Token, usize), SyntaxError> {
         let end = word_end(chars, at);
         return Ok((Token::Name(chars[at..end].iter().collect()), end));
     }
-    if first == '\'' {
-        let text: String = chars[at + 1..].iter().take_while(|c| **c != '\'').collect();
+    if QUOTES.contains(&first) {
+        let text: String = chars[at + 1..].iter().take_while(|c| !QUOTES.contains(c)).collect();
         let end = at + 1 + text.chars().count();
-        if end == chars.len() {
-            return Err(SyntaxError::new(at + 1, "the closing \"'\" is missing"));
+        if chars.get(end) != Some(&first) {
+            return Err(SyntaxError::new(at + 1, format!("the closing {first} is missing")));
         }
         return Ok((Token::Text(text), end + 1));
     }

@@ -71,8 +71,12 @@ pub(super) enum Form {
     Neutralize,
     /// `Mask(x, instrument)`
     Mask,
+    /// `ChangeInstrument(instrument, x)`: `Mask`, its arguments the other way round
+    ChangeInstrument,
     /// `P($$field)`
     PointInTime,
+    /// `PRef($$field, period)`
+    OfPeriod,
 }
 
 impl Form {
@@ -89,7 +93,9 @@ impl Form {
             Self::Pair(_) => &["x", "y", "window"],
             Self::Neutralize => &["x", "group"],
             Self::Mask => &["x", "instrument"],
+            Self::ChangeInstrument => &["instrument", "x"],
             Self::PointInTime => &["$$field"],
+            Self::OfPeriod => &["$$field", "period"],
         }
     }
 }
@@ -97,7 +103,9 @@ impl Form {
 /// Every operator: its name, how it is called, and what it means.
 ///
 /// A window N is in bars and includes the bar itself. N = 0 means all bars so far, as in Qlib. Inside a window
-/// missing and infinite values are left out; it may hold fewer bars where the data begins. Names and meanings
+/// missing and infinite values are left out; it may hold fewer bars where the data begins. 0 < N < 1 is a decay, and
+/// makes the exponentially weighted mean of `Mean`, as it does in Qlib of `Sum`, `Std`, `Var`, `Max`, `Min`, `Med` and
+/// `Count`, whatever they are called. Names and meanings
 /// are Qlib's, flaws included; where Qlib has one, an operator without it stands beside it.
 pub(super) const OPERATORS: &[(&str, Form, &str)] = &[
     ("Abs", Form::Unary(Unary::Abs), "absolute value"),
@@ -118,6 +126,11 @@ pub(super) const OPERATORS: &[(&str, Form, &str)] = &[
     ),
     ("CSZScore", Form::Cross(Cross::Zscore), "(x - mean) / deviation (n - 1) of the universe at that time"),
     (
+        "ChangeInstrument",
+        Form::ChangeInstrument,
+        "x of another instrument at the same time, as Mask: ChangeInstrument(SP500, $close)",
+    ),
+    (
         "Corr",
         Form::Pair(PairStat::Corr),
         "Pearson's correlation; as in Qlib missing where a side's deviation is at most 2e-5 in its own units (Pearson does without)",
@@ -129,7 +142,7 @@ pub(super) const OPERATORS: &[(&str, Form, &str)] = &[
     (
         "EMA",
         Form::Ema,
-        "exponentially weighted mean, alpha = 2 / (span + 1), or alpha itself if below 1; looks back to the first bar",
+        "exponentially weighted mean, alpha = 2 / (span + 1), or alpha itself if below 1; looks back to the first bar. 0: as in Qlib, all bars so far with the alpha of a span of so many, which visits all of them",
     ),
     ("Eq", Form::Binary(Binary::Eq), "1 where x = y, else 0"),
     ("Ge", Form::Binary(Binary::Ge), "1 where x >= y, else 0"),
@@ -179,6 +192,11 @@ pub(super) const OPERATORS: &[(&str, Form, &str)] = &[
     ("Or", Form::Binary(Binary::Or), "1 where either is neither 0 nor missing, else 0"),
     ("P", Form::PointInTime, "a field by its date of publication, as known at the bar"),
     (
+        "PRef",
+        Form::OfPeriod,
+        "P of one period, as known at the bar: PRef($$eps, 202001) or PRef($$eps, '2020Q1'), as the table writes it",
+    ),
+    (
         "Pearson",
         Form::Pair(PairStat::Pearson),
         "Corr whatever the units: missing where a side does not move at all",
@@ -216,6 +234,13 @@ pub(super) const OPERATORS: &[(&str, Form, &str)] = &[
     ),
     ("WeightedMean", Form::Rolling(Stat::WeightedMean), "mean with weights 1, 2, ... from the oldest bar"),
 ];
+
+/// Operators of Qlib that are not offered, and why.
+pub(super) const REFUSED: &[(&str, &str)] = &[(
+    "TResample",
+    "a span is stamped with its start, so that its first bar would know the last (and Qlib's own store of bars cannot \
+     run it); import bars of that length as a data set of their own",
+)];
 
 /// The name an operator is called by.
 pub(super) fn name_of(form: Form) -> &'static str {

@@ -2,9 +2,10 @@
 
 use super::Node;
 use super::lexer::{Placed, SyntaxError, Token, tokens};
-use super::operators::{ADDITIVE, COMPARISON, Form, INFIX, MULTIPLICATIVE, OPERATORS, Unary};
+use super::operators::{ADDITIVE, COMPARISON, Form, INFIX, MULTIPLICATIVE, OPERATORS, REFUSED, Unary};
 use crate::kernel::{Level, Stat, Window};
 use crate::nearest::unknown;
+use crate::periods::{SEPARATOR, period_order};
 
 /// Longer expressions are refused.
 const MAX_CHARS: usize = 4_096;
@@ -156,6 +157,9 @@ impl Parser {
 
     fn call(&mut self, name: &str, column: usize) -> Result<Node, SyntaxError> {
         let Some((name, form, _)) = OPERATORS.iter().find(|(known, ..)| *known == name) else {
+            if let Some((_, why)) = REFUSED.iter().find(|(known, _)| *known == name) {
+                return Err(SyntaxError::new(column, format!("{name} is refused: {why}")));
+            }
             let names: Vec<&str> = OPERATORS.iter().map(|(name, ..)| *name).collect();
             let reason = unknown("operator", name, &names);
             return Err(SyntaxError::new(column, reason));
@@ -188,16 +192,23 @@ impl Parser {
         let called = self.tokens.get(self.at + 1).is_some_and(|next| next.token == Token::Symbol("("));
         match (form, place, token) {
             // An instrument's symbol, as it is written.
-            (Form::Mask, 1, Token::Name(symbol) | Token::Text(symbol)) => {
+            (Form::Mask, 1, Token::Name(symbol) | Token::Text(symbol))
+            | (Form::ChangeInstrument, 0, Token::Name(symbol) | Token::Text(symbol)) => {
                 self.next();
                 Ok(Argument { node: Node::Field(symbol), column })
+            }
+            // A period, as the table of published values writes it.
+            (Form::OfPeriod, 1, Token::Text(period)) => {
+                self.next();
+                Ok(Argument { node: Node::Field(period), column })
             }
             (Form::Neutralize, 1, Token::Name(group)) if !called => {
                 self.next();
                 Ok(Argument { node: Node::Field(group.to_lowercase()), column })
             }
             _ => {
-                let outside = std::mem::replace(&mut self.point_in_time, form == Form::PointInTime);
+                let published = form == Form::PointInTime || (form, place) == (Form::OfPeriod, 0);
+                let outside = std::mem::replace(&mut self.point_in_time, published);
                 let node = self.nested(column, |parser| parser.binary(COMPARISON))?;
                 self.point_in_time = outside;
                 Ok(Argument { node, column })
@@ -214,7 +225,7 @@ impl Parser {
             Form::If => Node::If(Box::new([take().node, take().node, take().node])),
             Form::Rolling(stat) => {
                 let of = Box::new(take().node);
-                Node::Rolling(stat, of, stat_window(stat, &take())?)
+                rolling(stat, of, &take())?
             }
             Form::Ema => {
                 let of = Box::new(take().node);
@@ -230,7 +241,7 @@ impl Parser {
             }
             Form::Median => {
                 let of = Box::new(take().node);
-                Node::Rolling(Stat::Quantile(Level::MEDIAN), of, finite_or_all(&take())?)
+                rolling(Stat::Quantile(Level::MEDIAN), of, &take())?
             }
             Form::Quantile => {
                 let of = Box::new(take().node);
@@ -249,17 +260,12 @@ impl Parser {
             Form::Cross(operator) => Node::Cross(operator, Box::new(take().node)),
             Form::Neutralize => Node::Neutralize(Box::new([take().node, take().node])),
             Form::Mask => {
-                let of = Box::new(take().node);
+                let of = take().node;
+                masked(of, take(), "Mask($close, 'BRK.B')")?
+            }
+            Form::ChangeInstrument => {
                 let instrument = take();
-                match instrument.node {
-                    Node::Field(symbol) => Node::Mask(of, symbol),
-                    other => {
-                        let reason = format!(
-                            "Mask needs an instrument's symbol, as in Mask($close, 'BRK.B'), got {other}"
-                        );
-                        return Err(SyntaxError::new(instrument.column, reason));
-                    }
-                }
+                masked(take().node, instrument, "ChangeInstrument('BRK.B', $close)")?
             }
             Form::PointInTime => {
                 let field = take();
@@ -269,8 +275,42 @@ impl Parser {
                 }
                 field.node
             }
+            Form::OfPeriod => {
+                let field = take();
+                of_period(&field, &take())?
+            }
         })
     }
+}
+
+/// A value of another instrument; `usage` is how it is written.
+fn masked(of: Node, instrument: Argument, usage: &str) -> Result<Node, SyntaxError> {
+    match instrument.node {
+        Node::Field(symbol) => Ok(Node::Mask(Box::new(of), symbol)),
+        other => {
+            let reason = format!("an instrument's symbol is expected, as in {usage}, got {other}");
+            Err(SyntaxError::new(instrument.column, reason))
+        }
+    }
+}
+
+/// One period of a published value, by the name a panel knows it by.
+fn of_period(field: &Argument, period: &Argument) -> Result<Node, SyntaxError> {
+    let Node::Field(name) = &field.node else {
+        let reason = "PRef takes a field by its date of publication alone, as in PRef($$roe, '2020Q1')";
+        return Err(SyntaxError::new(field.column, reason));
+    };
+    let text = match &period.node {
+        Node::Field(text) => text.clone(),
+        Node::Number(number) => number.to_string(),
+        other => other.to_string(),
+    };
+    if period_order(&text).is_none() {
+        let reason =
+            format!("a period is expected, such as 2020, 202003, '2020Q1' or '2020-03-31', got {text}");
+        return Err(SyntaxError::new(period.column, reason));
+    }
+    Ok(Node::Field(format!("{name}{SEPARATOR}{text}")))
 }
 
 fn whole(argument: &Argument) -> Option<i64> {
@@ -297,13 +337,22 @@ fn finite_or_all(argument: &Argument) -> Result<Window, SyntaxError> {
     }
 }
 
-fn stat_window(stat: Stat, argument: &Argument) -> Result<Window, SyntaxError> {
-    if let (Stat::Mean, Some(alpha)) = (stat, decay(argument)) {
-        return Ok(Window::Decay(alpha.to_bits()));
-    }
+/// The operators whose window Qlib hands to pandas by name: with a decay in its place, each is the exponentially
+/// weighted mean.
+fn decays_to_mean(stat: Stat) -> bool {
+    matches!(stat, Stat::Mean | Stat::Sum | Stat::Std | Stat::Var | Stat::Max | Stat::Min | Stat::Count)
+        || stat == Stat::Quantile(Level::MEDIAN)
+}
+
+/// A statistic over a window; over a decay what Qlib makes of it.
+fn rolling(stat: Stat, of: Box<Node>, argument: &Argument) -> Result<Node, SyntaxError> {
     if let Some(alpha) = decay(argument) {
+        if decays_to_mean(stat) {
+            return Ok(Node::Rolling(Stat::Mean, of, Window::Decay(alpha.to_bits())));
+        }
         let reason = format!(
-            "a decay as window ({alpha}) has a meaning for Mean and EMA alone (Qlib gives the mean for any operator)"
+            "a decay as window ({alpha}) has no meaning for this operator; Mean and EMA take one, and Sum, Std, Var, \
+             Max, Min, Med and Count become the mean, as in Qlib"
         );
         return Err(SyntaxError::new(argument.column, reason));
     }
@@ -318,7 +367,7 @@ fn stat_window(stat: Stat, argument: &Argument) -> Result<Window, SyntaxError> {
             let reason = format!("its window must be at least {least} bars, got {bars}");
             Err(SyntaxError::new(argument.column, reason))
         }
-        other => Ok(other),
+        window => Ok(Node::Rolling(stat, of, window)),
     }
 }
 
@@ -334,10 +383,13 @@ fn ema(of: Box<Node>, argument: &Argument) -> Result<Node, SyntaxError> {
         return Ok(Node::Rolling(Stat::Mean, of, Window::Decay(alpha.to_bits())));
     }
     match argument.node {
-        Node::Number(span) if (1.0..=MAX_WINDOW_BARS as f64).contains(&span) => Ok(Node::Ema(of, span)),
+        Node::Number(span) if span == 0.0 || (1.0..=MAX_WINDOW_BARS as f64).contains(&span) => {
+            Ok(Node::Ema(of, span.abs()))
+        }
         _ => {
             let reason = format!(
-                "EMA needs a span from 1 to {MAX_WINDOW_BARS} bars, or a decay between 0 and 1, got {}",
+                "EMA needs a span from 1 to {MAX_WINDOW_BARS} bars, a decay between 0 and 1, or 0 for all bars so far, \
+                 got {}",
                 argument.node
             );
             Err(SyntaxError::new(argument.column, reason))
@@ -380,6 +432,42 @@ fn level(argument: &Argument) -> Result<Level, SyntaxError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn qlib_reads_a_decay_as_the_mean_whatever_the_operator() {
+        for (text, canonical) in [
+            ("Std($close,0.3)", "Mean($close,0.3)"),
+            ("Med($close,0.3)", "Mean($close,0.3)"),
+            ("EMA($close,0.3)", "Mean($close,0.3)"),
+            ("EMA($close,0)", "EMA($close,0)"),
+            ("ChangeInstrument('BRK.B',$close)", "Mask($close,'BRK.B')"),
+            ("Mask($close,\"BRK.B\")", "Mask($close,'BRK.B')"),
+            ("ChangeInstrument(SPY,Mean($close,5))", "Mask(Mean($close,5),'SPY')"),
+            ("PRef($$EPS,202001)", "PRef($$eps,'202001')"),
+            ("PRef($$eps,'2020Q1')-P($$eps)", "PRef($$eps,'2020Q1')-P($$eps)"),
+        ] {
+            assert_eq!(parse(text).expect(text).root.to_string(), canonical, "{text}");
+        }
+        for (text, column, reason) in [
+            ("Rank($close,0.3)", 13, "a decay as window (0.3) has no meaning for this operator"),
+            ("Skew($close,0.3)", 13, "a decay as window (0.3) has no meaning for this operator"),
+            (
+                "PRef($$eps,'soon')",
+                12,
+                "a period is expected, such as 2020, 202003, '2020Q1' or '2020-03-31', got soon",
+            ),
+            ("PRef($close,2020)", 6, "PRef"),
+            ("ChangeInstrument($close+1,$close)", 18, "an instrument's symbol is expected"),
+            ("TResample($close,'W','sum')", 1, "TResample is refused: a span is stamped with its start"),
+        ] {
+            let (at, found) = refusal(text);
+            assert!(
+                found.starts_with(reason) || (reason == "PRef" && found.contains("P($$close)")),
+                "{text}: {found}"
+            );
+            assert_eq!(at, column, "{text}: {found}");
+        }
+    }
 
     fn refusal(text: &str) -> (usize, String) {
         let error = parse(text).expect_err(text);
@@ -444,17 +532,17 @@ mod tests {
             assert_eq!(refusal(text), (column, reason.to_owned()), "{text}");
         }
         for (text, column, part) in [
-            ("Std($close,0.5)", 12, "for Mean and EMA alone"),
+            ("Std($close,1.5)", 12, "got 1.5"),
             ("Mean($close,-5)", 13, "got -5"),
             ("Mean($close,$open)", 13, "got $open"),
             ("Mean($close,1e9)", 13, "from 1 to 10000"),
             ("Ref($close,0.5)", 12, "got 0.5"),
             ("Skew($close,2)", 13, "at least 3 bars, got 2"),
-            ("EMA($close,0)", 12, "a span from 1 to 10000 bars"),
+            ("EMA($close,-1)", 12, "a span from 1 to 10000 bars"),
             ("P($roe)", 3, "as in P($$roe)"),
             ("$$roe+1", 1, "is written P($$roe)"),
             ("P($$roe+1)", 3, "alone, as in P($$roe)"),
-            ("Mask($close,$open+1)", 13, "needs an instrument's symbol"),
+            ("Mask($close,$open+1)", 13, "an instrument's symbol is expected"),
             ("Mask($close,'SP", 13, "closing"),
         ] {
             let (found, reason) = refusal(text);

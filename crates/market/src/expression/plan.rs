@@ -204,6 +204,7 @@ impl Builder {
                 Op::Binary(Binary::Sub, [of, before])
             }
             Node::Rolling(stat, of, window) => Op::Rolling(*stat, self.add(of), *window),
+            Node::Ema(of, 0.0) => Op::Rolling(Stat::GrowingMean, self.add(of), Window::Expanding),
             Node::Ema(of, span) => {
                 let alpha = 1.0 / (1.0 + (span - 1.0) / 2.0);
                 Op::Rolling(Stat::Mean, self.add(of), Window::Decay(alpha.to_bits()))

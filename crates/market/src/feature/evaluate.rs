@@ -33,17 +33,11 @@ impl<'a> Series<'a> {
     }
 
     fn read(&self, field: &str, places: Range<usize>, out: &mut [f64]) -> Result<()> {
-        let values = self.panel.field(field).ok_or_else(|| {
+        let times = self.span.first + places.start..self.span.first + places.end;
+        self.panel.read(field, self.instrument, times, out).ok_or_else(|| {
             let known = self.panel.field_names();
             Error::Feature(crate::nearest::unknown("field", field, &known))
-        })?;
-        let width = self.panel.instruments().len();
-        let from = (self.span.first + places.start) * width + self.instrument;
-        let column = values.get(from..).unwrap_or_default();
-        for (result, value) in out.iter_mut().zip(column.iter().step_by(width)) {
-            *result = *value;
-        }
-        Ok(())
+        })
     }
 
     fn read_stored(&self, slot: usize, places: Range<usize>, out: &mut [f64]) {
@@ -107,9 +101,10 @@ impl Evaluator {
         rows: Range<usize>,
         mut sink: impl FnMut(usize, &[f64]),
     ) -> Result<()> {
-        for column in self.columns.drain(..) {
-            self.spare.push(column.values);
-        }
+        // Only what holds memory: an empty buffer on top would be made anew while full ones wait below it.
+        self.spare.extend(
+            self.columns.drain(..).map(|column| column.values).filter(|values| values.capacity() > 0),
+        );
         self.columns.resize_with(plan.ops().len(), Column::default);
         for (index, step) in plan.steps().iter().enumerate() {
             self.step(plan, step, series, &rows)?;
@@ -162,9 +157,9 @@ impl Evaluator {
         Ok(())
     }
 
+    /// So many values that are to be written.
     fn buffer(&mut self, len: usize) -> Vec<f64> {
         let mut values = self.spare.pop().unwrap_or_default();
-        values.clear();
         values.resize(len, f64::NAN);
         values
     }
@@ -208,12 +203,17 @@ fn place(row: usize, offset: i64, len: usize) -> usize {
     row.saturating_add_signed(isize::try_from(offset).unwrap_or(isize::MIN)).min(len)
 }
 
-/// Values `bars` ago; `out` is NaN where the calendar does not reach.
+/// Values `bars` ago; NaN where the calendar does not reach.
 fn shift(of: &Column, bars: i64, start: usize, out: &mut [f64]) {
-    for (row, result) in out.iter_mut().enumerate() {
-        let from = (start + row) as i64 - bars - of.start as i64;
-        if let Some(value) = usize::try_from(from).ok().and_then(|from| of.values.get(from)) {
-            *result = *value;
-        }
+    // The place in `of` of what the first of `out` takes.
+    let from = start as i64 - bars - of.start as i64;
+    let within = |place: i64| usize::try_from(place).unwrap_or(0).min(out.len());
+    let begin = within(-from);
+    let end = within(of.values.len() as i64 - from).max(begin);
+    out[..begin].fill(f64::NAN);
+    out[end..].fill(f64::NAN);
+    if begin < end {
+        let first = (from + begin as i64) as usize;
+        out[begin..end].copy_from_slice(&of.values[first..first + end - begin]);
     }
 }

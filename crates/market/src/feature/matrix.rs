@@ -53,7 +53,9 @@ const GROUPS_PER_THREAD: usize = 4;
 /// A row appears if the instrument belongs to the universe on the date, has a bar there and at least
 /// [`FeatureSet::lookback_bars`] days of its calendar before: features of cut windows would not be those of a
 /// model's training. A row depends on those days alone, so bars before them and after the row change nothing,
-/// bit for bit; features that look back to the first bar depend on all before.
+/// bit for bit; features that look back to the first bar depend on all before. Where a feature reads other instruments
+/// by an operator that counts places (`IdxMax`, `IdxMin`, `WMA`), it also sees where their own calendars begin: an
+/// instrument that is silent at the start of the look-back may have begun before it or after.
 ///
 /// Memory: the result, for each operator across instruments 8 bytes a time and instrument of it and its look-back,
 /// and for each thread the features of one instrument.
@@ -91,9 +93,12 @@ pub fn compute_blocks(
         let wanted = BLOCK_LOOKBACKS * set.lookback_bars();
         (BLOCK_BYTES_MAX / bytes_a_time).max(wanted.min(BLOCK_BYTES_MAX_OF_LOOKBACKS / bytes_a_time))
     };
+    let times = times.clamp(1, rows.dates.len().max(1));
+    // Room for the largest block at once: one that grew would be there twice while it does.
     let mut matrix = FeatureMatrix::empty(set);
-    for start in rows.dates.clone().step_by(times.max(1)) {
-        let dates = start..start.saturating_add(times.max(1)).min(rows.dates.end);
+    matrix.values = vec![0.0; times * instruments.len() * set.names().len()];
+    for start in rows.dates.clone().step_by(times) {
+        let dates = start..start.saturating_add(times).min(rows.dates.end);
         let own = RowRange { dates, universe: rows.universe.clone() };
         block(panel, set, &own, &instruments, &mut matrix)?;
         if !matrix.rows.is_empty() {
@@ -251,6 +256,41 @@ fn wanted_dates<'a>(
     (from < to).then(|| (from..to, (from..to).filter(wanted)))
 }
 
+/// So many rows are written side by side.
+const LANES: usize = 8;
+
+/// The features of one instrument, feature after feature.
+struct Columns<'a> {
+    values: &'a [f32],
+    /// From one feature to the next.
+    stride: usize,
+    features: usize,
+}
+
+impl Columns<'_> {
+    /// Writes the features of some neighbouring rows, from `row` on, into them.
+    fn turn<const N: usize>(&self, row: usize, mut rows: [&mut [f32]; N]) {
+        if rows.iter().any(|values| values.len() != self.features) {
+            return;
+        }
+        for feature in 0..self.features {
+            let from = feature * self.stride + row;
+            let own: &[f32; N] = match self.values[from..from + N].try_into() {
+                Ok(own) => own,
+                Err(_) => return,
+            };
+            for (values, value) in rows.iter_mut().zip(own) {
+                values[feature] = *value;
+            }
+        }
+    }
+}
+
+/// The next row of a date that is still to be written.
+fn take_row<'a>(stretch: &mut Stretch<'a>, features: usize) -> &'a mut [f32] {
+    stretch.values.split_off_mut(..features).unwrap_or_default()
+}
+
 /// Values in one cache line; so many rows are turned at once, while the columns they come from stay in the first
 /// cache.
 const LINE_VALUES: usize = 16;
@@ -301,15 +341,21 @@ impl Worker {
                 }
             }
         })?;
-        for (row, date) in dates.iter().enumerate() {
-            let next = &mut part[date - cut.rows.dates.start];
-            if let Some(key) = next.keys.split_off_first_mut() {
+        let first = cut.rows.dates.start;
+        for date in dates.iter() {
+            if let Some(key) = part[date - first].keys.split_off_first_mut() {
                 *key = RowKey { date: *date, instrument: cut.instrument };
             }
-            let values = next.values.split_off_mut(..features).unwrap_or_default();
-            for (value, column) in values.iter_mut().zip(columns[row..].iter().step_by(stride)) {
-                *value = *column;
-            }
+        }
+        let columns = Columns { values: columns, stride, features };
+        let mut next = dates.iter().map(|date| take_row(&mut part[date - first], features));
+        let mut row = 0;
+        while row + LANES <= kept {
+            columns.turn::<LANES>(row, std::array::from_fn(|_| next.next().unwrap_or_default()));
+            row += LANES;
+        }
+        for (row, values) in (row..kept).zip(next) {
+            columns.turn(row, [values]);
         }
         Ok(())
     }

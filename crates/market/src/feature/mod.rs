@@ -19,6 +19,7 @@ pub(crate) use program::Program;
 pub use stream::{Closed, FeatureStream, StreamConfig};
 
 use crate::nearest::unknown;
+use crate::periods::SEPARATOR;
 use crate::{Error, Expression, Panel, Result};
 
 /// The most features one set holds.
@@ -118,8 +119,11 @@ impl FeatureSet {
 /// The message about the first field of an expression that a panel lacks.
 pub(crate) fn check_fields(expression: &Expression, panel: &Panel) -> Result<(), String> {
     let known = panel.field_names();
-    match expression.fields().iter().find(|field| panel.field(field).is_none()) {
-        Some(field) => Err(format!("{expression}: {}", unknown("field", field, &known))),
+    match expression.fields().iter().find(|field| !panel.has_field(field)) {
+        Some(field) => {
+            let base = field.split(SEPARATOR).next().unwrap_or_default();
+            Err(format!("{expression}: {}", unknown("field", base, &known)))
+        }
         None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Features bar by bar: the newest bar in, the newest row out, to the bits of a batch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::civil::DateTime;
 
@@ -118,13 +118,23 @@ impl FeatureStream {
         })
     }
 
-    /// A stream that has seen every bar of a panel; its fields are the panel's, in their order.
+    /// A stream that has seen every bar of a panel; its fields are the panel's, in their order, and after them the single
+    /// periods of published values that features read.
     ///
     /// # Errors
     /// As [`FeatureStream::new`].
     pub fn from_panel(set: &FeatureSet, panel: &Panel, universe: &[usize]) -> Result<Self> {
-        let fields: Vec<String> = panel.field_names().into_iter().map(str::to_owned).collect();
-        let columns: Vec<&[f64]> = fields.iter().filter_map(|name| panel.field(name)).collect();
+        let own = panel.field_names().into_iter().map(str::to_owned);
+        // One period of a published value is a field to those features alone that read it.
+        let periods: BTreeSet<String> = set
+            .parsed()
+            .iter()
+            .flat_map(|(_, expression)| expression.fields())
+            .filter(|name| panel.field(name).is_none())
+            .collect();
+        let fields: Vec<String> =
+            own.chain(periods.into_iter().filter(|name| panel.has_field(name))).collect();
+        let columns: Vec<Vec<f64>> = fields.iter().filter_map(|name| panel.cells(name)).collect();
         let config = StreamConfig {
             instruments: panel.instruments().to_vec(),
             universe: universe.to_vec(),

@@ -109,9 +109,9 @@ impl Expanding {
                     _ => self.sorted.rank(value),
                 }
             }
-            Stat::Mad => {
+            Stat::Mad | Stat::GrowingMean => {
                 self.all.push(value);
-                super::mean_deviation(&self.all)
+                super::visit(self.stat, &self.all)
             }
             Stat::Slope | Stat::Resi | Stat::Rsquare | Stat::R2 | Stat::Wma | Stat::WeightedMean => {
                 self.line = Line::merge(self.line, [one, 0.0, filled, 0.0, 0.0, 0.0], 1.0);

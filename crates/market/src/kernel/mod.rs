@@ -74,6 +74,8 @@ pub(crate) enum Stat {
     Quantile(Level),
     Rank,
     Mad,
+    /// Exponentially weighted with the span of the window's own bars.
+    GrowingMean,
     Wma,
     WeightedMean,
     Slope,
@@ -143,7 +145,7 @@ impl Stat {
             Self::IdxMax => Family::FirstLargest(Sign::Plus),
             Self::IdxMin => Family::FirstLargest(Sign::Minus),
             Self::Quantile(_) | Self::Rank => Family::Sorted,
-            Self::Mad => Family::Visited,
+            Self::Mad | Self::GrowingMean => Family::Visited,
             Self::Wma => Family::Line(Trend::Wma),
             Self::WeightedMean => Family::Line(Trend::WeightedMean),
             Self::Slope => Family::Line(Trend::Slope),
@@ -382,7 +384,7 @@ impl Part<'_> {
                 blocks.fill::<Sums, FULL>(bars, longest, |row| [one_if(!value(row).is_nan()), 0.0]);
                 for request in requests {
                     let view = blocks.window::<Sums, FULL>(request.bars, self.lead);
-                    self.each(request, outs, |row| view.at(row)[0]);
+                    view.each(self.lead, self.out(request, outs), |_, [n, _]| n);
                 }
             }
             Family::Sums => {
@@ -390,16 +392,11 @@ impl Part<'_> {
                 blocks.fill::<Sums, FULL>(bars, longest, filled);
                 for request in requests {
                     let view = blocks.window::<Sums, FULL>(request.bars, self.lead);
+                    let out = self.out(request, outs);
                     if request.stat == Stat::Mean {
-                        self.each(request, outs, |row| {
-                            let [n, sum] = view.at(row);
-                            sum / n
-                        });
+                        view.each(self.lead, out, |_, [n, sum]| sum / n);
                     } else {
-                        self.each(request, outs, |row| {
-                            let [n, sum] = view.at(row);
-                            sum / one_if(n > 0.0)
-                        });
+                        view.each(self.lead, out, |_, [n, sum]| sum / one_if(n > 0.0));
                     }
                 }
             }
@@ -412,13 +409,10 @@ impl Part<'_> {
                 for request in requests {
                     let Family::Moments(kind) = request.family() else { continue };
                     let view = blocks.window::<Moments, FULL>(request.bars, self.lead);
+                    let out = self.out(request, outs);
                     match kind {
-                        Spread::Var => {
-                            self.each(request, outs, |row| stat::spread(Spread::Var, view.at(row)));
-                        }
-                        Spread::Std => {
-                            self.each(request, outs, |row| stat::spread(Spread::Std, view.at(row)));
-                        }
+                        Spread::Var => view.each(self.lead, out, |_, at| stat::spread(Spread::Var, at)),
+                        Spread::Std => view.each(self.lead, out, |_, at| stat::spread(Spread::Std, at)),
                     }
                 }
             }
@@ -431,7 +425,7 @@ impl Part<'_> {
                 for request in requests {
                     let Family::Shape(kind) = request.family() else { continue };
                     let view = blocks.window::<Shape, FULL>(request.bars, self.lead);
-                    self.each(request, outs, |row| stat::tails(kind, view.at(row)));
+                    view.each(self.lead, self.out(request, outs), |_, at| stat::tails(kind, at));
                 }
             }
             Family::Line(_) => {
@@ -448,23 +442,31 @@ impl Part<'_> {
                     let view = blocks.window::<Line, FULL>(bars, self.lead);
                     for request in requests.iter().filter(|request| request.bars == bars) {
                         let Family::Line(kind) = request.family() else { continue };
+                        let out = self.out(request, outs);
+                        let own = &self.input[self.lead..][..out.len()];
                         let newest = |row: usize| Newest {
-                            value: known(value(row)),
-                            bars: self.spanned::<FULL>(row, bars),
+                            value: known(own[row]),
+                            bars: self.spanned::<FULL>(self.lead + row, bars),
                         };
                         // One loop for each, so that each has no choice to make inside.
                         match kind {
-                            Trend::Slope => self.each(request, outs, |row| {
-                                stat::trend(Trend::Slope, view.at(row), newest(row))
-                            }),
-                            Trend::Resi => self.each(request, outs, |row| {
-                                stat::trend(Trend::Resi, view.at(row), newest(row))
-                            }),
-                            Trend::Rsquare => self.each(request, outs, |row| {
-                                stat::trend(Trend::Rsquare, view.at(row), newest(row))
-                            }),
+                            Trend::Slope => {
+                                view.each(self.lead, out, |row, at| {
+                                    stat::trend(Trend::Slope, at, newest(row))
+                                });
+                            }
+                            Trend::Resi => {
+                                view.each(self.lead, out, |row, at| {
+                                    stat::trend(Trend::Resi, at, newest(row))
+                                });
+                            }
+                            Trend::Rsquare => {
+                                view.each(self.lead, out, |row, at| {
+                                    stat::trend(Trend::Rsquare, at, newest(row))
+                                });
+                            }
                             other => {
-                                self.each(request, outs, |row| stat::trend(other, view.at(row), newest(row)));
+                                view.each(self.lead, out, |row, at| stat::trend(other, at, newest(row)));
                             }
                         }
                     }
@@ -477,8 +479,8 @@ impl Part<'_> {
                 for request in requests {
                     let (older, apart, newer) = blocks.overlapping::<Largest, FULL>(request.bars);
                     let apart = apart as f64;
-                    self.each(request, outs, |row| {
-                        let [largest] = Largest::merge(older.at(row), newer.at(row), apart);
+                    older.each_with(&newer, self.lead, self.out(request, outs), |_, older, newer| {
+                        let [largest] = Largest::merge(older, newer, apart);
                         sign * largest
                     });
                 }
@@ -493,9 +495,9 @@ impl Part<'_> {
                 for request in requests {
                     let (older, apart, newer) = blocks.overlapping::<FirstLargest, FULL>(request.bars);
                     let apart = apart as f64;
-                    self.each(request, outs, |row| {
-                        let spanned = self.spanned::<FULL>(row, request.bars);
-                        place(FirstLargest::merge(older.at(row), newer.at(row), apart), spanned)
+                    older.each_with(&newer, self.lead, self.out(request, outs), |row, older, newer| {
+                        let spanned = self.spanned::<FULL>(self.lead + row, request.bars);
+                        place(FirstLargest::merge(older, newer, apart), spanned)
                     });
                 }
             }
@@ -509,13 +511,11 @@ impl Part<'_> {
         if FULL { bars as f64 } else { (self.before + row + 1).min(bars) as f64 }
     }
 
+    /// Where the results of a request stand.
     #[inline(always)]
-    fn each(&self, request: &Request, outs: &mut [Vec<f64>], result: impl Fn(usize) -> f64) {
+    fn out<'a>(&self, request: &Request, outs: &'a mut [Vec<f64>]) -> &'a mut [f64] {
         let rows = self.input.len() - self.lead;
-        let out = &mut outs[request.index][self.start..self.start + rows];
-        for (row, out) in out.iter_mut().enumerate() {
-            *out = result(self.lead + row);
-        }
+        &mut outs[request.index][self.start..self.start + rows]
     }
 }
 
@@ -589,21 +589,44 @@ fn each_pair<const FULL: bool>(
     lead: usize,
     out: &mut [f64],
 ) {
-    for (row, out) in out.iter_mut().enumerate() {
-        let [n, x, y, xx, yy, xy] = view.at(lead + row);
+    view.each(lead, out, |_, at| {
+        let [n, x, y, xx, yy, _] = at;
         let flat = stat::is_flat_to_qlib([n, x, xx]) | stat::is_flat_to_qlib([n, y, yy]);
-        *out = stat::pair(stat, [n, x, y, xx, yy, xy], flat);
-    }
+        stat::pair(stat, at, flat)
+    });
 }
 
-/// Mean absolute deviations, window by window.
+/// What cannot be put together from blocks, window by window.
 fn visited(input: &[f64], lead: usize, requests: &[Request], outs: &mut [Vec<f64>]) {
     for request in requests {
         for bar in lead..input.len() {
             let window = &input[(bar + 1).saturating_sub(request.bars)..=bar];
-            outs[request.index][bar - lead] = mean_deviation(window);
+            outs[request.index][bar - lead] = visit(request.stat, window);
         }
     }
+}
+
+/// A statistic of a window, oldest bar first, from all of its values.
+fn visit(stat: Stat, window: &[f64]) -> f64 {
+    match stat {
+        Stat::GrowingMean => growing_mean(window),
+        _ => mean_deviation(window),
+    }
+}
+
+/// Qlib's `EMA(x, 0)`: the bars so far, n of them, each weighing 1 - 2 / (n + 1) of the next; the weights sum to 1 over
+/// all bars, missing ones too (`exp_weighted_mean` in `qlib/data/ops.py`).
+fn growing_mean(window: &[f64]) -> f64 {
+    let keep = 1.0 - 2.0 / (window.len() as f64 + 1.0);
+    // By Horner's rule, from the oldest bar on.
+    let (mut sum, mut weights, mut count) = (0.0, 0.0, 0.0);
+    for value in window {
+        let known = value.is_finite();
+        sum = sum * keep + if known { *value } else { 0.0 };
+        weights = weights * keep + 1.0;
+        count += one_if(known);
+    }
+    if count > 0.0 { sum / weights } else { f64::NAN }
 }
 
 /// Mean absolute deviation from the mean of the known values, oldest first.

@@ -5,7 +5,7 @@ use super::order::{self, SlidingOrder};
 use super::stat::{self, Newest};
 use super::summary::{FirstLargest, Largest, Line, Moments, Pairs, Shape, Sums};
 use super::tree::{BlockStream, Summary};
-use super::{Family, PairStat, Stat, Window, known, mean_deviation, moments_leaf, one_if, pair_leaf, place};
+use super::{Family, PairStat, Stat, Window, known, moments_leaf, one_if, pair_leaf, place, visit};
 
 /// Every statistic asked of one series, as of its newest bar. Memory grows with the longest window alone,
 /// but for quantiles, ranks and `Mad` over all bars.
@@ -118,7 +118,7 @@ impl RollingStream {
                 },
                 Source::Ranked { bars } => order::rank_of_last(self.recent.newest(*bars)),
                 // Bars before the first are missing, and add nothing.
-                Source::Visited { bars } => mean_deviation(self.recent.newest(*bars)),
+                Source::Visited { bars } => visit(*stat, self.recent.newest(*bars)),
                 Source::Blocks { index, bars } => {
                     let spanned = self.bars.min(*bars) as f64;
                     self.blocks[*index].1.result(*stat, *bars, Newest { value: known(raw), bars: spanned })

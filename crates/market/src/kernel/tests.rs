@@ -84,6 +84,24 @@ fn a_window_without_any_value_is_missing() {
 }
 
 #[test]
+fn an_ema_over_all_bars_is_qlibs() {
+    // pandas: expanding(min_periods=1).apply(exp_weighted_mean, raw=True) of qlib/data/ops.py.
+    let parsed = Expression::parse("EMA($x,0)").expect("it parses");
+    assert!(parsed.looks_back_to_the_first_bar());
+    let x = [NAN, 2.0, 4.0, NAN, 1.0, f64::INFINITY, 3.0];
+    let expected = [
+        NAN,
+        1.4999999999999998,
+        2.8571428571428568,
+        1.4338235294117645,
+        1.2938388625592416,
+        0.8871442013643849,
+        1.5299006832429387,
+    ];
+    assert_close(&batch(&[(Stat::GrowingMean, Window::Expanding)], &x, 0).remove(0), &expected, "EMA(x,0)");
+}
+
+#[test]
 fn ties_share_their_average_rank() {
     assert_eq!(run("Rank($x,4)", &[2.0, 1.0, 2.0, 2.0]), [1.0, 0.5, 2.5 / 3.0, 0.75]);
 }
@@ -206,6 +224,7 @@ fn everything() -> Vec<(Stat, Window)> {
     let all = windows.into_iter().chain([Window::Expanding]);
     let mut requests: Vec<_> = all.flat_map(|window| ALL.map(|stat| (stat, window))).collect();
     requests.push((Stat::Mean, Window::Decay(0.25f64.to_bits())));
+    requests.push((Stat::GrowingMean, Window::Expanding));
     requests
 }
 
@@ -285,6 +304,12 @@ fn naive(stat: Stat, window: &[f64]) -> f64 {
             (less + (equal + 1.0) / 2.0) / n
         }
         Stat::Mad => sum(&|_, value| (value - mean).abs()) / n,
+        Stat::GrowingMean => {
+            let keep: f64 = 1.0 - 2.0 / (1.0 + window.len() as f64);
+            let weight = |place: f64| keep.powf(window.len() as f64 - place);
+            let weights: f64 = (1..=window.len()).map(|place| weight(place as f64)).sum();
+            sum(&|place, value| weight(place) * value) / weights
+        }
         Stat::Wma => {
             let weights = (window.len() * (window.len() + 1)) as f64 / 2.0;
             sum(&|place, value| place / weights * value) / n

@@ -93,6 +93,56 @@ impl<S: Summary<C>, const C: usize, const FULL: bool> View<'_, S, C, FULL> {
     }
 }
 
+impl<S: Summary<C>, const C: usize, const FULL: bool> View<'_, S, C, FULL> {
+    /// Gives `out` what `result` makes of the summary at each bar, from bar `first` on; it gets the place in `out` too.
+    #[inline(always)]
+    pub(super) fn each(&self, first: usize, out: &mut [f64], result: impl Fn(usize, [f64; C]) -> f64) {
+        let numbers = self.numbers(first, out.len());
+        for (row, out) in out.iter_mut().enumerate() {
+            *out = result(row, self.summary(&numbers, row));
+        }
+    }
+
+    /// As [`View::each`], with the summaries of another view at the same bars.
+    #[inline(always)]
+    pub(super) fn each_with(
+        &self,
+        other: &Self,
+        first: usize,
+        out: &mut [f64],
+        result: impl Fn(usize, [f64; C], [f64; C]) -> f64,
+    ) {
+        let (numbers, others) = (self.numbers(first, out.len()), other.numbers(first, out.len()));
+        for (row, out) in out.iter_mut().enumerate() {
+            *out = result(row, self.summary(&numbers, row), other.summary(&others, row));
+        }
+    }
+
+    /// The numbers that are kept for each bar, of so many bars: slices of one length, so that a loop over them has
+    /// nothing to check and runs in vectors.
+    #[inline(always)]
+    fn numbers(&self, first: usize, rows: usize) -> [&[f64]; C] {
+        let mut kept: [&[f64]; C] = [&[]; C];
+        for (c, kept) in kept.iter_mut().enumerate() {
+            if !(FULL && S::OF_PLACES[c]) {
+                *kept = &self.rows.numbers[c][self.rows.from + first..][..rows];
+            }
+        }
+        kept
+    }
+
+    #[inline(always)]
+    fn summary(&self, numbers: &[&[f64]; C], row: usize) -> [f64; C] {
+        let mut summary = self.rows.full;
+        for c in 0..C {
+            if !(FULL && S::OF_PLACES[c]) {
+                summary[c] = numbers[c][row];
+            }
+        }
+        summary
+    }
+}
+
 impl<const C: usize> Blocks<C> {
     /// Makes the blocks of `rows` bars for windows of up to `bars`; `leaf` is the summary of a single bar. With
     /// `FULL` no value is missing, and windows that reach beyond the first bar are not asked for.

@@ -205,16 +205,14 @@ impl<'a> Collector<'a> {
         if text.is_empty() {
             return Ok(moment);
         }
-        let refuse = |reason: String| Err(self.cell(line, column, reason));
         let Some(time) = super::time::clock_time(text) else {
-            return refuse(format!("\"{text}\" is not a time of day; write it as 09:30:00"));
+            let reason = format!("\"{text}\" is not a time of day; write it as 09:30:00");
+            return Err(self.cell(line, column, reason));
         };
-        match moment {
-            Moment::At(day) => Ok(Moment::At(day.date().to_datetime(time))),
-            Moment::Slashed { .. } => refuse(
-                "its date could be read in two ways; say how it is written with --date-format".to_owned(),
-            ),
-        }
+        Ok(match moment {
+            Moment::At(day) => Moment::At(day.date().to_datetime(time)),
+            Moment::Slashed { year, a, b, .. } => Moment::Slashed { year, a, b, time },
+        })
     }
 
     fn begin(&mut self, moment: Moment, symbol: u32, line: u64) {

@@ -317,6 +317,9 @@ fn bars_within_the_day_are_told_from_daily_ones() {
     let bars = read_text("A.csv", minutes).expect("two bars in a day");
     assert!(!bars.daily);
     assert_eq!(bars.times[1], micros(datetime(2020, 1, 2, 9, 31, 0, 0)));
+    let slashed = "date,time,close\n1/31/2020,09:30,1\n2/3/2020,09:30,2\n2/3/2020,09:31,3\n";
+    let bars = read_text("A.csv", slashed).expect("31 is no month");
+    assert_eq!(bars.times[2], micros(datetime(2020, 2, 3, 9, 31, 0, 0)));
     let closing = "date,close\n2020-01-02T21:00:00Z,1\n2020-01-03T21:00:00Z,2\n";
     let error = refusal("A.csv", closing);
     assert!(error.contains("one bar a day") && error.contains("--time-zone"), "{error}");

@@ -23,8 +23,8 @@ pub(crate) struct TimeReader {
 pub(crate) enum Moment {
     /// It can be read in one way alone.
     At(DateTime),
-    /// `a/b/year`: the other cells of the file say which is the month.
-    Slashed { year: i16, a: i8, b: i8 },
+    /// `a/b/year`, perhaps with a time: the other cells of the file say which is the month.
+    Slashed { year: i16, a: i8, b: i8, time: Time },
 }
 
 impl TimeReader {
@@ -114,9 +114,12 @@ impl TimeReader {
             None => (rest, ""),
         };
         let time = clock_time(clock)?;
-        let Moment::At(at) = moment else {
-            // A slashed day with a time could still be either day.
-            return None;
+        let at = match moment {
+            Moment::At(at) => at,
+            // With an offset it could be brought to a zone only if the day were known.
+            Moment::Slashed { year, a, b, .. } => {
+                return offset.is_empty().then_some(Moment::Slashed { year, a, b, time });
+            }
         };
         let civil = at.date().to_datetime(time);
         let (Some(zone), false) = (&self.zone, offset.is_empty()) else {
@@ -133,9 +136,9 @@ impl Moment {
     pub(crate) fn resolve(self, month_first: bool) -> Option<DateTime> {
         match self {
             Self::At(time) => Some(time),
-            Self::Slashed { year, a, b } => {
+            Self::Slashed { year, a, b, time } => {
                 let (month, day) = if month_first { (a, b) } else { (b, a) };
-                Date::new(year, month, day).ok().map(|date| date.to_datetime(Time::midnight()))
+                Date::new(year, month, day).ok().map(|date| date.to_datetime(time))
             }
         }
     }
@@ -184,7 +187,7 @@ fn written_day(day: &str) -> Option<Moment> {
     let (a, b, year) = parts('/')?;
     match (Date::new(year, a, b), Date::new(year, b, a)) {
         (Err(_), Err(_)) => None,
-        _ => Some(Moment::Slashed { year, a, b }),
+        _ => Some(Moment::Slashed { year, a, b, time: Time::midnight() }),
     }
 }
 
@@ -280,7 +283,13 @@ mod tests {
             Ok(Some(date(2020, 1, 31).at(0, 0, 0, 0)))
         );
         assert_eq!(read("1/31/2020", None).map(|m| m.resolve(false)), Ok(None));
-        assert_eq!(read("03/04/2020", None), Ok(Moment::Slashed { year: 2020, a: 3, b: 4 }));
+        let midnight = Time::midnight();
+        assert_eq!(read("03/04/2020", None), Ok(Moment::Slashed { year: 2020, a: 3, b: 4, time: midnight }));
+        assert_eq!(
+            read("4/1/2015 16:00:00", None).map(|m| m.resolve(true)),
+            Ok(Some(date(2015, 4, 1).at(16, 0, 0, 0)))
+        );
+        assert!(read("4/1/2015 16:00:00Z", None).is_err(), "an instant whose day is not known");
     }
 
     #[test]
