@@ -1,4 +1,6 @@
 //! Training as a job of a server: queued and followed over the network, run as a process of its own, found again.
+
+#![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 
 mod support;

@@ -66,7 +66,7 @@ pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest};
 pub use read_only::PinnedSnapshot;
 pub use registry::{Deployment, Endpoint, Job, JobState, MadeVersion, ModelVersion, NewOperation, Operation};
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
-pub use search::{Method, SearchReport, SearchSection, TrialLine};
+pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};
 pub use serving::Counters;
 pub use source_file::find_source_files;
 pub use table::{TablePipeline, TableReport};

@@ -357,21 +357,31 @@ pub(crate) fn output(classes: Option<usize>, fit: &FitConfig) -> OutputConfig {
 
 /// Checks that network and loss are for what the label is: classes or a number.
 pub(crate) fn check_label(classes: Option<usize>, model: &ModelConfig, fit: &FitConfig) -> Result<()> {
-    let losses: Vec<&Loss> = match &fit.loss {
+    let losses: Vec<&Loss> = losses(fit);
+    if classes.is_none()
+        && let Some(loss) = losses.iter().find(|loss| loss.link().is_some())
+    {
+        let message = format!(
+            "fit.loss \"{}\" is of classes and the label is a number; use mse, huber, quantile, negative_ic or \
+             pairwise_rank, or a label of kind quantiles, threshold or triple_barrier",
+            loss.name()
+        );
+        return Err(Error::invalid("fit.loss", message));
+    }
+    check_units(classes, model, fit)
+}
+
+fn losses(fit: &FitConfig) -> Vec<&Loss> {
+    match &fit.loss {
         LossConfig::All(loss) => vec![loss],
         LossConfig::Outputs(losses) => losses.values().collect(),
-    };
-    let Some(classes) = classes else {
-        if let Some(loss) = losses.iter().find(|loss| loss.link().is_some()) {
-            let message = format!(
-                "fit.loss \"{}\" is of classes and the label is a number; use mse, huber, quantile, negative_ic or \
-                 pairwise_rank, or a label of kind quantiles, threshold or triple_barrier",
-                loss.name()
-            );
-            return Err(Error::invalid("fit.loss", message));
-        }
-        return Ok(());
-    };
+    }
+}
+
+/// Checks that the last layer has a unit for each class.
+pub(crate) fn check_units(classes: Option<usize>, model: &ModelConfig, fit: &FitConfig) -> Result<()> {
+    let losses = losses(fit);
+    let Some(classes) = classes else { return Ok(()) };
     let [loss] = losses[..] else { return Ok(()) };
     let units = match model.layers.last().map(|layer| &layer.kind) {
         Some(LayerKind::Dense(dense)) if model.outputs.len() < 2 => dense.units,

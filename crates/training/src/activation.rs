@@ -107,16 +107,6 @@ impl Activation {
         }
     }
 
-    /// Of rows of `units` numbers on the host, in place.
-    pub(crate) fn of_rows(self, rows: &mut [f32], units: usize) {
-        match self {
-            Self::Linear => {}
-            Self::Softmax => rows.chunks_exact_mut(units.max(1)).for_each(softmax),
-            Self::Sigmoid => rows.iter_mut().for_each(|x| *x = 1.0 / (1.0 + (-*x).exp())),
-            _ => unreachable!("only softmax and sigmoid are taken off a network"),
-        }
-    }
-
     /// As a node of an operator graph.
     pub(crate) fn export(
         self,
@@ -162,17 +152,6 @@ impl Activation {
             Self::Softmax => graph.softmax(&name, x)?,
         })
     }
-}
-
-/// One row, its largest element taken off first so that nothing overflows.
-fn softmax(row: &mut [f32]) {
-    let peak = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0f32;
-    for x in row.iter_mut() {
-        *x = (*x - peak).exp();
-        sum += *x;
-    }
-    row.iter_mut().for_each(|x| *x /= sum);
 }
 
 impl Serialize for Activation {

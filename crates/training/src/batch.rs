@@ -2,7 +2,7 @@
 
 /// What rows should give.
 #[derive(Debug, Clone, Copy)]
-pub enum Targets<'a> {
+pub(crate) enum Targets<'a> {
     /// One class a row, from 0.
     Classes(&'a [u32]),
     /// `width` numbers a row, row-major.
@@ -39,19 +39,19 @@ impl Targets<'_> {
 
 /// Rows with what a network gave for them. Slices must have the lengths stated, and classes be below `units`.
 #[derive(Debug, Clone, Copy)]
-pub struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     /// `[rows, units]`, row-major.
-    pub outputs: &'a [f32],
+    pub(crate) outputs: &'a [f32],
     /// Outputs a row, at least 1.
-    pub units: usize,
+    pub(crate) units: usize,
     /// Whether outputs are before the final softmax or sigmoid.
-    pub logits: bool,
+    pub(crate) logits: bool,
     /// What the rows should give.
-    pub targets: Targets<'a>,
+    pub(crate) targets: Targets<'a>,
     /// How much each row counts, at least 0; the classes' weights are in it already. All count 1 without.
-    pub weights: Option<&'a [f32]>,
+    pub(crate) weights: Option<&'a [f32]>,
     /// The date of each row, as any integer; rows of a date need not stand together. One date without.
-    pub groups: Option<&'a [u32]>,
+    pub(crate) groups: Option<&'a [u32]>,
 }
 
 impl Batch<'_> {

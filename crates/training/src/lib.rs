@@ -43,7 +43,7 @@ pub use config::{
 };
 pub use error::Error;
 pub use file::FileError;
-pub use fit::{Directory, Fit, fit};
+pub use fit::{Directory, Evaluated, Fit, fit};
 pub use layer::*;
 pub use loss::*;
 pub use metric::{Metric, TopKConfig, larger_is_better};

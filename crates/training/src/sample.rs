@@ -1,7 +1,6 @@
 //! Rows a network learns from or is measured on, and the check that it can.
 
 use crate::Error;
-use crate::batch::Targets;
 
 /// What a row of features is: `steps` times `names`, the oldest step first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,15 +70,6 @@ impl<'a> Samples<'a> {
             (Some(classes), _) => classes.len(),
             (None, Some((values, width))) => values.len() / width.max(1),
             (None, None) => self.features.len() / self.columns.max(1),
-        }
-    }
-
-    /// What rows should give, for a loss that takes classes or not.
-    pub(crate) fn targets(&self, classes: bool) -> Option<Targets<'a>> {
-        if classes {
-            self.classes.map(Targets::Classes)
-        } else {
-            self.values.map(|(values, width)| Targets::Values { values, width })
         }
     }
 

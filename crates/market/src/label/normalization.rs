@@ -20,12 +20,8 @@ pub(super) fn normalize(how: LabelNormalization, date: &mut [f64]) {
             let mean = known.iter().sum::<f64>() / count;
             let squares: f64 = known.iter().map(|x| (x - mean).powi(2)).sum();
             let deviation = (squares / (count - 1.0)).sqrt();
-            let score = |x: &f64| match deviation {
-                d if d > 0.0 => (x - mean) / d,
-                d if d == 0.0 => 0.0,
-                // One number alone has no deviation, and so no score.
-                _ => f64::NAN,
-            };
+            // One number alone has no deviation, and so no score.
+            let score = |x: &f64| if deviation == 0.0 { 0.0 } else { (x - mean) / deviation };
             known.iter().map(score).collect()
         }
     };

@@ -163,11 +163,11 @@ impl TablePipeline {
                 "name the label: label.column = \"NAME\", or label.columns = [..] for several numbers";
             return Err(Error::invalid("label", message));
         }
-        if let Some(classes) = self.label.classes {
-            if labels > 1 || !(2..=1_000_000).contains(&classes) {
-                let message = format!("label.classes must be 2 to 1000000 of one column, got {classes}");
-                return Err(Error::invalid("label.classes", message));
-            }
+        if let Some(classes) = self.label.classes
+            && (labels > 1 || !(2..=1_000_000).contains(&classes))
+        {
+            let message = format!("label.classes must be 2 to 1000000 of one column, got {classes}");
+            return Err(Error::invalid("label.classes", message));
         }
         let steps = self.features.steps.unwrap_or(1);
         if !(1..=STEPS_MAX).contains(&steps) {
@@ -179,6 +179,7 @@ impl TablePipeline {
         }
         self.model.check()?;
         self.fit.check()?;
-        pipeline::check_label(self.label.classes, &self.model, &self.fit)
+        // Numbers may be shares of classes, so that losses of classes fit them as well.
+        pipeline::check_units(self.label.classes, &self.model, &self.fit)
     }
 }

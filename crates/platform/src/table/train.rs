@@ -44,6 +44,8 @@ pub struct TableReport {
     pub best_epoch: Option<usize>,
     /// `loss` and the metrics of the fit on the test rows, if there are any.
     pub test: BTreeMap<String, f64>,
+    /// What some of these say beside their figure: the table of a confusion matrix, the t-statistic of an IC.
+    pub test_details: BTreeMap<String, serde_json::Value>,
     /// The seed all randomness came from.
     pub seed: u64,
 }
@@ -130,9 +132,12 @@ impl Job<'_> {
         fitting::check_memory(&fit, &self.options.fit)?;
         let trained = training::fit(&fit, &mut Forward(observer))?;
         observer.on_stage("evaluate", &format!("{} test rows", table.test.rows));
-        let test = match table.test.rows {
-            0 => BTreeMap::new(),
-            _ => trained.evaluate(&self.pipeline.fit, self.samples(&table.test, &columns))?,
+        let (test, test_details) = match table.test.rows {
+            0 => (BTreeMap::new(), BTreeMap::new()),
+            _ => {
+                let evaluated = trained.evaluate(&self.pipeline.fit, self.samples(&table.test, &columns))?;
+                (evaluated.figures, evaluated.details)
+            }
         };
         observer.on_stage("save", &self.options.out.display().to_string());
         let saved = Saved { trained: &trained, processors: &processors, document: &document, test: &test };
@@ -148,6 +153,7 @@ impl Job<'_> {
             history: trained.history().to_vec(),
             best_epoch: trained.best_epoch(),
             test,
+            test_details,
             seed: self.pipeline.fit.seed,
         })
     }

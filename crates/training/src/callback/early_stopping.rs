@@ -130,11 +130,13 @@ impl EarlyStopping {
     }
 
     /// The epoch, from 1, of the best figure or of the weights kept; `None` before either.
+    #[cfg(test)]
     pub(crate) fn best_epoch(&self) -> Option<usize> {
         (self.best_epoch > 0).then_some(self.best_epoch)
     }
 
     /// The epoch, from 1, after which it ended the fit.
+    #[cfg(test)]
     pub(crate) fn stopped_epoch(&self) -> Option<usize> {
         self.stopped
     }

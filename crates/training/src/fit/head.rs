@@ -164,6 +164,15 @@ impl Head {
         self.metrics.iter().map(Metric::meter).collect()
     }
 
+    /// What meters say beside their figures, under the same names.
+    pub(super) fn details(&self, meters: &[Meter]) -> Vec<(String, serde_json::Value)> {
+        let named = self.metrics.iter().zip(meters);
+        let of = |(metric, meter): (&Metric, &Meter)| {
+            Some((format!("{}{}", self.prefix, metric.name()), meter.details()?))
+        };
+        named.filter_map(of).collect()
+    }
+
     /// The results of meters under their names, those that are defined.
     pub(super) fn results<'a>(&'a self, meters: &'a [Meter]) -> impl Iterator<Item = (String, f64)> + 'a {
         let named = self.metrics.iter().zip(meters);

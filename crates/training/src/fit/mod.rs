@@ -10,6 +10,7 @@ mod step;
 use std::path::Path;
 
 use follow::Follow;
+pub use measure::Evaluated;
 use serde_json::Value;
 
 use crate::config::{FitConfig, ModelConfig, OutputConfig};

@@ -14,6 +14,7 @@ use super::resume::Keeper;
 use super::step::{Rows, Step};
 use crate::callback::{EarlyStopping, ReduceLrOnPlateau};
 use crate::config::{ClassWeight, ModelConfig};
+use crate::layer::Fitting;
 use crate::loss::LossValue;
 use crate::metric::Meter;
 use crate::network::Network;
@@ -100,8 +101,7 @@ impl Tally {
 
 /// The losses of all outputs, each by its weight.
 pub(super) fn total(heads: &[Head], losses: &[LossValue]) -> f64 {
-    let weighted = heads.iter().zip(losses).filter(|(_, loss)| loss.count > 0.0);
-    weighted.map(|(head, loss)| head.weight * loss.sum / loss.count).sum()
+    heads.iter().zip(losses).map(|(head, loss)| head.weight * loss.mean()).sum()
 }
 
 impl<'a> Run<'a> {
@@ -257,10 +257,9 @@ impl<'a> Run<'a> {
                 heads: &self.heads,
                 take_off: &take_off,
                 device: &self.device,
-                seed: self.job.config.seed,
+                fitting: Fitting { seed: self.job.config.seed, step: self.progress.global_step },
             };
-            let global_step = self.progress.global_step;
-            let seen = step.update(&rows, &mut self.weights, &mut self.optimizer, learning_rate, global_step);
+            let seen = step.update(&rows, &mut self.weights, &mut self.optimizer, learning_rate);
             self.progress.global_step += 1;
             self.progress.step += 1;
             let loss = total(&self.heads, &seen.losses) + seen.penalty;

@@ -59,7 +59,8 @@ pub(super) struct Step<'a> {
     pub(super) heads: &'a [Head],
     pub(super) take_off: &'a [bool],
     pub(super) device: &'a Device,
-    pub(super) seed: u64,
+    /// Which update this is.
+    pub(super) fitting: Fitting,
 }
 
 /// What a batch gave before the update.
@@ -80,13 +81,12 @@ impl Step<'_> {
         weights: &mut [Weight],
         optimizer: &mut Optimizer,
         learning_rate: f64,
-        step: u64,
     ) -> Seen {
         let leaves = self.network.leaves(weights, self.device);
         let call = Call {
             leaves: &leaves,
             device: self.device,
-            fitting: Some(Fitting { seed: self.seed, step }),
+            fitting: Some(self.fitting),
             features: &rows.features,
             rows: rows.count,
             take_off: self.take_off,

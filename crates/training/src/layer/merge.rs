@@ -28,8 +28,6 @@ pub(super) enum How {
 #[derive(Debug, Clone)]
 pub(super) struct Merge {
     pub(super) how: How,
-    #[allow(dead_code)]
-    pub(super) config: MergeConfig,
 }
 
 impl Layer for Merge {
