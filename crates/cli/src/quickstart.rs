@@ -20,6 +20,7 @@ use crate::output::{Column, Output, note, table};
 use crate::progress::Progress;
 use crate::server::{FREE_PORT, Server, bind};
 use crate::verb::data::quality_text;
+use crate::verb::train::cpu_model;
 
 /// Shown in the lines to paste; the server echoes any location.
 const LOCATION: &str = "us-central1";
@@ -126,7 +127,11 @@ impl Journey<'_> {
         let out = platform.scratch_directory()?;
         let mut observer =
             Follow { progress: Progress::new(&self.context.interrupt), output: self.context.output };
-        let options = TrainOptions { out: &out, base_dir: &self.base_dir, fit: FitOptions::default() };
+        let options = TrainOptions {
+            out: &out,
+            base_dir: &self.base_dir,
+            fit: FitOptions { cpu: cpu_model(), ..FitOptions::default() },
+        };
         platform.train(&self.pipeline, &options, &mut observer).await
     }
 

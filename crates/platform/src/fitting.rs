@@ -20,6 +20,8 @@ pub struct FitOptions {
     pub keeps: Option<fn() -> f64>,
     /// Whose weights to start from.
     pub from: Option<StartFrom>,
+    /// The model of the CPU, which the bundle records: the same bytes are promised on the same.
+    pub cpu: Option<String>,
     /// Bytes a fit may take beside its rows; not limited by default.
     pub memory_bytes: Option<u64>,
 }

@@ -274,6 +274,7 @@ impl Job<'_> {
             metrics: opaque("the metrics", serde_json::to_value(metrics))?,
             golden,
             pipeline: self.pipeline.text().to_owned(),
+            cpu: self.options.fit.cpu.clone(),
         };
         bundle::write_directory(self.options.out, BundleParts { manifest, files })?;
         let written = Bundle::open(self.options.out)?;

@@ -52,6 +52,9 @@ pub struct Manifest {
     pub golden: Golden,
     /// The text of the pipeline file.
     pub pipeline: String,
+    /// The model of the CPU it was trained on: the same pipeline and data give the same bytes on the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
 }
 
 /// Size and digest of a file.

@@ -166,6 +166,7 @@ pub fn parts(model: &Model) -> BundleParts {
             inputs,
         },
         pipeline: "[data]\n".to_owned(),
+        cpu: None,
     };
     BundleParts { manifest, files: format::write_all(&graph).unwrap() }
 }

@@ -9,7 +9,7 @@ use crate::args::SearchArgs;
 use crate::context::Context;
 use crate::output::{Column, Show, table};
 use crate::progress::Progress;
-use crate::verb::train::{TrainView, folder_of};
+use crate::verb::train::{TrainView, cpu_model, folder_of};
 
 /// Trials shown to a person; `--json` has all.
 const SHOWN: usize = 20;
@@ -67,7 +67,7 @@ pub(crate) async fn search(context: &Context, args: &SearchArgs) -> Result<(), E
         None => PathBuf::from(format!("{}-bundle", pipeline.name())),
     };
     let platform = context.open_platform().await?;
-    let fit = FitOptions { threads: args.threads, ..FitOptions::default() };
+    let fit = FitOptions { threads: args.threads, cpu: cpu_model(), ..FitOptions::default() };
     let options = TrainOptions { out: &out, base_dir: folder_of(&args.pipeline), fit };
     let mut progress = Progress::new(&context.interrupt);
     let found = platform.search(context.project(), &pipeline, &options, &mut progress).await;

@@ -270,6 +270,14 @@ impl PipelineFile {
     }
 }
 
+/// What this machine calls its CPU.
+pub(crate) fn cpu_model() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim().to_owned());
+    name.filter(|name| !name.is_empty()).or_else(|| Some(std::env::consts::ARCH.to_owned()))
+}
+
 fn seconds_since_1970() -> f64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0.0, |elapsed| elapsed.as_secs_f64())
@@ -293,6 +301,7 @@ fn fit_options(context: &Context, args: &TrainArgs) -> Result<FitOptions, Error>
         resume: args.resume,
         keeps: Some(seconds_since_1970),
         from,
+        cpu: cpu_model(),
         memory_bytes,
     })
 }

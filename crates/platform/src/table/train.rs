@@ -239,6 +239,7 @@ impl Job<'_> {
             metrics: json!(test),
             golden,
             pipeline: self.pipeline.text().to_owned(),
+            cpu: self.options.fit.cpu.clone(),
         };
         bundle::write_directory(self.options.out, BundleParts { manifest, files })?;
         let written = Bundle::open(self.options.out)?;

@@ -94,5 +94,6 @@ fn manifest(graph: &Graph) -> Manifest {
         metrics: Value::Null,
         golden: Golden::default(),
         pipeline: String::new(),
+        cpu: None,
     }
 }
