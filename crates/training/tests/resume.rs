@@ -170,14 +170,14 @@ fn an_unfinished_fit_is_not_thrown_away_and_callbacks_watch_what_is_measured() {
     let out = tempfile::tempdir().unwrap();
     let mut stop = Stop { after: Some(7), ..Stop::default() };
     run(Some(out.path()), false, FIT, &mut stop).unwrap_err();
-    let error = run(Some(out.path()), false, FIT, &mut Stop::default()).unwrap_err().to_string();
-    assert!(
-        error.contains("holds checkpoints of a fit that was not finished; go on with --resume"),
-        "{error}"
-    );
-    run(Some(out.path()), true, FIT, &mut Stop::default()).unwrap();
-    // Finished, it may be fitted again.
-    run(Some(out.path()), false, FIT, &mut Stop::default()).unwrap();
+    let mut afresh = Stop::default();
+    run(Some(out.path()), false, FIT, &mut afresh).unwrap();
+    assert!(afresh.notes[0].starts_with("starting afresh; the checkpoints of the fit that was not finished"));
+    assert!(out.path().join("checkpoints.old/step-000000000007.safetensors").is_file());
+    // Finished, it may be fitted again, and there is nothing to keep.
+    let mut again = Stop::default();
+    run(Some(out.path()), false, FIT, &mut again).unwrap();
+    assert!(again.notes.iter().all(|note| !note.starts_with("starting afresh")), "{:?}", again.notes);
     let unknown = FIT.replacen("monitor = \"val_loss\"", "monitor = \"val_brier\"", 1);
     let error = run(None, false, &unknown, &mut Stop::default()).unwrap_err().to_string();
     assert!(

@@ -141,6 +141,20 @@ impl CheckpointDir {
         Ok(steps)
     }
 
+    /// Puts all checkpoints into `checkpoints.old`, in place of what was there, and gives that folder.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn set_aside(&self) -> Result<PathBuf, FileError> {
+        let aside = self.folder.with_extension("old");
+        if aside.exists() {
+            std::fs::remove_dir_all(&aside).map_err(FileError::io("remove", &aside))?;
+        }
+        std::fs::rename(&self.folder, &aside).map_err(FileError::io("move", &self.folder))?;
+        std::fs::create_dir(&self.folder).map_err(FileError::io("make", &self.folder))?;
+        Ok(aside)
+    }
+
     /// Removes all checkpoints, for a fit that begins anew.
     ///
     /// # Errors

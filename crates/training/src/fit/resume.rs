@@ -73,12 +73,12 @@ impl Keeper {
         let found = keeper.directory.newest()?;
         if !directory.resume {
             if found.checkpoint.as_ref().is_some_and(|(_, checkpoint)| is_unfinished(checkpoint)) {
-                let message = format!(
-                    "{} holds checkpoints of a fit that was not finished; go on with --resume, or remove its folder \
-                     checkpoints to start afresh",
-                    directory.path.display()
-                );
-                return Err(Error::Checkpoint(message));
+                let aside = keeper.directory.set_aside()?;
+                observer.on_note(&format!(
+                    "starting afresh; the checkpoints of the fit that was not finished are now {} (--resume goes on where \
+                     one stopped)",
+                    aside.display()
+                ));
             }
             keeper.directory.clear()?;
             return Ok((keeper, None));
