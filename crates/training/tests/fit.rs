@@ -333,3 +333,101 @@ fn a_part_of_a_row_is_not_predicted() {
     let trained = fit_quietly(&config_of_one_epoch(), &Data::linear(20, 1)).unwrap();
     trained.predict(&[0.0; 9]);
 }
+
+/// Notes alone.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Observer for Notes {
+    fn on_note(&mut self, note: &str) {
+        self.0.push(note.to_owned());
+    }
+}
+
+#[test]
+fn what_was_hardly_meant_is_said_and_learned_from_all_the_same() {
+    let mut data = Data::linear(40, 1);
+    data.features.chunks_mut(COLUMNS).for_each(|row| (row[2], row[7]) = (0.5, -1.0));
+    data.labels.iter_mut().for_each(|label| *label = (*label).min(1));
+    let mut notes = Notes::default();
+    fit(&model(), &config_of_one_epoch(), data.samples(), None, &mut notes).unwrap();
+    let expected = [
+        "2 features never change in the training set: f2, f7",
+        "no training row is of class 2: it cannot be learned",
+    ];
+    assert_eq!(notes.0, expected);
+    let row =
+        Samples { features: &data.features[..COLUMNS], classes: Some(&data.labels[..1]), ..data.samples() };
+    let mut notes = Notes::default();
+    fit(&model(), &config_of_one_epoch(), row, None, &mut notes).unwrap();
+    assert!(notes.0[0].starts_with("the training set is a single row"), "{:?}", notes.0);
+}
+
+/// Two outputs that share a layer, two inputs that are put together: what Keras calls a functional network.
+#[test]
+fn networks_of_several_inputs_and_outputs_learn_all_of_them() {
+    let text = r#"
+outputs = ["way", "size"]
+[[inputs]]
+name = "left"
+features = ["f0", "f1", "f2"]
+[[inputs]]
+name = "right"
+features = ["f3", "f4", "f5", "f6", "f7"]
+[[layers]]
+type = "dense"
+name = "a"
+inputs = ["left"]
+units = 8
+activation = "tanh"
+[[layers]]
+type = "dense"
+name = "b"
+inputs = ["right"]
+units = 8
+activation = "tanh"
+[[layers]]
+type = "concatenate"
+name = "both"
+inputs = ["a", "b"]
+[[layers]]
+type = "dense"
+name = "way"
+units = 3
+activation = "softmax"
+[[layers]]
+type = "dense"
+name = "size"
+inputs = ["both"]
+units = 1
+"#;
+    let model: ModelConfig = toml::from_str(text).unwrap();
+    let data = Data::linear(2000, 1);
+    let sizes: Vec<f32> = data.features.chunks(COLUMNS).map(|row| row[0] - 0.5 * row[6]).collect();
+    let samples = Samples { values: Some((&sizes, 1)), ..data.samples() };
+    let fit_text = "epochs = 12\nbatch_size = 50\noptimizer = { name = \"adam\", learning_rate = 0.01 }\n\
+                    loss = { way = \"sparse_categorical_crossentropy\", size = \"mse\" }\n\
+                    loss_weights = { size = 0.5 }\nmetrics = { way = [\"accuracy\"], size = [\"r2_score\"] }";
+    let config: FitConfig = toml::from_str(fit_text).unwrap();
+    let trained = fit(&model, &config, samples, Some(samples), &mut Silent).unwrap();
+    let last = trained.history().last().unwrap();
+    assert!(last.metrics["val_way_accuracy"] > 0.9 && last.metrics["val_size_r2_score"] > 0.9, "{last:?}");
+    assert_eq!(trained.outputs(), [("way", 3), ("size", 1)]);
+    let outputs = trained.predict(&data.features);
+    assert_eq!((outputs[0].len(), outputs[1].len()), (6000, 2000));
+    // The loss is that of both, the second by half.
+    let log_loss: f64 = outputs[0]
+        .chunks(3)
+        .zip(&data.labels)
+        .map(|(row, label)| -f64::from(row[*label as usize]).ln())
+        .sum::<f64>()
+        / 2000.0;
+    let mse: f64 =
+        outputs[1].iter().zip(&sizes).map(|(got, size)| f64::from(got - size).powi(2)).sum::<f64>() / 2000.0;
+    let reported = last.val_loss.unwrap();
+    assert!((reported - log_loss - 0.5 * mse).abs() < 1e-5, "{reported} is not {log_loss} + half of {mse}");
+    let dead = text.replace("inputs = [\"a\", \"b\"]", "inputs = [\"a\", \"a\"]");
+    let dead: ModelConfig = toml::from_str(&dead).unwrap();
+    let error = fit(&dead, &config, samples, None, &mut Silent).unwrap_err().to_string();
+    assert!(error.starts_with("layer \"b\": no layer and no output uses its result"), "{error}");
+}

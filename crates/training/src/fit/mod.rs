@@ -1,5 +1,6 @@
 //! The fit: what Keras's `compile` and `fit` are told, checked, and the loop that follows it.
 
+mod doubts;
 mod follow;
 mod head;
 mod measure;
@@ -78,8 +79,11 @@ pub fn fit(job: &Fit<'_>, observer: &mut dyn Observer) -> Result<Trained, Error>
             return Err(Error::Columns { expected: columns, set: "validation", got: valid.columns });
         }
     }
+    // Checked first: what is refused needs no doubts.
+    let run = run::Run::new(job, network)?;
+    doubts::tell(&job.train, job.columns, &run.network, observer);
     let mut follow = Follow::new(observer, job.config, job.directory.as_ref());
-    let fitted = run::Run::new(job, network)?.run(model, &mut follow);
+    let fitted = run.run(model, &mut follow);
     match follow.take_error() {
         Some(error) => Err(error.into()),
         None => fitted,
