@@ -71,6 +71,16 @@ def test_any_number_of_threads_gives_the_same_bytes(program: Program, tmp_path: 
     assert [epoch["val_loss"] for epoch in reports[1]["history"]] == [epoch["val_loss"] for epoch in reports[2]["history"]]
 
 
+def test_rows_that_stay_in_their_file_give_the_same_bytes(program: Program, tmp_path: Path):
+    pipeline = write(tmp_path / "p", RECURRENT, 1_000, 6, 5, epochs=2, shuffle={"name": "blocks", "block_rows": 32, "window_blocks": 4})
+    streamed = pipeline.with_name("streamed.toml")
+    streamed.write_text(pipeline.read_text().replace("[data]\n", "[data]\nstream = true\n"))
+    assert "stream = true" in streamed.read_text()
+    program.succeed("train", pipeline, "--out", tmp_path / "memory")
+    program.succeed("train", streamed, "--out", tmp_path / "file")
+    assert contents(tmp_path / "memory") == contents(tmp_path / "file")
+
+
 def test_another_seed_gives_other_bytes(program: Program, tmp_path: Path):
     for seed in (3, 4):
         pipeline = write(tmp_path / f"p{seed}", RECURRENT, 200, 6, 5, epochs=1, seed=seed)

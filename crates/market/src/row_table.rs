@@ -3,6 +3,8 @@
 //!
 //! Deliberately not here: bars. Nothing about when such a column was known can be checked.
 
+mod stream;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +21,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+
+pub use stream::RowStream;
 
 use crate::nearest::unknown;
 use crate::{Error, Result};
@@ -45,12 +49,14 @@ pub struct RowColumns {
     pub symbol: Option<String>,
     /// How much each row counts, if there is one.
     pub weight: Option<String>,
+    /// Whether the features of training rows stay in the file, to be read by a [`RowStream`].
+    pub streams: bool,
 }
 
 /// The rows of one part.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RowBlock {
-    /// Row-major, as wide as there are features.
+    /// Row-major, as wide as there are features; empty if they stay in the file.
     pub features: Vec<f32>,
     /// The class of each row, if the label is one of classes.
     pub classes: Vec<u32>,
@@ -126,8 +132,10 @@ fn unguarded(path: &Path, columns: &RowColumns) -> Result<RowTable, String> {
         left_out: rows - counts.iter().sum::<usize>(),
     };
     let width = roles.features.len();
-    for (block, rows) in [&mut table.train, &mut table.valid, &mut table.test].into_iter().zip(counts) {
-        block.features.reserve_exact(rows * width);
+    for (part, block) in [&mut table.train, &mut table.valid, &mut table.test].into_iter().enumerate() {
+        if part > 0 || !columns.streams {
+            block.features.reserve_exact(counts[part] * width);
+        }
     }
     let builder = open(path)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), roles.all());
@@ -276,7 +284,9 @@ impl Reading<'_> {
                 _ => &mut table.test,
             };
             block.rows += 1;
-            block.features.extend_from_slice(&values[row * width..(row + 1) * width]);
+            if part > 0 || !self.config.streams {
+                block.features.extend_from_slice(&values[row * width..(row + 1) * width]);
+            }
             block.weights.extend(weights.as_ref().map(|weights| weights[row] as f32));
             block.dates.extend(dates.get(row));
             match self.config.classes {

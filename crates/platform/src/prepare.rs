@@ -40,6 +40,7 @@ impl WindowRows {
         let classes = Some(self.classes.as_slice()).filter(|classes| !classes.is_empty());
         Samples {
             features: &self.features,
+            stream: None,
             columns,
             classes,
             values: Some((&self.targets, 1)),

@@ -182,6 +182,9 @@ pub enum Error {
     /// A file of the fit cannot be written or read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Rows cannot be read from where they are.
+    #[error("{0}")]
+    Source(String),
     /// A checkpoint does not fit the fit.
     #[error("{0}")]
     Checkpoint(String),

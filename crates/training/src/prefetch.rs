@@ -247,6 +247,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_source_goes_on_in_the_fit() {
+        #[derive(Debug)]
         struct Panics;
         impl Rows for Panics {
             fn rows(&self) -> usize {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::Error;
 
 /// Rows of numbers that can be read in stretches, from several threads.
-pub trait Rows: Sync {
+pub trait Rows: std::fmt::Debug + Sync {
     /// How many rows there are.
     fn rows(&self) -> usize;
 
@@ -162,6 +162,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// Rows that are made when they are read: number `c` of row `r` is `100 r + c`.
+    #[derive(Debug)]
     pub(crate) struct Made {
         pub(crate) rows: usize,
         /// Reading this row fails.

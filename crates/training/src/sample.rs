@@ -1,6 +1,7 @@
 //! Rows a network learns from or is measured on, and the check that it can.
 
 use crate::Error;
+use crate::rows::Rows;
 
 /// What a row of features is: `steps` times `names`, the oldest step first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +40,10 @@ impl Columns {
 /// Rows of processed features with what each should give.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Samples<'a> {
-    /// `rows * columns` features, row-major, all finite.
+    /// `rows * columns` features, row-major, all finite; none if they are streamed.
     pub features: &'a [f32],
+    /// Where the features come from if they do not fit into memory: of training rows alone.
+    pub stream: Option<&'a dyn Rows>,
     /// Features of a row.
     pub columns: usize,
     /// The class of each row, from 0: for losses of classes.
@@ -88,7 +91,11 @@ impl<'a> Samples<'a> {
             }
             Err(Error::Shape { set, values, rows, columns })
         };
-        shape(self.features.len(), self.columns)?;
+        match self.stream {
+            // What is read is checked as it comes.
+            Some(stream) => shape(stream.rows() * stream.columns(), self.columns)?,
+            None => shape(self.features.len(), self.columns)?,
+        }
         if let Some((values, width)) = self.values {
             shape(values.len(), width)?;
             if let Some(at) = values.iter().position(|x| !x.is_finite()) {

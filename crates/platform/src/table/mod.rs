@@ -60,6 +60,10 @@ pub struct TableData {
     pub symbol: Option<String>,
     /// The column that says how much each row counts.
     pub weight: Option<String>,
+    /// Whether training rows are read from the file as they are needed, for tables that do not fit into memory. Rows
+    /// are then shuffled in blocks.
+    #[serde(default)]
+    pub stream: bool,
 }
 
 /// `[features]`
@@ -148,6 +152,7 @@ impl TablePipeline {
             date: self.data.date.clone(),
             symbol: self.data.symbol.clone(),
             weight: self.data.weight.clone(),
+            streams: self.data.stream,
         }
     }
 
@@ -175,6 +180,11 @@ impl TablePipeline {
             return Err(Error::invalid("features.steps", message));
         }
         if let Some(processors) = &self.processors {
+            if self.data.stream {
+                let message = "processors are fitted to all training rows at once, which a stream does not hold; scale the \
+                               columns before, or leave data.stream out";
+                return Err(Error::invalid("processors", message));
+            }
             processors.check()?;
         }
         self.model.check()?;

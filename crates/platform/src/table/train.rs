@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use artifact::bundle::{self, Bundle, BundleParts, FeatureContract, Golden, Manifest, Version};
 use artifact::format;
-use market::row_table::{RowBlock, RowTable};
+use market::row_table::{RowBlock, RowStream, RowTable};
 use market::{FittedProcessors, NanPolicy};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use training::{Columns, EpochReport, Fit, Samples, Summary, Trained, Weight};
+use training::{
+    BlocksConfig, Columns, EpochReport, Fit, FitConfig, Rows, Samples, Shuffle, Summary, Trained, Weight,
+};
 
 use super::TablePipeline;
 use crate::fitting::{self, Forward};
@@ -101,7 +103,12 @@ impl Job<'_> {
         let digest = sha256_of(&self.path)?;
         let mut table = RowTable::read(&self.path, &self.pipeline.row_columns())?;
         let columns = columns(self.pipeline, &table.names)?;
-        let raw_golden = self.golden_inputs(&table);
+        let stream = match self.pipeline.data.stream {
+            true => Some(Streamed(RowStream::open(&self.path, &self.pipeline.row_columns())?)),
+            false => None,
+        };
+        let raw_golden = self.golden_inputs(&table, stream.as_ref())?;
+        let config = self.fit_config();
         let processors = self.processors(&table)?;
         for block in [&mut table.train, &mut table.valid, &mut table.test] {
             processors.apply(&mut block.features);
@@ -122,9 +129,12 @@ impl Job<'_> {
         let fit = Fit {
             model: &self.pipeline.model,
             output: self.pipeline.output(),
-            config: &self.pipeline.fit,
+            config: &config,
             columns: &columns,
-            train: self.samples(&table.train, &columns),
+            train: Samples {
+                stream: stream.as_ref().map(|stream| stream as &dyn Rows),
+                ..self.samples(&table.train, &columns)
+            },
             valid: (table.valid.rows > 0).then(|| self.samples(&table.valid, &columns)),
             start: self.start.as_deref(),
             directory: self.options.fit.directory(self.options.out, &identity),
@@ -163,6 +173,7 @@ impl Job<'_> {
         let given = |values: &'a [f32]| Some(values).filter(|values| !values.is_empty());
         Samples {
             features: &block.features,
+            stream: None,
             columns: columns.len(),
             classes: Some(block.classes.as_slice()).filter(|classes| !classes.is_empty()),
             values: given(&block.values).map(|values| (values, width)),
@@ -185,12 +196,30 @@ impl Job<'_> {
         }
     }
 
+    /// The fit as the file says, rows of a stream shuffled in blocks: one row at a time could not be read.
+    fn fit_config(&self) -> FitConfig {
+        let mut config = self.pipeline.fit.clone();
+        if self.pipeline.data.stream && config.shuffle == Shuffle::Rows {
+            config.shuffle = Shuffle::Blocks(BlocksConfig::default());
+        }
+        config
+    }
+
     /// The first rows of the test part, or of what there is.
-    fn golden_inputs(&self, table: &RowTable) -> Vec<Vec<f32>> {
-        let block = [&table.test, &table.valid, &table.train].into_iter().find(|block| block.rows > 0);
-        let rows = block.into_iter().flat_map(|block| block.features.chunks_exact(table.names.len().max(1)));
+    fn golden_inputs(&self, table: &RowTable, stream: Option<&Streamed>) -> Result<Vec<Vec<f32>>> {
+        let blocks = [&table.test, &table.valid, &table.train];
+        let mut first = Vec::new();
+        let values: &[f32] = match (blocks.into_iter().find(|block| !block.features.is_empty()), stream) {
+            (Some(block), _) => &block.features,
+            (None, Some(Streamed(stream))) => {
+                stream.read(0..stream.rows().min(GOLDEN_ROWS), &mut first)?;
+                &first
+            }
+            (None, None) => &[],
+        };
+        let rows = values.chunks_exact(table.names.len().max(1));
         let whole = rows.filter(|row| row.iter().all(|x| x.is_finite()));
-        whole.take(GOLDEN_ROWS).map(<[f32]>::to_vec).collect()
+        Ok(whole.take(GOLDEN_ROWS).map(<[f32]>::to_vec).collect())
     }
 
     fn save(&self, table: &RowTable, inputs: Vec<Vec<f32>>, saved: &Saved<'_>) -> Result<String> {
@@ -260,6 +289,24 @@ fn columns(pipeline: &TablePipeline, names: &[String]) -> Result<Columns> {
     }
     // The names of the newest step stand for those of all.
     Ok(Columns { names: names[count - count / steps..].to_vec(), steps })
+}
+
+/// Training rows that stay in their file.
+#[derive(Debug)]
+struct Streamed(RowStream);
+
+impl Rows for Streamed {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn columns(&self) -> usize {
+        self.0.columns()
+    }
+
+    fn read(&self, range: std::ops::Range<usize>, out: &mut Vec<f32>) -> Result<(), training::Error> {
+        self.0.read(range, out).map_err(|error| training::Error::Source(error.to_string()))
+    }
 }
 
 /// What goes into a bundle.

@@ -21,7 +21,7 @@ use crate::network::Network;
 use crate::observer::{BatchProgress, Control, EpochReport, Observer, TrainBegin};
 use crate::optimizer::Optimizer;
 use crate::order::{Order, OrderConfig};
-use crate::prefetch::{Ahead, Prefetch};
+use crate::prefetch::{Ahead, Gathered, Prefetch};
 use crate::rows::Matrix;
 use crate::trained::{Trained, Weight};
 use crate::{Error, FitConfig};
@@ -157,12 +157,19 @@ impl<'a> Run<'a> {
         let parameters = parameters.map(|spec| spec.len()).sum();
         let steps = self.steps_per_epoch;
         observer.on_train_begin(&TrainBegin { epochs, steps, parameters, resumed_at });
-        let source = Matrix::new(self.job.train.features, self.job.train.columns, "training")?;
+        let matrix;
+        let source: &dyn crate::rows::Rows = match self.job.train.stream {
+            Some(stream) => stream,
+            None => {
+                matrix = Matrix::new(self.job.train.features, self.job.train.columns, "training")?;
+                &matrix
+            }
+        };
         let order = Arc::clone(&self.order);
         let Progress { epoch, step, .. } = self.progress;
         let ahead = Ahead { epoch, step, epochs, depth: BATCHES_AHEAD };
         std::thread::scope(|scope| {
-            let mut batches = Prefetch::start(scope, &source, &order, ahead);
+            let mut batches = Prefetch::start(scope, source, &order, ahead);
             while self.progress.epoch <= epochs && !self.progress.stopped {
                 self.epoch(begin, &mut batches, observer)?;
             }
@@ -249,6 +256,9 @@ impl<'a> Run<'a> {
             observer.on_batch_begin(epoch, self.progress.step + 1);
             let learning_rate = self.learning_rate(self.progress.global_step);
             let Some(mut batch) = batches.next_batch()? else { break };
+            if self.job.train.stream.is_some() {
+                self.check_streamed(&batch)?;
+            }
             std::mem::swap(&mut rows.features, &mut batch.features);
             rows.gather(&self.job.train, self.row_weights.as_deref(), &self.heads, &batch.rows);
             batches.give_back(batch);
@@ -289,6 +299,18 @@ impl<'a> Run<'a> {
             }
         }
         Ok(self.learning_rate(self.progress.global_step.saturating_sub(1)))
+    }
+
+    /// Rows in memory were checked before the fit.
+    fn check_streamed(&self, batch: &Gathered) -> Result<(), Error> {
+        let Some(at) = batch.features.iter().position(|x| !x.is_finite()) else { return Ok(()) };
+        let columns = self.network.columns();
+        Err(Error::NotFinite {
+            set: "training",
+            row: batch.rows[at / columns] as usize,
+            feature: self.job.columns.name(at % columns),
+            value: batch.features[at],
+        })
     }
 
     /// Adds a batch to what was seen of the epoch; `metrics` are those cheap enough to tell every time.
