@@ -2,6 +2,7 @@
 //! `config` and in the verbs.
 
 pub(crate) mod job;
+pub(crate) mod train;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::{Date, DateTime, Time};
 
 use job::{JobLimitArgs, JobVerb};
+use train::{SearchArgs, TrainArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -386,52 +388,6 @@ pub(crate) struct FeaturesComputeArgs {
     /// Use only what was known at the end of this day [default: everything]
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub(crate) as_of: Option<Date>,
-}
-
-/// `train`
-#[derive(Debug, Args)]
-pub(crate) struct TrainArgs {
-    /// The pipeline file
-    #[arg(value_name = "PIPELINE.toml")]
-    pub(crate) pipeline: PathBuf,
-    /// Folder for the bundle, its checkpoints and logs [default: ./NAME-bundle]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Go on from the newest checkpoint in the folder, to the bits of a training that was never interrupted
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Start from the weights of a registered model or of a bundle folder
-    #[arg(long, value_name = "MODEL[@VERSION]|DIR")]
-    pub(crate) from: Option<String>,
-    /// Threads to compute on; the weights do not depend on it [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Refuse to start if more memory than this is needed
-    #[arg(long, value_name = "GB")]
-    pub(crate) memory_gb: Option<f64>,
-    /// Show layers, shapes, parameters and memory, and train nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Read a data directory that another process may hold; nothing is imported
-    #[arg(long)]
-    pub(crate) read_only: bool,
-    /// Train on this snapshot of the data set [default: the newest]
-    #[arg(long, value_name = "N", requires = "read_only")]
-    pub(crate) snapshot: Option<u32>,
-}
-
-/// `search`
-#[derive(Debug, Args)]
-pub(crate) struct SearchArgs {
-    /// The pipeline file, with a section [search]
-    #[arg(value_name = "PIPELINE.toml")]
-    pub(crate) pipeline: PathBuf,
-    /// Folder for the bundle of the best trial [default: ./NAME-bundle]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Threads to compute on; the weights do not depend on it [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
 }
 
 /// `model ...`

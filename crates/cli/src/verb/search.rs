@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use platform::{Error, FitOptions, Pipeline, SearchReport, TrainOptions};
 use serde::Serialize;
 
-use crate::args::SearchArgs;
+use crate::args::train::SearchArgs;
 use crate::context::Context;
 use crate::output::{Column, Show, table};
 use crate::progress::Progress;

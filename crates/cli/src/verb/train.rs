@@ -9,7 +9,7 @@ use platform::{
 };
 use serde::Serialize;
 
-use crate::args::TrainArgs;
+use crate::args::train::TrainArgs;
 use crate::client::Client;
 use crate::context::Context;
 use crate::output::{Column, Show, pairs, table};
