@@ -1,7 +1,7 @@
 //! `predict`: symbols or feature vectors to an endpoint, probabilities and ranks back.
 
 use jiff::civil::Date;
-use platform::{DatasetUse, Error, Instance, Kind, PredictReply, PredictRequest, score};
+use platform::{DatasetUse, Error, Instance, Kind, PredictReply, PredictRequest, is_distribution, score};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -105,22 +105,22 @@ impl Show for PredictionView {
     fn text(&self) -> String {
         let mut ranked: Vec<(usize, &PredictionRow)> = self.predictions.iter().enumerate().collect();
         ranked.sort_by_key(|(_, row)| row.rank);
-        let columns = [
-            Column::Text("instance"),
-            Column::Figure("p(top class)"),
-            Column::Figure("p(bottom class)"),
-            Column::Figure("score"),
-            Column::Figure("rank"),
-        ];
+        let classes = self.predictions.iter().all(|row| is_distribution(&row.probabilities));
+        let mut columns = vec![Column::Text("instance")];
+        if classes {
+            columns.extend([Column::Figure("p(top class)"), Column::Figure("p(bottom class)")]);
+        }
+        columns.extend([Column::Figure(if classes { "score" } else { "forecast" }), Column::Figure("rank")]);
         let probability = |p: Option<&f32>| p.map(|p| format!("{p:.4}")).unwrap_or_default();
         let rows = ranked.into_iter().map(|(index, row)| {
-            vec![
-                row.symbol.clone().unwrap_or_else(|| format!("vector {index}")),
-                probability(row.probabilities.last()),
-                probability(row.probabilities.first()),
-                format!("{:.4}", row.score),
-                row.rank.to_string(),
-            ]
+            let mut cells = vec![row.symbol.clone().unwrap_or_else(|| format!("vector {index}"))];
+            if classes {
+                cells.push(probability(row.probabilities.last()));
+                cells.push(probability(row.probabilities.first()));
+            }
+            cells.push(if classes { format!("{:.4}", row.score) } else { format!("{:.6}", row.score) });
+            cells.push(row.rank.to_string());
+            cells
         });
         let mut text = table(&columns, rows);
         text += &format!("{}@{} on endpoint {}", self.model, self.version, self.endpoint);
