@@ -83,12 +83,12 @@ pub(crate) fn check_memory(fit: &Fit<'_>, options: &FitOptions) -> Result<()> {
 }
 
 impl Platform {
-    /// The weights of a registered version or of a bundle directory.
+    /// The weights a fit is to start from, of a registered version or of a bundle directory; none if it starts afresh.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for a model or version that does not exist; what is wrong with the bundle.
-    pub(crate) async fn weights_of(&self, from: &StartFrom) -> Result<Vec<Weight>> {
-        let StartFrom { project, reference } = from;
+    pub(crate) async fn starting_weights(&self, options: &FitOptions) -> Result<Option<Vec<Weight>>> {
+        let Some(StartFrom { project, reference }) = &options.from else { return Ok(None) };
         let bundle = if Path::new(reference).join(MANIFEST).is_file() {
             Bundle::open(Path::new(reference))?
         } else {
@@ -99,7 +99,7 @@ impl Platform {
             let values = tensor.as_float32().map(<[f32]>::to_vec).unwrap_or_default();
             Weight { name, shape: tensor.shape().to_vec(), values }
         };
-        Ok(variables.into_iter().map(weight).collect())
+        Ok(Some(variables.into_iter().map(weight).collect()))
     }
 }
 

@@ -30,6 +30,7 @@ mod search;
 mod source_file;
 mod table;
 mod train;
+mod trained_bundle;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -262,11 +262,7 @@ impl Pipeline {
     }
 
     fn check(&self) -> Result<()> {
-        if self.version != 1 {
-            let message = format!("pipeline version {} is unknown; this build reads version 1", self.version);
-            return Err(Error::invalid("version", message));
-        }
-        check_name("name", &self.name)?;
+        check_header(self.version, &self.name)?;
         check_name("data.dataset", &self.data.dataset)?;
         if matches!(&self.data.universe, Some(UniverseChoice::Symbols(symbols)) if symbols.is_empty()) {
             return Err(Error::invalid(
@@ -396,7 +392,16 @@ pub(crate) fn check_units(classes: Option<usize>, model: &ModelConfig, fit: &Fit
     Ok(())
 }
 
-pub(crate) fn check_name(field: &str, name: &str) -> Result<()> {
+/// Checks what every pipeline file begins with.
+pub(crate) fn check_header(version: u32, name: &str) -> Result<()> {
+    if version != 1 {
+        let message = format!("pipeline version {version} is unknown; this build reads version 1");
+        return Err(Error::invalid("version", message));
+    }
+    check_name("name", name)
+}
+
+fn check_name(field: &str, name: &str) -> Result<()> {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase());
     let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if first && rest && name.len() <= NAME_CHARS_MAX {

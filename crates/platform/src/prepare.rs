@@ -96,14 +96,19 @@ const REPLAY_DATES: usize = 3;
 /// Computes features, labels, splits and processors of a pipeline over a panel.
 pub(crate) fn prepare(panel: &Panel, pipeline: &Pipeline) -> Result<Prepared> {
     let labels = label(panel, &universe(panel, pipeline)?, &pipeline.label)?;
-    prepare_in(panel, pipeline, fold(panel, pipeline, &labels)?)
+    let splits = fold(panel, pipeline, &labels)?;
+    prepare_in(panel, pipeline, splits, labels)
 }
 
-/// The same in given windows.
-pub(crate) fn prepare_in(panel: &Panel, pipeline: &Pipeline, splits: Fold) -> Result<Prepared> {
+/// The same in given windows, with the labels they were cut by.
+pub(crate) fn prepare_in(
+    panel: &Panel,
+    pipeline: &Pipeline,
+    splits: Fold,
+    labels: Labels,
+) -> Result<Prepared> {
     let universe = universe(panel, pipeline)?;
     let chosen = pipeline.features(panel)?;
-    let labels = label(panel, &universe, &pipeline.label)?;
     let first = splits.train.first().copied().unwrap_or_default();
     let instruments = universe.instruments(panel.instruments().len());
     let range = RowRange { dates: first..panel.dates().len(), universe };

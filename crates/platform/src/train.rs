@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use artifact::bundle::{
-    self, Bundle, BundleParts, FeatureContract, Golden, GoldenRow, Manifest, NamedExpression, Version,
-};
-use artifact::format;
+use artifact::bundle::GoldenRow;
 use market::certificate::{Certificate, Check};
 use market::{FeatureMatrix, NanPolicy, Panel};
 use serde::Serialize;
@@ -19,10 +16,8 @@ use crate::fitting::{self, FitOptions, Forward};
 use crate::pipeline::{Pipeline, UniverseChoice};
 use crate::placebo::{self, ModelCheck};
 use crate::prepare::{Prepared, WindowRows, prepare};
-use crate::{Error, Platform, Result};
-
-/// What the checks of a trained model say, beside it in the bundle; `bundle.json` has its SHA-256.
-pub(crate) const LEAK_CERTIFICATE: &str = "leak-certificate.json";
+use crate::trained_bundle::{TrainedBundle, document};
+use crate::{Platform, Result};
 
 /// Where a training job reads and writes.
 #[derive(Debug, Clone)]
@@ -144,10 +139,7 @@ impl Platform {
         let dataset = self.pipeline_dataset(pipeline, options.base_dir).await?;
         observer.on_data(&dataset.snapshot);
         let created_at = self.now().to_string();
-        let start = match &options.fit.from {
-            Some(from) => Some(self.weights_of(from).await?),
-            None => None,
-        };
+        let start = self.starting_weights(&options.fit).await?;
         tokio::task::block_in_place(|| {
             let job = Job { pipeline, dataset: &dataset, options, start, created_at };
             fitting::on_threads(job.options.fit.threads, || job.run(observer))
@@ -233,75 +225,42 @@ impl Job<'_> {
     }
 
     fn save(&self, prepared: &Prepared, trained: &Trained, findings: &Findings) -> Result<String> {
-        let graph = trained.graph(&prepared.processors)?;
-        let metrics = &findings.evaluation.metrics;
-        let mut files = format::write_all(&graph)?;
-        files
-            .push((LEAK_CERTIFICATE.to_owned(), placebo::document(&findings.certificate, &findings.checks)?));
-        let golden = self.golden(&prepared.newest, prepared, trained);
-        let expressions = prepared.set.expressions();
-        let names: Vec<String> = expressions.iter().map(|(name, _)| name.clone()).collect();
-        let opaque = |what: &str, value: serde_json::Result<serde_json::Value>| {
-            value.map_err(|error| Error::internal(format!("cannot write {what} into the bundle"), error))
-        };
-        let signature = graph.signature();
-        let manifest = Manifest {
-            version: Version::V1,
-            created_by: concat!("bellwether ", env!("CARGO_PKG_VERSION")).to_owned(),
-            created_at: self.created_at.clone(),
-            model: self.pipeline.name().to_owned(),
-            files: std::collections::BTreeMap::new(),
-            formats: format::names(),
-            tensor_names: format::tensor_names(&signature),
-            signature,
-            features: FeatureContract {
-                names,
-                expressions: expressions
-                    .into_iter()
-                    .map(|(name, expression)| NamedExpression { name, expression })
-                    .collect(),
-                lookback_bars: prepared.set.lookback_bars(),
-                nan_policy: match prepared.processors.nan_policy {
-                    NanPolicy::Fill => bundle::NanPolicy::Fill,
-                    NanPolicy::Reject => bundle::NanPolicy::Reject,
-                },
-            },
-            processors: opaque("the processors", serde_json::to_value(&prepared.processors))?,
-            label: opaque("the label", serde_json::to_value(&self.pipeline.label))?,
+        let (golden_rows, golden_inputs) = self.golden_inputs(&prepared.newest, prepared).unzip();
+        TrainedBundle {
+            trained,
+            processors: &prepared.processors,
+            name: self.pipeline.name(),
+            pipeline: self.pipeline.text(),
+            created_at: &self.created_at,
+            seed: self.pipeline.fit.seed,
+            features: prepared.set.names().into_iter().map(str::to_owned).collect(),
+            expressions: prepared.set.expressions(),
+            lookback_bars: prepared.set.lookback_bars(),
+            label: document("the label", &self.pipeline.label)?,
             dataset: self.dataset_document(),
             splits: self.splits_document(prepared),
-            seed: self.pipeline.fit.seed,
-            metrics: opaque("the metrics", serde_json::to_value(metrics))?,
-            golden,
-            pipeline: self.pipeline.text().to_owned(),
-            cpu: self.options.fit.cpu.clone(),
-        };
-        bundle::write_directory(self.options.out, BundleParts { manifest, files })?;
-        let written = Bundle::open(self.options.out)?;
-        let model = written.load(1)?;
-        written.verify_golden(model.as_ref())?;
-        Ok(written.digest.clone())
+            metrics: document("the metrics", &findings.evaluation.metrics)?,
+            certificate: placebo::document(&findings.certificate, &findings.checks)?,
+            golden_inputs,
+            golden_rows,
+        }
+        .write(self.options)
     }
 
-    /// The newest rows with their outputs: every engine must reproduce them, and serving must recompute
-    /// their features to the bit. Rows the model would refuse are left out.
-    fn golden(&self, newest: &FeatureMatrix, prepared: &Prepared, trained: &Trained) -> Golden {
+    /// The newest rows: every engine must reproduce their answers, and serving must recompute their features to the
+    /// bit. Rows the model would refuse are left out.
+    fn golden_inputs<'a>(
+        &'a self,
+        newest: &'a FeatureMatrix,
+        prepared: &'a Prepared,
+    ) -> impl Iterator<Item = (GoldenRow, Vec<f32>)> + 'a {
         let panel = &self.dataset.panel;
-        let mut golden = Golden::default();
-        for (key, raw) in newest.rows.iter().zip(newest.values.chunks_exact(newest.columns)) {
-            if prepared.processors.nan_policy == NanPolicy::Reject && raw.iter().any(|x| x.is_nan()) {
-                continue;
-            }
-            let mut processed = raw.to_vec();
-            prepared.processors.apply(&mut processed);
-            golden.outputs.push(trained.predict(&processed).concat());
-            golden.inputs.push(raw.to_vec());
-            golden.rows.push(GoldenRow {
-                date: panel.dates()[key.date].to_string(),
-                symbol: panel.instruments()[key.instrument].clone(),
-            });
-        }
-        golden
+        let rejects = prepared.processors.nan_policy == NanPolicy::Reject;
+        let rows = newest.rows.iter().zip(newest.values.chunks_exact(newest.columns));
+        rows.filter(move |(_, raw)| !(rejects && raw.iter().any(|x| x.is_nan()))).map(|(key, raw)| {
+            let date = panel.dates()[key.date].to_string();
+            (GoldenRow { date, symbol: panel.instruments()[key.instrument].clone() }, raw.to_vec())
+        })
     }
 
     fn dataset_document(&self) -> serde_json::Value {

@@ -20,6 +20,8 @@ pub(crate) struct Network {
     pub(crate) outputs: Vec<Head>,
     pub(crate) parameters: Vec<ParameterSpec>,
     columns: usize,
+    /// How many layers use the value of each.
+    uses: Vec<usize>,
 }
 
 /// What of a row of features an input takes.
@@ -83,6 +85,7 @@ impl Network {
             outputs: Vec::new(),
             parameters: Vec::new(),
             columns: columns.len(),
+            uses: Vec::new(),
         };
         let mut taken = Names::default();
         let mut last = Source::Input(0);
@@ -110,6 +113,11 @@ impl Network {
             ));
         }
         Ok(network)
+    }
+
+    /// The parameters that gradients change.
+    pub(crate) fn trainable(&self) -> impl Iterator<Item = &ParameterSpec> {
+        self.parameters.iter().filter(|spec| spec.trainable)
     }
 
     /// How many features a row has.
@@ -160,7 +168,7 @@ impl Network {
     pub(crate) fn forward(&self, call: &Call<'_>) -> Forward {
         let mut pass = Pass::new(call.device, call.fitting);
         let inputs: Vec<Value> = self.inputs.iter().map(|input| input.value(call)).collect();
-        let mut uses = self.uses();
+        let mut uses = self.uses.clone();
         let mut values: Vec<Option<Value>> = vec![None; self.nodes.len()];
         let mut outputs = Vec::with_capacity(self.outputs.len());
         for (at, node) in self.nodes.iter().enumerate() {
@@ -196,8 +204,7 @@ impl Network {
         }
     }
 
-    /// How many layers use the value of each.
-    fn uses(&self) -> Vec<usize> {
+    fn count_uses(&self) -> Vec<usize> {
         let mut uses = vec![0; self.nodes.len()];
         for source in self.nodes.iter().flat_map(|node| &node.sources) {
             if let Source::Node(from) = source {
@@ -261,7 +268,7 @@ impl Network {
             };
             names.iter().map(find).collect::<Result<Vec<_>, _>>()?
         };
-        let uses = self.uses();
+        let uses = self.count_uses();
         for node in &chosen {
             let Node { name, shape, layer, .. } = &self.nodes[*node];
             let [units] = shape[..] else {
@@ -284,6 +291,7 @@ impl Network {
             let reason = "no layer and no output uses its result; name it in inputs or in model.outputs";
             return Err(Error::Layer { layer: self.nodes[dead].name.clone(), reason: reason.to_owned() });
         }
+        self.uses = uses;
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ impl Windows {
                 }
             };
             for window in windows {
-                self.prepared.push(prepare_in(panel, pipeline, window)?);
+                self.prepared.push(prepare_in(panel, pipeline, window, labels.clone())?);
             }
             self.key = key;
         }

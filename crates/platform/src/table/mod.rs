@@ -13,7 +13,7 @@ use market::row_table::RowColumns;
 use serde::{Deserialize, Serialize};
 use training::{FitConfig, ModelConfig, OutputConfig};
 
-use crate::pipeline::{self, DeploySection, STEPS_MAX, check_name, read_text, syntax_error};
+use crate::pipeline::{self, DeploySection, STEPS_MAX, check_header, read_text, syntax_error};
 use crate::{Error, Result};
 
 pub use train::TableReport;
@@ -157,11 +157,7 @@ impl TablePipeline {
     }
 
     fn check(&self) -> Result<()> {
-        if self.version != 1 {
-            let message = format!("pipeline version {} is unknown; this build reads version 1", self.version);
-            return Err(Error::invalid("version", message));
-        }
-        check_name("name", &self.name)?;
+        check_header(self.version, &self.name)?;
         let labels = usize::from(self.label.column.is_some()) + self.label.columns.len();
         if labels == 0 || self.label.column.is_some() && !self.label.columns.is_empty() {
             let message =

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use artifact::bundle::{self, Bundle, BundleParts, FeatureContract, Golden, Manifest, Version};
-use artifact::format;
 use market::row_table::{RowBlock, RowStream, RowTable};
 use market::{FittedProcessors, NanPolicy};
 use serde::Serialize;
@@ -17,7 +15,8 @@ use training::{
 
 use super::TablePipeline;
 use crate::fitting::{self, Forward};
-use crate::train::{LEAK_CERTIFICATE, TrainObserver, TrainOptions, WindowSizes};
+use crate::train::{TrainObserver, TrainOptions, WindowSizes};
+use crate::trained_bundle::{TrainedBundle, document};
 use crate::{Error, Kind, Platform, Result};
 
 /// Rows whose answers are kept to be replayed by every engine.
@@ -64,10 +63,7 @@ impl Platform {
         observer: &mut (dyn TrainObserver + Send),
     ) -> Result<TableReport> {
         let created_at = self.now().to_string();
-        let start = match &options.fit.from {
-            Some(from) => Some(self.weights_of(from).await?),
-            None => None,
-        };
+        let start = self.starting_weights(&options.fit).await?;
         tokio::task::block_in_place(|| {
             let path = options.base_dir.join(&pipeline.data.table);
             let job = Job { pipeline, options, path, start, created_at };
@@ -222,59 +218,31 @@ impl Job<'_> {
         Ok(whole.take(GOLDEN_ROWS).map(<[f32]>::to_vec).collect())
     }
 
-    fn save(&self, table: &RowTable, inputs: Vec<Vec<f32>>, saved: &Saved<'_>) -> Result<String> {
-        let Saved { trained, processors, document, test } = saved;
-        let graph = trained.graph(processors)?;
-        let mut files = format::write_all(&graph)?;
-        files.push((LEAK_CERTIFICATE.to_owned(), certificate(&table.names)?));
-        let mut golden = Golden::default();
-        for input in inputs {
-            let mut processed = input.clone();
-            processors.apply(&mut processed);
-            golden.outputs.push(trained.predict(&processed).concat());
-            golden.inputs.push(input);
-        }
-        let opaque = |what: &str, value: serde_json::Result<serde_json::Value>| {
-            value.map_err(|error| Error::internal(format!("cannot write {what} into the bundle"), error))
-        };
-        let signature = graph.signature();
-        let manifest = Manifest {
-            version: Version::V1,
-            created_by: concat!("bellwether ", env!("CARGO_PKG_VERSION")).to_owned(),
-            created_at: self.created_at.clone(),
-            model: self.pipeline.name().to_owned(),
-            files: BTreeMap::new(),
-            formats: format::names(),
-            tensor_names: format::tensor_names(&signature),
-            signature,
-            features: FeatureContract {
-                names: table.names.clone(),
-                expressions: Vec::new(),
-                lookback_bars: 0,
-                nan_policy: match processors.nan_policy {
-                    NanPolicy::Fill => bundle::NanPolicy::Fill,
-                    NanPolicy::Reject => bundle::NanPolicy::Reject,
-                },
-            },
-            processors: opaque("the processors", serde_json::to_value(processors))?,
-            label: opaque("the label", serde_json::to_value(&self.pipeline.label))?,
-            dataset: (*document).clone(),
+    fn save(&self, table: &RowTable, golden_inputs: Vec<Vec<f32>>, saved: &Saved<'_>) -> Result<String> {
+        let Saved { trained, processors, document: dataset, test } = *saved;
+        TrainedBundle {
+            trained,
+            processors,
+            name: self.pipeline.name(),
+            pipeline: self.pipeline.text(),
+            created_at: &self.created_at,
+            seed: self.pipeline.fit.seed,
+            features: table.names.clone(),
+            expressions: Vec::new(),
+            lookback_bars: 0,
+            label: document("the label", &self.pipeline.label)?,
+            dataset: dataset.clone(),
             splits: json!({
                 "train": { "rows": table.train.rows },
                 "valid": { "rows": table.valid.rows },
                 "test": { "rows": table.test.rows },
             }),
-            seed: self.pipeline.fit.seed,
             metrics: json!(test),
-            golden,
-            pipeline: self.pipeline.text().to_owned(),
-            cpu: self.options.fit.cpu.clone(),
-        };
-        bundle::write_directory(self.options.out, BundleParts { manifest, files })?;
-        let written = Bundle::open(self.options.out)?;
-        let model = written.load(1)?;
-        written.verify_golden(model.as_ref())?;
-        Ok(written.digest.clone())
+            certificate: certificate(&table.names)?,
+            golden_inputs,
+            golden_rows: Vec::new(),
+        }
+        .write(self.options)
     }
 }
 
@@ -310,6 +278,7 @@ impl Rows for Streamed {
 }
 
 /// What goes into a bundle.
+#[derive(Clone, Copy)]
 struct Saved<'a> {
     trained: &'a Trained,
     processors: &'a FittedProcessors,

@@ -158,8 +158,7 @@ mod tests {
             (json!("linear"), 601),
         ] {
             let network = network(&keys, 30).unwrap();
-            let trainable: usize =
-                network.parameters.iter().filter(|spec| spec.trainable).map(|spec| spec.len()).sum();
+            let trainable: usize = network.trainable().map(|spec| spec.len()).sum();
             assert_eq!(trainable, expected, "{keys}");
         }
     }

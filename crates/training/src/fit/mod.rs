@@ -94,16 +94,7 @@ impl<'a> Fit<'a> {
     /// The same network and configuration on other rows, for a few epochs at most, without anything that is written
     /// down or ends it early.
     pub fn briefly(&self, config: &FitConfig, train: Samples<'_>) -> Result<Trained, Error> {
-        let job = Fit {
-            model: self.model,
-            output: self.output,
-            config,
-            columns: self.columns,
-            train,
-            valid: None,
-            start: None,
-            directory: None,
-        };
+        let job = Fit { config, train, valid: None, start: None, directory: None, ..*self };
         fit(&job, &mut Silent)
     }
 }

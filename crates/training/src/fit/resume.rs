@@ -109,7 +109,7 @@ impl Keeper {
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         if self.pace.after_step(run.progress.global_step, elapsed) {
-            self.save(run, elapsed, observer)?;
+            self.save(run, observer)?;
         }
         Ok(())
     }
@@ -125,18 +125,13 @@ impl Keeper {
         // The last update of an epoch is due here, where the epoch is complete; both are to know of it.
         let by_step = self.pace.after_step(run.progress.global_step, elapsed);
         if self.pace.after_epoch(report.epoch, measured, elapsed) || by_step {
-            self.save(run, elapsed, observer)?;
+            self.save(run, observer)?;
         }
         Ok(())
     }
 
     /// Writes a checkpoint; the update it is of.
-    pub(super) fn save(
-        &mut self,
-        run: &Run<'_>,
-        _elapsed: Duration,
-        observer: &mut dyn Observer,
-    ) -> Result<u64, Error> {
+    pub(super) fn save(&mut self, run: &Run<'_>, observer: &mut dyn Observer) -> Result<u64, Error> {
         let progress = &run.progress;
         let mut tensors: Vec<NamedTensor> = named("weights", &run.weights).collect();
         for (name, data) in run.optimizer.state() {

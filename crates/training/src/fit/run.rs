@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::tensor::Device;
 
@@ -113,8 +113,7 @@ impl<'a> Run<'a> {
             Some(start) => network.chosen(start)?,
             None => network.fresh(config.seed),
         };
-        let sizes: Vec<usize> =
-            network.parameters.iter().filter(|spec| spec.trainable).map(|spec| spec.len()).collect();
+        let sizes: Vec<usize> = network.trainable().map(|spec| spec.len()).collect();
         let order =
             OrderConfig { shuffle: config.shuffle.clone(), seed: config.seed, batch_size: config.batch_size };
         let order = Order::new(order, job.train.rows(), job.train.groups)?;
@@ -153,8 +152,7 @@ impl<'a> Run<'a> {
             self.keeper = Some(keeper);
             resumed_at = resumed;
         }
-        let parameters = self.network.parameters.iter().filter(|spec| spec.trainable);
-        let parameters = parameters.map(|spec| spec.len()).sum();
+        let parameters = self.network.trainable().map(|spec| spec.len()).sum();
         let steps = self.steps_per_epoch;
         observer.on_train_begin(&TrainBegin { epochs, steps, parameters, resumed_at });
         let matrix;
@@ -203,10 +201,10 @@ impl<'a> Run<'a> {
         let seen = std::mem::replace(&mut self.progress.seen, Tally::new(&self.heads));
         let loss = seen.loss(&self.heads);
         if let Some(measured) = &measured {
-            self.check_loss("validation", measured.loss, observer)?;
+            self.check_loss("validation", measured.loss)?;
         }
         if self.weights.iter().any(|weight| weight.values.iter().any(|x| !x.is_finite())) {
-            return Err(self.diverged("training", f64::NAN, observer));
+            return Err(self.diverged("training", f64::NAN));
         }
         let mut metrics: BTreeMap<String, f64> = BTreeMap::new();
         for (head, meters) in self.heads.iter().zip(&seen.meters) {
@@ -234,7 +232,7 @@ impl<'a> Run<'a> {
             kept?;
         }
         if control == Control::Stop && epoch < epochs && !self.progress.stopped {
-            return Err(self.interrupted(epoch, begin.elapsed(), observer)?);
+            return Err(self.interrupted(epoch, observer)?);
         }
         Ok(())
     }
@@ -273,7 +271,7 @@ impl<'a> Run<'a> {
             self.progress.global_step += 1;
             self.progress.step += 1;
             let loss = total(&self.heads, &seen.losses) + seen.penalty;
-            self.check_loss("training", loss, observer)?;
+            self.check_loss("training", loss)?;
             self.count(&rows, &seen, &mut metrics);
             let progress = BatchProgress {
                 epoch,
@@ -288,7 +286,7 @@ impl<'a> Run<'a> {
             };
             let control = observer.on_batch_end(&progress);
             if control == Control::Stop {
-                return Err(self.interrupted(epoch, begin.elapsed(), observer)?);
+                return Err(self.interrupted(epoch, observer)?);
             }
             if self.progress.step < steps
                 && let Some(mut keeper) = self.keeper.take()
@@ -367,17 +365,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn check_loss(&mut self, set: &'static str, loss: f64, observer: &mut dyn Observer) -> Result<(), Error> {
+    fn check_loss(&mut self, set: &'static str, loss: f64) -> Result<(), Error> {
         let first = self.progress.first_loss.get_or_insert(loss).abs();
         if loss.abs() <= (DIVERGED_RATIO * (1.0 + first)).min(DIVERGED_LOSS) {
             return Ok(());
         }
-        Err(self.diverged(set, loss, observer))
+        Err(self.diverged(set, loss))
     }
 
     /// The newest checkpoint is of weights that were good: none is written when a loss runs away.
-    fn diverged(&self, set: &'static str, loss: f64, observer: &mut dyn Observer) -> Error {
-        let _ = observer;
+    fn diverged(&self, set: &'static str, loss: f64) -> Error {
         Error::Diverged {
             epoch: self.progress.epoch,
             step: self.progress.step,
@@ -388,16 +385,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn interrupted(
-        &mut self,
-        epoch: usize,
-        elapsed: Duration,
-        observer: &mut dyn Observer,
-    ) -> Result<Error, Error> {
+    fn interrupted(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<Error, Error> {
         let epochs = self.job.config.epochs;
         let mut saved = None;
         if let Some(mut keeper) = self.keeper.take() {
-            saved = Some(keeper.save(self, elapsed, observer)?);
+            saved = Some(keeper.save(self, observer)?);
             self.keeper = Some(keeper);
         }
         Ok(Error::Interrupted { epoch, epochs, saved })

@@ -144,8 +144,7 @@ impl Step<'_> {
     }
 
     fn zeros(&self) -> Vec<Vec<f32>> {
-        let specs = self.network.parameters.iter().filter(|spec| spec.trainable);
-        specs.map(|spec| vec![0.0; spec.len()]).collect()
+        self.network.trainable().map(|spec| vec![0.0; spec.len()]).collect()
     }
 
     /// Adds the gradients of `l1 sum |w| + l2 sum w^2` and returns the sum.

@@ -9,7 +9,7 @@ use market::FittedProcessors;
 
 pub use summary::{LayerSummary, Summary};
 
-use crate::config::{ModelConfig, OutputConfig};
+use crate::config::ModelConfig;
 use crate::network::{Call, Network};
 use crate::sample::Columns;
 use crate::{EpochReport, Error};
@@ -56,22 +56,6 @@ impl Trained {
     pub(crate) fn with_history(mut self, history: Vec<EpochReport>, best_epoch: Option<usize>) -> Self {
         (self.history, self.best_epoch) = (history, best_epoch);
         self
-    }
-
-    /// A network with the weights it had elsewhere.
-    ///
-    /// # Errors
-    /// What the configuration refuses; [`Error::Weights`] if the weights are those of another network.
-    pub fn with_weights(
-        model: &ModelConfig,
-        output: OutputConfig,
-        columns: &Columns,
-        weights: &[Weight],
-    ) -> Result<Self, Error> {
-        let model = model.written_out(output)?;
-        let network = Network::build(&model, columns)?;
-        let weights = network.chosen(weights)?;
-        Ok(Self::new(network, columns.clone(), model, weights))
     }
 
     /// The layers, all written out.
