@@ -13,6 +13,17 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// A foreign model cannot be read.
+    #[error("cannot import {place}: {reason}")]
+    Import {
+        /// The file or directory, with the part of it.
+        place: String,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+    /// A foreign model uses what no engine here computes.
+    #[error("the model uses {} operator{} that cannot be imported:{}", .0.len(), if .0.len() == 1 { "" } else { "s" }, listed(.0))]
+    Unsupported(Vec<crate::import::Unsupported>),
     /// A bundle, or a file of it, is not there.
     #[error("{place} has no \"{file}\"; a bundle is a directory written by `train` or copied whole from one")]
     Missing {
@@ -103,4 +114,8 @@ pub enum Error {
         /// What differs, and by how much.
         reason: String,
     },
+}
+
+fn listed(unsupported: &[crate::import::Unsupported]) -> String {
+    unsupported.iter().map(|each| format!("\n  {each}")).collect()
 }

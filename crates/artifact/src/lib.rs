@@ -11,5 +11,6 @@ pub mod engine;
 mod error;
 pub mod format;
 pub mod graph;
+pub mod import;
 
 pub use error::Error;
