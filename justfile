@@ -24,6 +24,10 @@ fmt:
 ci:
     .ci/run
 
+# every fuzz target for so many seconds (needs a C++ compiler)
+fuzz seconds="60":
+    fuzz/run {{ seconds }}
+
 # one benchmark beside its peers: `just bench serving-smoke`
 bench name:
     bench/run {{ name }}

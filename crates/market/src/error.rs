@@ -45,7 +45,7 @@ pub enum Error {
     Dataset(String),
     /// Prices jump by a ratio that looks like a split nobody adjusted for.
     #[error(
-        "prices jump as in a split that they are not adjusted for: {0}; import adjusted prices, or pass --accept-jumps to keep them"
+        "prices jump as in a split that they are not adjusted for: {0}; import adjusted prices, or keep them with --accept-jumps (acceptJumps=all over the network)"
     )]
     SplitLikeJumps(String),
     /// An expression cannot be understood or is not allowed where it stands.

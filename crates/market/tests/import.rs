@@ -72,7 +72,7 @@ fn a_split_like_jump_is_refused_with_the_way_out() {
     assert_eq!(
         import_text(SPLIT).expect_err("it halves").to_string(),
         "prices jump as in a split that they are not adjusted for: A 2020-01-06 times 0.4970 (near 1/2); import \
-         adjusted prices, or pass --accept-jumps to keep them"
+         adjusted prices, or keep them with --accept-jumps (acceptJumps=all over the network)"
     );
 }
 

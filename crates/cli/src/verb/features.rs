@@ -73,7 +73,11 @@ impl Show for ExplainedView {
         let explained = &self.0;
         let back = match explained.looks_back_to_the_first_bar {
             true => "to the first bar".to_owned(),
-            false => format!("{} bars", explained.lookback_bars),
+            false => format!("{} bars; no older bar, of any instrument, changes it", explained.lookback_bars),
+        };
+        let others = match explained.cross_sectional {
+            true => "yes; days before an instrument's first bar are to others days without a bar",
+            false => "no",
         };
         let ahead = match explained.horizon_bars {
             0 => "no".to_owned(),
@@ -83,7 +87,7 @@ impl Show for ExplainedView {
             ("fields", explained.fields.join(", ")),
             ("looks back", back),
             ("looks ahead", ahead),
-            ("reads others", if explained.cross_sectional { "the universe" } else { "no" }.to_owned()),
+            ("reads others", others.to_owned()),
             ("steps", explained.steps.to_string()),
         ]);
         format!("{explained}{summary}")

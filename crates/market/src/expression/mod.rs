@@ -131,7 +131,8 @@ impl Expression {
         self.root.any(&|node| matches!(node, Node::Cross(..) | Node::Neutralize(_) | Node::Mask(..)))
     }
 
-    /// How many bars before its own it reads at least; see [`Expression::looks_back_to_the_first_bar`].
+    /// How many bars before its own it reads, of any instrument; more only if
+    /// [`Expression::looks_back_to_the_first_bar`].
     pub fn lookback_bars(&self) -> usize {
         usize::try_from(-self.offsets.oldest).unwrap_or(0)
     }

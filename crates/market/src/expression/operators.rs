@@ -177,7 +177,11 @@ pub(super) const OPERATORS: &[(&str, Form, &str)] = &[
         Form::Rolling(Stat::Mad),
         "mean absolute deviation from the mean; the one operator that visits its whole window",
     ),
-    ("Mask", Form::Mask, "x of another instrument at the same time: Mask($close, SP500)"),
+    (
+        "Mask",
+        Form::Mask,
+        "x of another instrument at the same time: Mask($close, SP500); before its first bar it has bars without a value",
+    ),
     ("Max", Form::Rolling(Stat::Max), "largest value"),
     (
         "Mean",
@@ -190,7 +194,11 @@ pub(super) const OPERATORS: &[(&str, Form, &str)] = &[
     ("Ne", Form::Binary(Binary::Ne), "1 where x != y or either is missing, else 0"),
     ("Not", Form::Unary(Unary::Not), "1 where x is 0 or missing, else 0"),
     ("Or", Form::Binary(Binary::Or), "1 where either is neither 0 nor missing, else 0"),
-    ("P", Form::PointInTime, "a field by its date of publication, as known at the bar"),
+    (
+        "P",
+        Form::PointInTime,
+        "a field by its date of publication, as known at the bar; operators go around it, and run over bars",
+    ),
     (
         "PRef",
         Form::OfPeriod,

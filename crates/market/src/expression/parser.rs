@@ -121,7 +121,10 @@ impl Parser {
                 let reason = if self.point_in_time {
                     format!("P takes a field by its date of publication, as in P($${name})")
                 } else {
-                    format!("a field by its date of publication is written P(${name})")
+                    format!(
+                        "a field by its date of publication is written P(${name}); operators go around it, and run over \
+                         bars: Mean(P(${name}),5)"
+                    )
                 };
                 Err(SyntaxError::new(column, reason))
             }
@@ -270,7 +273,8 @@ impl Parser {
             Form::PointInTime => {
                 let field = take();
                 if !matches!(field.node, Node::Field(_)) {
-                    let reason = "P takes a field by its date of publication alone, as in P($$roe)";
+                    let reason = "P takes a field by its date of publication alone, as in P($$roe); operators go around \
+                                  it, and run over bars: Mean(P($$roe),5)";
                     return Err(SyntaxError::new(field.column, reason));
                 }
                 field.node
@@ -541,7 +545,8 @@ mod tests {
             ("EMA($close,-1)", 12, "a span from 1 to 10000 bars"),
             ("P($roe)", 3, "as in P($$roe)"),
             ("$$roe+1", 1, "is written P($$roe)"),
-            ("P($$roe+1)", 3, "alone, as in P($$roe)"),
+            ("P($$roe+1)", 3, "alone, as in P($$roe); operators go around it"),
+            ("P(Mean($$roe,4))", 8, "operators go around it, and run over bars: Mean(P($$roe),5)"),
             ("Mask($close,$open+1)", 13, "an instrument's symbol is expected"),
             ("Mask($close,'SP", 13, "closing"),
         ] {

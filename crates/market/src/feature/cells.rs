@@ -27,7 +27,7 @@ pub(crate) fn cells(
             evaluator.run(program.plan(), &series, from..series.len(), |column, values| {
                 columns[column].extend_from_slice(values);
             })?;
-            Ok((instrument, series.first_date() + from, columns))
+            Ok((instrument, series.start() + from, columns))
         })
         .collect::<Result<Vec<_>>>()?;
     let mut cells = vec![vec![f64::NAN; panel.times().len() * width]; expressions.len()];

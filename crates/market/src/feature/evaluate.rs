@@ -3,37 +3,52 @@
 use std::ops::Range;
 
 use crate::expression::{NodeId, Offsets, Op, Plan, Step};
-use crate::kernel::{self, PairStat, Scratch, Stat, Window};
+use crate::kernel::{self, Before, PairStat, Scratch, Stat, Window};
 use crate::panel::Span;
 use crate::{Error, Panel, Result};
 
-/// One instrument of a panel on its own calendar: place 0 is its first bar.
+/// One instrument of a panel, place after place to its last bar.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Series<'a> {
     panel: &'a Panel,
     instrument: usize,
+    /// The panel's time index of place 0.
+    start: usize,
     span: Span,
     stored: &'a [Stored],
 }
 
 impl<'a> Series<'a> {
-    /// `None` if the instrument has no bar at all; `stored` is what was computed across instruments before.
+    /// On the instrument's own calendar: place 0 is its first bar. `None` if it has no bar at all; `stored` is what was
+    /// computed across instruments before.
     pub(crate) fn new(panel: &'a Panel, instrument: usize, stored: &'a [Stored]) -> Option<Self> {
-        panel.span(instrument).map(|span| Self { panel, instrument, span, stored })
+        panel.span(instrument).map(|span| Self { panel, instrument, start: span.first, span, stored })
     }
 
-    /// Bars of the calendar.
+    /// On the panel's calendar, for what others read: as [`Series::new`], but place 0 is the panel's first time, and
+    /// times before the first bar are bars without a value. So a window is the same whether the instrument is new or was
+    /// silent at its start, and what it gives is a function of the window's values alone.
+    pub(crate) fn of_all_times(panel: &'a Panel, instrument: usize, stored: &'a [Stored]) -> Option<Self> {
+        Self::new(panel, instrument, stored).map(|own| Self { start: 0, ..own })
+    }
+
+    /// How many places there are.
     pub(crate) fn len(&self) -> usize {
-        self.span.last - self.span.first + 1
+        self.span.last - self.start + 1
     }
 
-    /// The panel's time index of the first bar.
-    pub(crate) fn first_date(&self) -> usize {
-        self.span.first
+    /// The panel's time index of place 0.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// The place of the first bar.
+    fn first_place(&self) -> usize {
+        self.span.first - self.start
     }
 
     fn read(&self, field: &str, places: Range<usize>, out: &mut [f64]) -> Result<()> {
-        let times = self.span.first + places.start..self.span.first + places.end;
+        let times = self.start + places.start..self.start + places.end;
         self.panel.read(field, self.instrument, times, out).ok_or_else(|| {
             let known = self.panel.field_names();
             Error::Feature(crate::nearest::unknown("field", field, &known))
@@ -42,7 +57,7 @@ impl<'a> Series<'a> {
 
     fn read_stored(&self, slot: usize, places: Range<usize>, out: &mut [f64]) {
         for (place, result) in places.zip(out) {
-            *result = self.stored[slot].value(self.span.first + place, self.instrument);
+            *result = self.stored[slot].value(self.start + place, self.instrument);
         }
     }
 }
@@ -137,9 +152,9 @@ impl Evaluator {
                     let requests: Vec<(Stat, Window)> =
                         results.iter().filter_map(|id| rolling_request(&plan.ops()[*id])).collect();
                     let column = &self.columns[*of];
-                    let lead = places.start - column.start;
-                    let input = &column.values[..lead + places.len()];
-                    kernel::rolling(input, lead, &requests, &mut outs, &mut self.scratch);
+                    let before = before(series, column.start, places.start);
+                    let input = &column.values[..before.lead + places.len()];
+                    kernel::rolling(input, before, &requests, &mut outs, &mut self.scratch);
                 }
                 Step::Pair { of, results } => {
                     let requests: Vec<(PairStat, Window)> =
@@ -147,7 +162,8 @@ impl Evaluator {
                     // Both sides are cut to the same places before they are paired.
                     let start = of.map(|id| self.columns[id].start).into_iter().max().unwrap_or(0);
                     let both = of.map(|id| self.columns[id].part(&(start..places.end)));
-                    kernel::rolling_pair(both, places.start - start, &requests, &mut outs, &mut self.scratch);
+                    let before = before(series, start, places.start);
+                    kernel::rolling_pair(both, before, &requests, &mut outs, &mut self.scratch);
                 }
             }
         }
@@ -176,12 +192,22 @@ impl Evaluator {
             }
             Op::If(of) => kernel::select(of.map(|id| column(id).part(&places)), out),
             Op::Shift(of, bars) => shift(column(*of), *bars, places.start, out),
-            Op::First(of) => out.fill(column(*of).values.first().copied().unwrap_or(f64::NAN)),
+            Op::First(of) => {
+                let (of, first) = (column(*of), series.first_place());
+                let none = first.saturating_sub(places.start).min(out.len());
+                out[..none].fill(f64::NAN);
+                out[none..].fill(of.values.get(first - of.start).copied().unwrap_or(f64::NAN));
+            }
             // Computed together, above.
             Op::Rolling(..) | Op::Pair(..) => {}
         }
         Ok(())
     }
+}
+
+/// What of a series that is given from place `given` on lies before the result at place `first`.
+fn before(series: &Series<'_>, given: usize, first: usize) -> Before {
+    Before { lead: first - given, unbegun: series.first_place().saturating_sub(given) }
 }
 
 pub(super) fn rolling_request(op: &Op) -> Option<(Stat, Window)> {

@@ -52,10 +52,12 @@ const GROUPS_PER_THREAD: usize = 4;
 ///
 /// A row appears if the instrument belongs to the universe on the date, has a bar there and at least
 /// [`FeatureSet::lookback_bars`] days of its calendar before: features of cut windows would not be those of a
-/// model's training. A row depends on those days alone, so bars before them and after the row change nothing,
-/// bit for bit; features that look back to the first bar depend on all before. Where a feature reads other instruments
-/// by an operator that counts places (`IdxMax`, `IdxMin`, `WMA`), it also sees where their own calendars begin: an
-/// instrument that is silent at the start of the look-back may have begun before it or after.
+/// model's training. A row's values depend on those days and its own alone, so no bar before them or after the row, of
+/// any instrument, changes one, bit for bit; features that look back to the first bar depend on all before. All that an
+/// older bar decides is whether there is a row: it may be the one that shows that the instrument had begun by then.
+///
+/// What a feature reads of other instruments does not depend on when they began either: days before an instrument's
+/// first bar are to others what days without a bar are after it, so that a new name and one that was silent are alike.
 ///
 /// Memory: the result, for each operator across instruments 8 bytes a time and instrument of it and its look-back,
 /// and for each thread the features of one instrument.
@@ -326,7 +328,7 @@ impl Worker {
         let stride = (kept.div_ceil(LINE_VALUES) | 1) * LINE_VALUES;
         let features = set.names().len();
         columns.resize(features * stride, 0.0);
-        let origin = series.first_date();
+        let origin = series.start();
         let rows = stretch.start - origin..stretch.end - origin;
         let gaps = kept < stretch.len();
         evaluator.run(set.program().plan(), &series, rows, |column, result| {

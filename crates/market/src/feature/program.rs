@@ -127,14 +127,14 @@ impl Stage {
             .par_iter()
             .map_init(Evaluator::default, |evaluator, instrument| {
                 let mut results = vec![Vec::new(); roots];
-                let Some(series) = Series::new(panel, *instrument, stored) else {
+                let Some(series) = Series::of_all_times(panel, *instrument, stored) else {
                     return Ok((0, results));
                 };
-                let origin = series.first_date();
-                let from = times.start.max(origin);
-                let to = times.end.min(origin + series.len());
+                // Nobody reads a result at a time before the first bar.
+                let from = panel.span(*instrument).map_or(0, |span| times.start.max(span.first));
+                let to = times.end.min(series.len());
                 if from < to {
-                    evaluator.run(&self.plan, &series, from - origin..to - origin, |root, values| {
+                    evaluator.run(&self.plan, &series, from..to, |root, values| {
                         results[root].extend_from_slice(values);
                     })?;
                 }

@@ -27,6 +27,8 @@ pub struct FeatureStream {
     program: Program,
     lookback_bars: usize,
     states: Vec<Option<Instrument>>,
+    /// Of each instrument what others read of it, stage by stage, from the stream's first time on.
+    shown: Vec<Vec<PlanState>>,
     open: Option<DateTime>,
     closed: Option<DateTime>,
     /// The bars of the open time, by instrument; for features across instruments alone.
@@ -56,7 +58,6 @@ pub struct Closed {
 /// The state of one instrument that has begun.
 #[derive(Debug, Clone)]
 struct Instrument {
-    stages: Vec<PlanState>,
     last: PlanState,
     bars: usize,
     newest: DateTime,
@@ -104,9 +105,12 @@ impl FeatureStream {
                            it without the negative Ref";
             return Err(Error::Feature(message.to_owned()));
         }
+        let stages = set.program().stages();
+        let shown: Vec<_> = stages.iter().map(|stage| PlanState::new(&stage.plan, &fields)).collect();
         Ok(Self {
             features: set.names().into_iter().map(str::to_owned).collect(),
             states: vec![None; instruments.len()],
+            shown: vec![shown; instruments.len()],
             program: set.program().clone(),
             lookback_bars: set.lookback_bars(),
             fields,
@@ -250,7 +254,8 @@ impl FeatureStream {
         Ok(Closed { rows, missing })
     }
 
-    /// Takes every begun instrument through the stages of a closed time.
+    /// Takes every instrument through the stages of a closed time; those that have not begun too, as ones without a bar:
+    /// see [`Series::of_all_times`](super::Series::of_all_times).
     fn advance(
         &mut self,
         time: DateTime,
@@ -261,13 +266,15 @@ impl FeatureStream {
         let mut stored = vec![vec![f64::NAN; self.program.slots()]; width];
         for (index, stage) in self.program.stages().iter().enumerate() {
             let mut columns = vec![vec![f64::NAN; width]; stage.plan.roots().len()];
-            for (instrument, state) in self.states.iter_mut().enumerate() {
-                let Some(state) = state else { continue };
+            for (instrument, shown) in self.shown.iter_mut().enumerate() {
+                let shown = &mut shown[index];
                 let bar = waiting.get(&instrument).map_or(none, Vec::as_slice);
-                let values = Values { bar, stored: &stored[instrument] };
-                state.stages[index].push(&stage.plan, &values);
+                if self.states[instrument].is_some() {
+                    shown.begin();
+                }
+                shown.push(&stage.plan, &Values { bar, stored: &stored[instrument] });
                 for (column, root) in columns.iter_mut().zip(stage.plan.roots()) {
-                    column[instrument] = state.stages[index].values[*root];
+                    column[instrument] = shown.values[*root];
                 }
             }
             let takes_part =
@@ -308,9 +315,10 @@ impl FeatureStream {
 
 impl Instrument {
     fn new(program: &Program, fields: &[String], time: DateTime) -> Self {
+        let mut last = PlanState::new(program.plan(), fields);
+        last.begin();
         Self {
-            stages: program.stages().iter().map(|stage| PlanState::new(&stage.plan, fields)).collect(),
-            last: PlanState::new(program.plan(), fields),
+            last,
             bars: 0,
             // Its first bar is still to come; no bar has the time before.
             newest: time.yesterday().unwrap_or(time),
@@ -331,6 +339,7 @@ struct PlanState {
     values: Vec<f64>,
     steps: Vec<StepState>,
     results: Vec<f64>,
+    begun: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -373,6 +382,22 @@ impl PlanState {
             values: vec![f64::NAN; plan.ops().len()],
             steps: plan.steps().iter().map(state).collect(),
             results: Vec::new(),
+            begun: false,
+        }
+    }
+
+    /// Says that the instrument's first bar comes next, or has come.
+    fn begin(&mut self) {
+        if self.begun {
+            return;
+        }
+        self.begun = true;
+        for step in &mut self.steps {
+            match step {
+                StepState::Rolling(stream) => stream.begin(),
+                StepState::Pair(stream) => stream.begin(),
+                _ => {}
+            }
         }
     }
 
@@ -381,7 +406,7 @@ impl PlanState {
     }
 
     fn push(&mut self, plan: &Plan, input: &Values<'_>) {
-        let Self { values, steps, results } = self;
+        let Self { values, steps, results, begun } = self;
         for (step, state) in plan.steps().iter().zip(steps) {
             match (step, state) {
                 (Step::Rolling { of, results: ids }, StepState::Rolling(stream)) => {
@@ -400,6 +425,7 @@ impl PlanState {
                         values[*id] = *value;
                     }
                 }
+                (Step::One(_), StepState::First(_)) if !*begun => {}
                 (Step::One(id), state) => values[*id] = one(&plan.ops()[*id], values, input, state),
                 _ => {}
             }

@@ -183,16 +183,27 @@ fn one_if(condition: bool) -> f64 {
     if condition { 1.0 } else { 0.0 }
 }
 
+/// What of a series is given before the first result.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before {
+    /// So many bars.
+    pub(crate) lead: usize,
+    /// Of all that is given, so many come before the instrument's first bar: a window counts them as bars, what is
+    /// carried from the first bar on does not.
+    pub(crate) unbegun: usize,
+}
+
 /// Computes what is asked of one series: `input` begins `lead` bars before the first result, and `outs[i]`
 /// takes one value a bar for request i. A series with carried state (`Expanding`, `Decay`) is given from its
-/// first bar on.
+/// first bar on, or from before it.
 pub(crate) fn rolling(
     input: &[f64],
-    lead: usize,
+    before: Before,
     requests: &[(Stat, Window)],
     outs: &mut [Vec<f64>],
     scratch: &mut Scratch,
 ) {
+    let lead = before.lead;
     let rows = input.len() - lead;
     let mut finite: Vec<Request> = Vec::with_capacity(requests.len());
     for (index, (stat, window)) in requests.iter().enumerate() {
@@ -200,11 +211,11 @@ pub(crate) fn rolling(
             Window::Bars(bars) => finite.push(Request { index, stat: *stat, bars: *bars }),
             Window::Expanding => {
                 let mut state = Expanding::new(*stat);
-                carry(input, lead, &mut outs[index], |value| state.push(value));
+                carry(input, before, &mut outs[index], |value| state.push(value));
             }
             Window::Decay(alpha) => {
                 let mut state = Decay::new(f64::from_bits(*alpha));
-                carry(input, lead, &mut outs[index], |value| state.push(value));
+                carry(input, before, &mut outs[index], |value| state.push(value));
             }
         }
     }
@@ -241,11 +252,12 @@ pub(crate) fn rolling(
 /// Computes what is asked of two series; as [`rolling`].
 pub(crate) fn rolling_pair(
     inputs: [&[f64]; 2],
-    lead: usize,
+    before: Before,
     requests: &[(PairStat, Window)],
     outs: &mut [Vec<f64>],
     scratch: &mut Scratch,
 ) {
+    let lead = before.lead;
     let rows = inputs[0].len() - lead;
     let mut finite: Vec<(usize, PairStat, usize)> = Vec::with_capacity(requests.len());
     for (index, (stat, window)) in requests.iter().enumerate() {
@@ -255,6 +267,9 @@ pub(crate) fn rolling_pair(
                 let mut state = PairStream::new(&[(*stat, *window)]);
                 let mut value = [0.0];
                 for (bar, (x, y)) in inputs[0].iter().zip(inputs[1]).enumerate() {
+                    if bar == before.unbegun {
+                        state.begin();
+                    }
                     state.push([*x, *y], &mut value);
                     if bar >= lead {
                         outs[index][bar - lead] = value[0];
@@ -293,8 +308,12 @@ fn chunks(rows: usize, longest: usize) -> impl Iterator<Item = std::ops::Range<u
     (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
 }
 
-fn carry(input: &[f64], lead: usize, out: &mut [f64], mut push: impl FnMut(f64) -> f64) {
-    for (bar, value) in input.iter().enumerate() {
+/// Before the instrument's first bar there is no result.
+fn carry(input: &[f64], before: Before, out: &mut [f64], mut push: impl FnMut(f64) -> f64) {
+    let Before { lead, unbegun } = before;
+    let none = unbegun.saturating_sub(lead).min(out.len());
+    out[..none].fill(f64::NAN);
+    for (bar, value) in input.iter().enumerate().skip(unbegun) {
         let result = push(*value);
         if bar >= lead {
             out[bar - lead] = result;

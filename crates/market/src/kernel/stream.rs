@@ -17,6 +17,7 @@ pub(crate) struct RollingStream {
     /// As many values as the longest window that visits or sorts them has, and one more.
     recent: Recent,
     bars: usize,
+    begun: bool,
 }
 
 /// Where a request finds what it needs.
@@ -49,6 +50,7 @@ impl RollingStream {
             sorted: Vec::new(),
             recent: Recent::default(),
             bars: 0,
+            begun: false,
         };
         let mut recent_bars = 0;
         for (stat, window) in requests {
@@ -98,6 +100,12 @@ impl RollingStream {
         }
     }
 
+    /// Says that the instrument's first bar comes next: what is carried from the first bar on begins there, while windows
+    /// count the bars before it as well.
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
+    }
+
     /// Takes the next bar's value and gives every result, in the order of the requests.
     pub(crate) fn push(&mut self, raw: f64, out: &mut [f64]) {
         self.bars += 1;
@@ -110,6 +118,7 @@ impl RollingStream {
         }
         for ((stat, source), out) in self.requests.iter_mut().zip(out) {
             *out = match source {
+                Source::Expanding(_) | Source::Decay(_) if !self.begun => f64::NAN,
                 Source::Expanding(state) => state.push(raw),
                 Source::Decay(state) => state.push(raw),
                 Source::Sorted { index } => match stat {
@@ -233,6 +242,7 @@ pub(crate) struct PairStream {
     all: [f64; 6],
     all_sides: [[f64; 3]; 2],
     bars: usize,
+    begun: bool,
 }
 
 impl PairStream {
@@ -251,17 +261,27 @@ impl PairStream {
             all: Pairs::EMPTY,
             all_sides: [Moments::EMPTY; 2],
             bars: 0,
+            begun: false,
         }
+    }
+
+    /// As [`RollingStream::begin`].
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
     }
 
     /// Takes the next bar's values and gives every result, in the order of the requests.
     pub(crate) fn push(&mut self, values: [f64; 2], out: &mut [f64]) {
         self.bars += 1;
         self.pairs.push::<Pairs>(pair_leaf(values));
-        self.all = Pairs::merge(self.all, pair_leaf(values), 1.0);
         for (side, value) in values.into_iter().enumerate() {
             self.sides[side].push::<Moments>(moments_leaf(value));
-            self.all_sides[side] = Moments::merge(self.all_sides[side], moments_leaf(value), 1.0);
+        }
+        if self.begun {
+            self.all = Pairs::merge(self.all, pair_leaf(values), 1.0);
+            for (all, value) in self.all_sides.iter_mut().zip(values) {
+                *all = Moments::merge(*all, moments_leaf(value), 1.0);
+            }
         }
         for ((stat, bars), out) in self.requests.iter().zip(out) {
             let summary = match bars {

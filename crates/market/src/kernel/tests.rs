@@ -15,7 +15,7 @@ fn request(call: &str) -> (Stat, Window) {
 
 fn batch(requests: &[(Stat, Window)], input: &[f64], lead: usize) -> Vec<Vec<f64>> {
     let mut outs = vec![vec![0.0; input.len() - lead]; requests.len()];
-    rolling(input, lead, requests, &mut outs, &mut Scratch::default());
+    rolling(input, Before { lead, unbegun: 0 }, requests, &mut outs, &mut Scratch::default());
     outs
 }
 
@@ -26,7 +26,7 @@ fn run(call: &str, input: &[f64]) -> Vec<f64> {
 fn correlation(of: [&[f64]; 2], lead: usize, window: usize) -> Vec<f64> {
     let mut outs = vec![vec![0.0; of[0].len() - lead]];
     let requests = [(PairStat::Corr, Window::Bars(window))];
-    rolling_pair(of, lead, &requests, &mut outs, &mut Scratch::default());
+    rolling_pair(of, Before { lead, unbegun: 0 }, &requests, &mut outs, &mut Scratch::default());
     outs.remove(0)
 }
 
@@ -351,6 +351,7 @@ fn bar_by_bar_is_the_batch_to_the_bit() {
     let requests = everything();
     let expected = batch(&requests, &input, 0);
     let mut stream = RollingStream::new(&requests);
+    stream.begin();
     let mut newest = vec![0.0; requests.len()];
     for (bar, value) in input.iter().enumerate() {
         stream.push(*value, &mut newest);
@@ -368,8 +369,15 @@ fn pairs_bar_by_bar_are_the_batch_to_the_bit() {
     let stats = [PairStat::Corr, PairStat::Pearson, PairStat::Cov];
     let requests: Vec<_> = windows.flat_map(|window| stats.map(|stat| (stat, window))).collect();
     let mut outs = vec![vec![0.0; left.len()]; requests.len()];
-    rolling_pair([&left, &right], 0, &requests, &mut outs, &mut Scratch::default());
+    rolling_pair(
+        [&left, &right],
+        Before { lead: 0, unbegun: 0 },
+        &requests,
+        &mut outs,
+        &mut Scratch::default(),
+    );
     let mut stream = PairStream::new(&requests);
+    stream.begin();
     let mut newest = vec![0.0; requests.len()];
     for bar in 0..left.len() {
         stream.push([left[bar], right[bar]], &mut newest);

@@ -9,7 +9,8 @@ use crate::Result;
 use crate::nearest::unknown;
 
 /// In the order of preference, where a file has several.
-const DATE_NAMES: &[&str] = &["date", "datetime", "timestamp", "day", "indexlevel0", "tradedate", "opentime"];
+const DATE_NAMES: &[&str] =
+    &["date", "datetime", "timestamp", "day", "indexlevel0", "tradedate", "opentime", "windowstart"];
 const TIME_NAMES: &[&str] = &["time"];
 const SYMBOL_NAMES: &[&str] = &["symbol", "ticker", "instrument", "name", "code", "secid"];
 /// What columns are called, and what they hold.
@@ -32,6 +33,7 @@ const NAMES: &[(&str, &str)] = &[
     ("trades", "trades"),
     ("tradecount", "trades"),
     ("numberoftrades", "trades"),
+    ("transactions", "trades"),
 ];
 /// Bars of programming interfaces: only where open, high, low and close are called so too.
 const LETTERS: &[(&str, &str)] = &[

@@ -65,6 +65,10 @@ fn a_long_file_has_a_row_a_bar_whatever_its_vendor_calls_its_columns() {
     let bars = read_bars(&[file("AAPL.csv", letters)], &new_york).expect("an interface's bars");
     assert_eq!(bars.fields, ["close", "high", "low", "open", "trades", "volume", "vwap"]);
     assert_eq!((bars.daily, bars.symbols[0].as_str()), (true, "AAPL"));
+    let flat = "ticker,volume,open,close,high,low,window_start,transactions\nAAPL,9,1,1.5,2,0.5,1577941200000000000,3\n";
+    let bars = read_bars(&[file("2020-01-02.csv", flat)], &new_york).expect("a day's file of all");
+    assert_eq!(bars.fields, ["close", "high", "low", "open", "trades", "volume"]);
+    assert_eq!(rows(&bars)[0].1, date(2020, 1, 2), "nanoseconds of its midnight there");
 }
 
 #[test]
