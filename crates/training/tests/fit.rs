@@ -4,8 +4,8 @@
 
 use training::{
     Activation, AdamConfig, BatchProgress, Columns, Control, DenseConfig, EpochReport, Error, Fit, FitConfig,
-    LayerKind, Metric, MetricsConfig, ModelConfig, Observer, OptimizerConfig, OutputConfig, Samples, Silent,
-    Trained,
+    GruConfig, LayerKind, LstmConfig, Metric, MetricsConfig, ModelConfig, Observer, OptimizerConfig,
+    OutputConfig, ReshapeConfig, Samples, Silent, Trained,
 };
 
 const COLUMNS: usize = 8;
@@ -164,13 +164,30 @@ fn a_seed_decides_every_byte() {
 /// Large enough that the tensor library computes in parallel.
 #[test]
 fn the_number_of_threads_decides_no_byte() {
-    let data = Data::linear(9000, 1);
-    let layers =
+    let dense_layers =
         vec![dense(256, Activation::Relu), dense(256, Activation::Tanh), dense(CLASSES, Activation::Softmax)];
+    threads_decide_no_byte(&dense_layers);
+}
+
+/// Batches of more rows than recurrent layers take at once.
+#[test]
+fn nor_do_they_in_recurrent_layers() {
+    let lstm = LstmConfig { return_sequences: true, ..LstmConfig::new(20) };
+    let layers = vec![
+        LayerKind::Reshape(ReshapeConfig { target_shape: vec![COLUMNS / 2, 2] }),
+        LayerKind::Lstm(lstm),
+        LayerKind::Gru(GruConfig::new(20)),
+        dense(CLASSES, Activation::Softmax),
+    ];
+    threads_decide_no_byte(&layers);
+}
+
+fn threads_decide_no_byte(layers: &[LayerKind]) {
+    let data = Data::linear(9000, 1);
     let config = FitConfig { epochs: 2, batch_size: 3000, ..config(7) };
     let with_threads = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let model = ModelConfig::sequential(layers.clone());
+        let model = ModelConfig::sequential(layers.to_vec());
         pool.install(|| fit(&model, &config, data.samples(), Some(data.samples()), &mut Silent)).unwrap()
     };
     let one = with_threads(1);

@@ -14,6 +14,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 use serde::{Deserialize, Serialize};
 
+use super::fused::{self, GruCell};
 use super::{Recurrent, dropped, gates, sigmoid, steps, tanh, yes};
 use crate::Error;
 use crate::activation::Activation;
@@ -119,6 +120,33 @@ impl GruConfig {
         }
     }
 
+    /// The layer as operations of the tensor library.
+    pub(super) fn by_steps(&self, x: Tensor<3>, pass: &Pass<'_>) -> Value {
+        let x = steps(x);
+        let columns = GATES * self.units;
+        let (bias, state_bias) = match (self.use_bias, self.reset_after) {
+            (false, _) => (None, None),
+            (true, false) => (Some(pass.one(2)), None),
+            (true, true) => {
+                let both = pass.two(2);
+                let one = |at: usize| both.clone().narrow(0, at, 1).reshape([columns]);
+                (Some(one(0)), Some(one(1)))
+            }
+        };
+        let gates = Gates {
+            kernels: gates(&pass.two(0), GATES),
+            biases: bias.map(|bias| gates(&bias, GATES)),
+            state_kernels: gates(&pass.two(1), GATES),
+            state_biases: state_bias.map(|bias| gates(&bias, GATES)),
+        };
+        let recurrent = self.recurrent();
+        let mut hidden: Vec<Tensor<2>> = Vec::with_capacity(x.len());
+        for at in recurrent.order(x.len()) {
+            hidden.push(self.advance(&x[at], hidden.last(), &gates));
+        }
+        recurrent.result(hidden)
+    }
+
     /// The state after a step, of its input and the state before it.
     fn advance(&self, x: &Tensor<2>, before: Option<&Tensor<2>>, gates: &Gates) -> Tensor<2> {
         let update = self.recurrent_activation.of(gates.of_both(x, before, 0));
@@ -157,29 +185,17 @@ impl Layer for GruConfig {
     }
 
     fn forward(&self, inputs: Vec<Value>, pass: &mut Pass<'_>) -> Value {
-        let x = steps(dropped(only(inputs).sequence(), self.dropout, pass));
-        let columns = GATES * self.units;
-        let (bias, state_bias) = match (self.use_bias, self.reset_after) {
-            (false, _) => (None, None),
-            (true, false) => (Some(pass.one(2)), None),
-            (true, true) => {
-                let both = pass.two(2);
-                let one = |at: usize| both.clone().narrow(0, at, 1).reshape([columns]);
-                (Some(one(0)), Some(one(1)))
-            }
-        };
-        let gates = Gates {
-            kernels: gates(&pass.two(0), GATES),
-            biases: bias.map(|bias| gates(&bias, GATES)),
-            state_kernels: gates(&pass.two(1), GATES),
-            state_biases: state_bias.map(|bias| gates(&bias, GATES)),
-        };
+        let x = dropped(only(inputs).sequence(), self.dropout, pass);
         let recurrent = self.recurrent();
-        let mut hidden: Vec<Tensor<2>> = Vec::with_capacity(x.len());
-        for at in recurrent.order(x.len()) {
-            hidden.push(self.advance(&x[at], hidden.last(), &gates));
+        if recurrent.is_plain() && self.reset_after {
+            let bias = self.use_bias.then(|| pass.two(2).reshape([2 * GATES * self.units]));
+            let (kernel, state_kernel) = (pass.two(0), pass.two(1));
+            let inputs = fused::Inputs { x: x.clone(), kernel, state_kernel, bias };
+            if let Some(result) = fused::forward::<GruCell>(&recurrent, inputs) {
+                return result;
+            }
         }
-        recurrent.result(hidden)
+        self.by_steps(x, pass)
     }
 
     fn export(
@@ -191,7 +207,12 @@ impl Layer for GruConfig {
     }
 
     fn scratch(&self, inputs: &[&Shape], _output: &Shape) -> usize {
-        self.recurrent().scratch(inputs)
+        let recurrent = self.recurrent();
+        if recurrent.is_plain() && self.reset_after {
+            fused::scratch::<GruCell>(&recurrent, inputs)
+        } else {
+            recurrent.scratch(inputs)
+        }
     }
 }
 

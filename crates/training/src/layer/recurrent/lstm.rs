@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 use serde::{Deserialize, Serialize};
 
+use super::fused::{self, LstmCell};
 use super::{Recurrent, dropped, gates, sigmoid, steps, tanh, yes};
 use crate::Error;
 use crate::activation::Activation;
@@ -89,6 +90,31 @@ impl LstmConfig {
         [output * self.activation.of(next.clone()), next]
     }
 
+    /// The layer as operations of the tensor library.
+    pub(super) fn by_steps(&self, x: Tensor<3>, pass: &Pass<'_>) -> Value {
+        let x = steps(x);
+        let (kernels, state_kernels) = (gates(&pass.two(0), GATES), gates(&pass.two(1), GATES));
+        let biases = self.use_bias.then(|| gates(&pass.one(2), GATES));
+        let recurrent = self.recurrent();
+        let mut hidden: Vec<Tensor<2>> = Vec::with_capacity(x.len());
+        let mut carried = None;
+        for at in recurrent.order(x.len()) {
+            let before = hidden.last();
+            let sums = |gate: usize| {
+                let bias = biases.as_ref().map(|biases| biases[gate].clone());
+                let of_input = linear(x[at].clone(), kernels[gate].clone(), bias);
+                match before {
+                    Some(before) => of_input + before.clone().matmul(state_kernels[gate].clone()),
+                    None => of_input,
+                }
+            };
+            let [shown, next] = self.advance(carried, sums);
+            hidden.push(shown);
+            carried = Some(next);
+        }
+        recurrent.result(hidden)
+    }
+
     /// [`LstmConfig::advance`] as nodes that begin with `part`.
     fn export_advance(
         &self,
@@ -142,27 +168,17 @@ impl Layer for LstmConfig {
     }
 
     fn forward(&self, inputs: Vec<Value>, pass: &mut Pass<'_>) -> Value {
-        let x = steps(dropped(only(inputs).sequence(), self.dropout, pass));
-        let (kernels, state_kernels) = (gates(&pass.two(0), GATES), gates(&pass.two(1), GATES));
-        let biases = self.use_bias.then(|| gates(&pass.one(2), GATES));
+        let x = dropped(only(inputs).sequence(), self.dropout, pass);
         let recurrent = self.recurrent();
-        let mut hidden: Vec<Tensor<2>> = Vec::with_capacity(x.len());
-        let mut carried = None;
-        for at in recurrent.order(x.len()) {
-            let before = hidden.last();
-            let sums = |gate: usize| {
-                let bias = biases.as_ref().map(|biases| biases[gate].clone());
-                let of_input = linear(x[at].clone(), kernels[gate].clone(), bias);
-                match before {
-                    Some(before) => of_input + before.clone().matmul(state_kernels[gate].clone()),
-                    None => of_input,
-                }
-            };
-            let [shown, next] = self.advance(carried, sums);
-            hidden.push(shown);
-            carried = Some(next);
+        if recurrent.is_plain() {
+            let bias = self.use_bias.then(|| pass.one(2));
+            let (kernel, state_kernel) = (pass.two(0), pass.two(1));
+            let inputs = fused::Inputs { x: x.clone(), kernel, state_kernel, bias };
+            if let Some(result) = fused::forward::<LstmCell>(&recurrent, inputs) {
+                return result;
+            }
         }
-        recurrent.result(hidden)
+        self.by_steps(x, pass)
     }
 
     fn export(
@@ -199,7 +215,12 @@ impl Layer for LstmConfig {
     }
 
     fn scratch(&self, inputs: &[&Shape], _output: &Shape) -> usize {
-        self.recurrent().scratch(inputs)
+        let recurrent = self.recurrent();
+        if recurrent.is_plain() {
+            fused::scratch::<LstmCell>(&recurrent, inputs)
+        } else {
+            recurrent.scratch(inputs)
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Layers that take a sequence step by step: what `lstm` and `gru` have in common, and `bidirectional`.
 //!
-//! The state before the first step is zeros, so the first step has no product with it.
+//! The state before the first step is zeros, so the first step has no product with it. Layers with the activations
+//! they were published with are one operation where tensors live on the host (`fused`); all others, and all layers
+//! elsewhere, are operations of the tensor library step by step.
 
 mod bidirectional;
+mod fused;
 mod gru;
 mod lstm;
 
@@ -57,6 +60,11 @@ impl Recurrent {
             ParameterSpec::new("kernel", vec![fan_in, columns], glorot),
             ParameterSpec::new("recurrent_kernel", vec![self.units, columns], orthogonal),
         ]
+    }
+
+    /// Whether its activations are those it was published with, which is what `fused` computes.
+    fn is_plain(&self) -> bool {
+        self.activations == [Activation::Tanh, Activation::Sigmoid]
     }
 
     /// The steps in the order they are taken.
