@@ -94,7 +94,7 @@ impl Bundle {
         Ok(opening.finish())
     }
 
-    /// Opens and verifies the bundle under `prefix` of a store.
+    /// Opens and verifies the bundle under `prefix` of a store, its files by way of the store's cache if it has one.
     ///
     /// # Errors
     /// As [`Bundle::open`], and [`Error::Store`].
@@ -111,7 +111,21 @@ impl Bundle {
         let mut opening = Verified::begin(text)?;
         for (name, entry) in opening.entries() {
             let path = format!("{prefix}/{name}");
-            let bytes = match store.get_limited(&path, entry.size).await {
+            let expected = store::Expected { sha256: entry.sha256, bytes: entry.size };
+            // What comes from a folder is digested once, when it is added.
+            let found = match store.is_remote() {
+                true => store.get_verified(&path, &expected).await,
+                false => store.get_limited(&path, entry.size).await,
+            };
+            let bytes = match found {
+                Err(store::Error::Damaged { expected_bytes, found_bytes, .. })
+                    if expected_bytes != found_bytes =>
+                {
+                    return Err(Error::Size { file: name, expected: expected_bytes, found: found_bytes });
+                }
+                Err(store::Error::Damaged { expected, found, .. }) => {
+                    return Err(Error::Digest { file: name, expected, found });
+                }
                 Err(store::Error::TooLarge { size: found, .. }) => {
                     return Err(Error::Size { file: name, expected: entry.size, found });
                 }

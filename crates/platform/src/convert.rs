@@ -10,6 +10,11 @@ impl From<store::Error> for Error {
             E::NotFound { .. } => Kind::NotFound,
             E::AlreadyExists { .. } => Kind::AlreadyExists,
             E::TooLarge { .. } | E::TooMany { .. } => Kind::ResourceExhausted,
+            // Denied to us, not to whoever asks us.
+            E::ReadOnly { .. } | E::Damaged { .. } | E::Denied { .. } | E::Refused { .. } => {
+                Kind::FailedPrecondition
+            }
+            E::Unavailable { .. } | E::Changed { .. } => Kind::Unavailable,
             E::Io { .. } | E::Backend { .. } => Kind::Internal,
         };
         with_source(kind, error)

@@ -79,13 +79,16 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 const REGISTRY_FILE: &str = "registry.sqlite";
 const SCRATCH: &str = "scratch";
+const ARTIFACT_CACHE: &str = "artifact-cache";
+/// Files of bundles kept on this machine when the artifact store is elsewhere: 8 GiB.
+const ARTIFACT_CACHE_BYTES_MAX: u64 = 8 << 30;
 
 /// How to open a [`Platform`].
 #[derive(Clone)]
 pub struct Options {
     /// Where everything of this installation lies; made if it is not there.
     pub data_dir: PathBuf,
-    /// URI of the artifact store; absent: `artifacts` in the data directory.
+    /// URI of the artifact store, a folder or a place in a bucket; absent: `artifacts` in the data directory.
     pub artifact_root: Option<String>,
     /// `file://` roots a client's artifact URI may name, besides the artifact root.
     pub allowed_roots: Vec<String>,
@@ -133,6 +136,15 @@ impl std::fmt::Debug for Platform {
     }
 }
 
+impl Drop for Platform {
+    fn drop(&mut self) {
+        // One that only reads imports nothing, and was not counted.
+        if self.lock.is_some() {
+            source_file::platform_closed();
+        }
+    }
+}
+
 impl Platform {
     /// Opens a data directory, makes it if needed, takes its lock and removes what a killed process left half
     /// done.
@@ -148,7 +160,11 @@ impl Platform {
             Some(uri) => uri,
             None => file_uri(&data_dir.join("artifacts"))?,
         };
-        let artifacts = store::Store::open(&artifact_root)?;
+        let mut artifacts = store::Store::open(&artifact_root)?;
+        if artifacts.is_remote() {
+            let folder = data_dir.join(ARTIFACT_CACHE);
+            artifacts = artifacts.with_cache(store::Cache::open(&folder, ARTIFACT_CACHE_BYTES_MAX)?);
+        }
         let datasets = store::Store::open(&file_uri(&data_dir)?)?;
         let mut allowed_roots = options.allowed_roots;
         for root in &allowed_roots {
@@ -174,6 +190,7 @@ impl Platform {
             newest: RwLock::new(HashMap::new()),
             ids: AtomicU64::new(0),
         };
+        source_file::platform_opened();
         platform.remove_abandoned_uploads().await?;
         Ok(Arc::new(platform))
     }

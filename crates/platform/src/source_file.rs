@@ -1,18 +1,45 @@
 //! Where data files come from: paths, folders of files, objects in a store.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use market::SourceFile;
+use store::{Downloads, Options, Store};
 
 use crate::{Error, Kind, Platform, Result};
 
 /// More files in one folder are refused.
 const FILES_MAX: usize = 100_000;
-/// A larger object of a store is refused unread.
-const OBJECT_BYTES_MAX: u64 = 2 << 30;
+/// A larger object of a store is refused unread: 64 GiB, as much text as is read of any file.
+const OBJECT_BYTES_MAX: u64 = 64 << 30;
+
+/// What was fetched from stores, as files on disk, until no platform of this process is open any more.
+///
+/// It stands here because [`find_source_files`] comes before a platform and a [`SourceFile`] owns no file.
+static FETCHED: Mutex<Fetched> = Mutex::new(Fetched { platforms: 0, downloads: Vec::new() });
+
+struct Fetched {
+    platforms: usize,
+    downloads: Vec<Downloads>,
+}
+
+/// A platform was opened that may import what was fetched.
+pub(crate) fn platform_opened() {
+    FETCHED.lock().unwrap_or_else(PoisonError::into_inner).platforms += 1;
+}
+
+/// It was closed; with the last one what was fetched is deleted.
+pub(crate) fn platform_closed() {
+    let mut fetched = FETCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    fetched.platforms = fetched.platforms.saturating_sub(1);
+    if fetched.platforms == 0 {
+        fetched.downloads.clear();
+    }
+}
 
 /// Finds the files that paths and URIs name: a file, a folder with one file a symbol, an object of a store, or all
-/// objects under a URI that ends with `/`. Relative paths start at `base_dir`. Files on disk are read later.
+/// objects under a URI that ends with `/`. Relative paths start at `base_dir`. Files on disk are read later; objects
+/// are fetched to a temporary folder, which is deleted when the last platform of this process is closed.
 ///
 /// # Errors
 /// [`Kind::NotFound`] or [`Kind::InvalidArgument`] naming what cannot be read, [`Kind::ResourceExhausted`] for
@@ -95,17 +122,22 @@ fn file_name(path: &Path) -> String {
 async fn in_store(uri: &str, files: &mut Vec<SourceFile>) -> Result<()> {
     let refused =
         |error: store::Error| Error::from(error).context(format!("cannot read data from \"{uri}\""));
-    let (root, name) = uri.rsplit_once('/').unwrap_or((uri, ""));
-    let store = store::Store::open(root).map_err(refused)?;
-    let mut names = vec![name.to_owned()];
-    if name.is_empty() {
+    let (store, name) = Store::open_object(uri, &Options::default()).map_err(refused)?;
+    let mut names = vec![name];
+    if names[0].is_empty() {
         names = store.list("").await.map_err(refused)?.into_iter().map(|object| object.path).collect();
-        names.sort();
+        names.retain(|name| !file_name(Path::new(name)).starts_with(['.', '_']));
+        if names.is_empty() {
+            let why = "there is no object under it; name an object, or a prefix of some that ends with /";
+            return Err(Error::new(Kind::NotFound, format!("cannot read data from \"{uri}\": {why}")));
+        }
     }
+    let downloads = Downloads::new().map_err(refused)?;
     for name in names {
-        let bytes = store.get_limited(&name, OBJECT_BYTES_MAX).await.map_err(refused)?;
-        files.push(SourceFile::in_memory(name, bytes));
+        let path = downloads.fetch(&store, &name, OBJECT_BYTES_MAX).await.map_err(refused)?;
+        files.push(SourceFile::on_disk(name, path));
     }
+    FETCHED.lock().unwrap_or_else(PoisonError::into_inner).downloads.push(downloads);
     Ok(())
 }
 

@@ -6,18 +6,19 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use object_store::PutMode;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{Error, Store};
 
 impl Store {
-    /// Writes `files` under `prefix`, then `manifest` (name and bytes; all names relative to `prefix`).
+    /// Writes `files` under `prefix`, then `manifest` (name and bytes; all names relative to `prefix`), which is
+    /// created and never replaced: of two writers one is told that the directory exists already.
     ///
-    /// One writer at a time may commit a given prefix; many may read.
+    /// One writer at a time may commit a given prefix, as each begins by clearing it; many may read.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`] if the manifest is there already, [`Error::Path`] for a name that is not plain
-    /// or occurs twice, [`Error::Backend`] if a write fails: nothing is visible then.
+    /// or occurs twice, and what the service answers if a write fails: nothing is visible then.
     pub async fn commit_directory(
         &self,
         prefix: &str,
@@ -32,10 +33,13 @@ impl Store {
             return Err(Error::AlreadyExists { url: self.url_of(&manifest_path) });
         }
         self.delete_prefix(prefix).await?;
-        for (name, bytes) in files {
-            self.put(&format!("{prefix}/{name}"), bytes).await?;
-        }
-        self.put_with(&manifest_path, manifest_bytes, PutMode::Create).await
+        let put = |(name, bytes): (String, Bytes)| {
+            let path = format!("{prefix}/{name}");
+            async move { self.put(&path, bytes).await }
+        };
+        let at_once = if self.is_remote() { self.transfer.parallel.max(1) } else { 1 };
+        stream::iter(files.into_iter().map(put)).buffered(at_once).try_collect::<()>().await?;
+        self.create(&manifest_path, manifest_bytes).await
     }
 }
 

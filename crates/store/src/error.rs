@@ -1,6 +1,6 @@
 //! Why an operation on a store failed.
 
-/// Why an operation on a store failed.
+/// Why an operation on a store failed. No text of it holds a credential.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The URI of a store cannot be used.
@@ -49,6 +49,64 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// The store, or whatever is at its URI, is only read.
+    #[error("cannot {action} {url}: it is open to read only; {advice}")]
+    ReadOnly {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        url: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The object became another one while it was read.
+    #[error("{url} changed while it was read; read it again")]
+    Changed {
+        /// The object.
+        url: String,
+    },
+    /// The object is not the one that was expected.
+    #[error(
+        "{url} is damaged: it has {found_bytes} bytes with SHA-256 {found}, not {expected_bytes} with {expected}; restore it from a copy, or make it again"
+    )]
+    Damaged {
+        /// The object.
+        url: String,
+        /// The SHA-256, in hexadecimal, it should have.
+        expected: String,
+        /// The bytes it should have.
+        expected_bytes: u64,
+        /// The SHA-256 it has.
+        found: String,
+        /// The bytes it has.
+        found_bytes: u64,
+    },
+    /// Credentials are missing, wrong, or not enough.
+    #[error("may not {action} {url}: {reason}; check {advice}")]
+    Denied {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        url: String,
+        /// What the service said.
+        reason: String,
+        /// Which settings to look at.
+        advice: &'static str,
+    },
+    /// The service cannot be reached or fails, and did so until the time to try again was over.
+    #[error(
+        "cannot {action} {url}: {reason}; it was tried until the limit: check {advice}, then run it again"
+    )]
+    Unavailable {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        url: String,
+        /// What happened last.
+        reason: String,
+        /// What to look at.
+        advice: &'static str,
+    },
     /// The file system refused.
     #[error("cannot {action} {url}: {source}")]
     Io {
@@ -59,25 +117,24 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// The object store refused.
-    #[error("cannot {action} {url}: {source}")]
+    /// The service refuses, and would again.
+    #[error("cannot {action} {url}: {reason}")]
+    Refused {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        url: String,
+        /// What it said, and what to do about it.
+        reason: String,
+    },
+    /// The object store failed in another way.
+    #[error("cannot {action} {url}: {reason}")]
     Backend {
         /// What was tried.
         action: &'static str,
         /// Where.
         url: String,
-        /// The cause.
-        source: Box<object_store::Error>,
+        /// What it said.
+        reason: String,
     },
-}
-
-impl Error {
-    pub(crate) fn backend(action: &'static str, url: &str, source: object_store::Error) -> Self {
-        let url = url.to_owned();
-        match source {
-            object_store::Error::NotFound { .. } => Self::NotFound { url },
-            object_store::Error::AlreadyExists { .. } => Self::AlreadyExists { url },
-            source => Self::Backend { action, url, source: Box::new(source) },
-        }
-    }
 }

@@ -1,4 +1,6 @@
-//! A few more tries when the failure is one that passes: an interrupted call, a timeout, a lost connection.
+//! A few more tries on a file system when the failure is one that passes: an interrupted call, a timeout.
+//!
+//! Not for calls over the network: `wire` repeats those, and two that repeat each other's tries would multiply.
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;
@@ -27,26 +29,30 @@ where
 
 fn is_transient(error: &object_store::Error) -> bool {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    let mut transient = false;
     while let Some(current) = cause {
+        if current.is::<object_store::client::HttpError>() {
+            return false;
+        }
         if let Some(io) = current.downcast_ref::<std::io::Error>() {
-            return matches!(
+            transient = matches!(
                 io.kind(),
                 ErrorKind::Interrupted
                     | ErrorKind::TimedOut
                     | ErrorKind::WouldBlock
-                    | ErrorKind::ConnectionReset
-                    | ErrorKind::ConnectionAborted
                     | ErrorKind::ResourceBusy
             );
         }
         cause = current.source();
     }
-    false
+    transient
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use object_store::client::{HttpError, HttpErrorKind};
 
     use super::*;
 
@@ -54,10 +60,10 @@ mod tests {
         object_store::Error::Generic { store: "test", source: Box::new(std::io::Error::from(kind)) }
     }
 
-    async fn tries_until_result(kind: ErrorKind, failures: usize) -> (usize, bool) {
+    async fn tries_until_result(error: impl Fn() -> object_store::Error, failures: usize) -> (usize, bool) {
         let tries = AtomicUsize::new(0);
         let result = with_retries(|| async {
-            if tries.fetch_add(1, Ordering::Relaxed) < failures { Err(failure(kind)) } else { Ok(()) }
+            if tries.fetch_add(1, Ordering::Relaxed) < failures { Err(error()) } else { Ok(()) }
         })
         .await;
         (tries.into_inner(), result.is_ok())
@@ -65,8 +71,13 @@ mod tests {
 
     #[tokio::test]
     async fn passing_failures_are_tried_again_and_lasting_ones_are_not() {
-        assert_eq!(tries_until_result(ErrorKind::TimedOut, 2).await, (3, true));
-        assert_eq!(tries_until_result(ErrorKind::TimedOut, 99).await, (4, false));
-        assert_eq!(tries_until_result(ErrorKind::PermissionDenied, 99).await, (1, false));
+        assert_eq!(tries_until_result(|| failure(ErrorKind::TimedOut), 2).await, (3, true));
+        assert_eq!(tries_until_result(|| failure(ErrorKind::TimedOut), 99).await, (4, false));
+        assert_eq!(tries_until_result(|| failure(ErrorKind::PermissionDenied), 99).await, (1, false));
+        let wire = || {
+            let source = HttpError::new(HttpErrorKind::Request, std::io::Error::from(ErrorKind::TimedOut));
+            object_store::Error::Generic { store: "test", source: Box::new(source) }
+        };
+        assert_eq!(tries_until_result(wire, 99).await, (1, false));
     }
 }

@@ -1,14 +1,15 @@
-//! One suite for every backend: what a store promises, checked on files and in memory.
-
-#![allow(clippy::unwrap_used)]
+//! One suite for every backend: what a store promises, checked on files, in memory and in a bucket.
 
 use bytes::Bytes;
-use store::{Error, Store};
+use store::{Error, Options, Store};
+
+use crate::bucket::Bucket;
 
 async fn suite(store: &Store) {
     objects(store).await;
     listings(store).await;
     commits(store).await;
+    large_objects(store).await;
     refusals(store).await;
 }
 
@@ -56,6 +57,21 @@ async fn commits(store: &Store) {
     assert_eq!(store.get("c/1/index").await.unwrap(), "i");
 }
 
+/// Large enough to be sent and fetched in parts, where the store's options say so.
+async fn large_objects(store: &Store) {
+    let large: Bytes = (0..1000).map(|i| (i % 251) as u8).collect();
+    store.put("large/x", large.clone()).await.unwrap();
+    assert_eq!(store.get("large/x").await.unwrap(), large);
+    assert_eq!(store.list("large").await.unwrap().len(), 1, "nothing is left beside it");
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(store.download("large/x", &folder.path().join("x"), 1000).await.unwrap(), 1000);
+    assert_eq!(std::fs::read(folder.path().join("x")).unwrap(), large);
+    let refused = store.download("large/x", &folder.path().join("y"), 999).await.unwrap_err();
+    assert!(matches!(refused, Error::TooLarge { size: 1000, .. }) && !folder.path().join("y").exists());
+    store.put("large/empty", Bytes::new()).await.unwrap();
+    assert_eq!(store.get("large/empty").await.unwrap(), "");
+}
+
 async fn refusals(store: &Store) {
     let escape = vec![file("../2/index", "i")];
     let error = store.commit_directory("c/3", escape, file("manifest.json", "{}")).await.unwrap_err();
@@ -87,6 +103,32 @@ async fn memory_passes_the_suite() {
 }
 
 #[tokio::test]
+async fn a_bucket_passes_the_suite() {
+    let bucket = Bucket::start(|_, answer| answer);
+    suite(&bucket.store).await;
+    assert_eq!(bucket.store.url_of("c/1"), "s3://bucket/root/c/1");
+    assert!(bucket.names().iter().all(|name| name.starts_with("root/")), "{:?}", bucket.names());
+    assert!(bucket.content.lock().unwrap().uploads.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_only_read_makes_no_folder_and_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let uri = |path: &std::path::Path| url::Url::from_file_path(path).unwrap().to_string();
+    let missing = folder.path().join("missing");
+    let error = Store::open_read_only(&uri(&missing), &Options::default()).unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }) && !missing.exists(), "{error}");
+    std::fs::write(folder.path().join("x"), "1").unwrap();
+    let store = Store::open_read_only(&uri(folder.path()), &Options::default()).unwrap();
+    assert_eq!(store.get("x").await.unwrap(), "1");
+    for refused in [store.put("y", Bytes::new()).await, store.delete_prefix("x").await] {
+        assert!(matches!(refused, Err(Error::ReadOnly { .. })), "{refused:?}");
+    }
+    let commit = store.commit_directory("d", Vec::new(), file("m", "{}")).await;
+    assert!(matches!(commit, Err(Error::ReadOnly { .. })) && folder.path().join("x").exists());
+}
+
+#[tokio::test]
 async fn a_failed_commit_shows_no_manifest_and_is_repeated_without_clean_up() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(url::Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
@@ -102,7 +144,7 @@ async fn a_failed_commit_shows_no_manifest_and_is_repeated_without_clean_up() {
 #[test]
 fn other_uris_are_refused_with_the_way_out() {
     for (uri, text) in [
-        ("s3://bucket/x", "file:// and memory:// only, not s3://"),
+        ("ftp://host/x", "there is no ftp:// store"),
         ("data/artifacts", "not a URI; write file:///absolute/folder"),
         ("file://host/x", "with three slashes"),
         ("file:///x?y", "no query"),
