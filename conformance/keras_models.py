@@ -80,7 +80,7 @@ def randomised(model: object) -> object:
         if weight.dtype != "float32":
             continue
         path = weight.path.rsplit("/", 1)[-1]
-        values = random.normal(0, 0.4, weight.shape)
+        values = random.normal(0, 0.25, weight.shape)
         if "variance" in path:
             values = 0.5 + np.abs(values)
         if "gamma" in path:
@@ -199,6 +199,11 @@ chain("gru_before", (7, 4), lambda: L.GRU(5, reset_after=False))
 chain("gru_backwards", (7, 4), lambda: L.GRU(5, go_backwards=True))
 chain("gru_open", (None, 4), lambda: L.GRU(5))
 chain("simple_rnn", (7, 4), lambda: L.SimpleRNN(5))
+chain("simple_rnn_open", (None, 4), lambda: L.SimpleRNN(5))
+chain("gru_before_open", (None, 4), lambda: L.GRU(5, reset_after=False, return_sequences=True))
+chain("lstm_masked_open", (None, 4), lambda: L.Masking(0.0), lambda: L.LSTM(5))
+chain("gru_masked_long", (120, 4), lambda: L.Masking(0.0), lambda: L.GRU(5, return_sequences=True))
+chain("bidirectional_lstm_open", (None, 4), lambda: L.Bidirectional(L.LSTM(5, return_sequences=True)))
 chain("simple_rnn_sequences", (7, 4), lambda: L.SimpleRNN(5, return_sequences=True, activation="relu"))
 chain("bidirectional_lstm", (7, 4), lambda: L.Bidirectional(L.LSTM(5, return_sequences=True)))
 chain("bidirectional_gru_sum", (7, 4), lambda: L.Bidirectional(L.GRU(5), merge_mode="sum"))
@@ -215,6 +220,8 @@ chain("discretization", (8,), lambda: L.Discretization([-1.0, 0.0, 0.5, 2.0]))
 chain("category_encoding_one_hot", Integers((), 0, 6), lambda: L.CategoryEncoding(6, "one_hot"))
 chain("category_encoding_multi_hot", Integers((4,), 0, 6), lambda: L.CategoryEncoding(6, "multi_hot"))
 chain("integer_lookup", Integers((4,), 0, 60, "int64"), lambda: L.IntegerLookup(vocabulary=[12, 36, 42, 7, 50]),
+      lambda: L.Embedding(6, 3))
+chain("integer_lookup_int32", Integers((4,), 0, 60), lambda: L.IntegerLookup(vocabulary=[12, 36, 42, 7, 50]),
       lambda: L.Embedding(6, 3))
 chain("integer_lookup_multi_hot", Integers((4,), 0, 60, "int64"),
       lambda: L.IntegerLookup(vocabulary=[12, 36, 42], output_mode="multi_hot"))
@@ -270,7 +277,7 @@ def operations(x):
         k.floor(y), k.round(y), k.abs(y) ** 0.5, k.log1p(k.abs(y)), k.expm1(y), k.sign(y), k.sin(y), k.tan(y),
         k.std(y, axis=1, keepdims=True), k.logsumexp(y, axis=1, keepdims=True), k.einsum("bij,bkj->bik", y, y),
         k.repeat(y, 2, axis=1), k.stack(parts, axis=1), k.maximum(y, 0.1), k.mod(y, 0.7), k.floor_divide(y, 0.7),
-        k.max(y, axis=[1, 2]), k.square(y - 1), k.top_k(y, 2).values, k.arctan(y), k.sqrt(k.abs(y)), y[..., None, 0],
+        k.max(y, axis=[1, 2]), k.square(y - 1), k.top_k(y, 2)[0], k.arctan(y), k.sqrt(k.abs(y)), y[..., None, 0],
         k.cast(k.argmax(y, axis=1), "float32"), k.cast(k.isfinite(y), "float32"), k.norm(y, axis=2), k.diff(y, axis=1),
     ]
     return k.concatenate([k.reshape(each, (k.shape(x)[0], -1)) for each in flat], axis=1)
@@ -413,5 +420,12 @@ def save_linear(model: Linear, folder: Path) -> None:
 
 MODELS["module_score"] = Model(Linear, {"x": (6,)}, "score", save_linear)
 MODELS["module_classes"] = Model(Linear, {"x": (6,)}, "classes", save_linear)
-for saved in ["net_mlp", "net_lstm_stack", "net_multi_input"]:
-    MODELS[f"{saved}_tensorflow"] = Model(MODELS[saved].build, MODELS[saved].inputs, save=saved_by_tensorflow)
+# TensorFlow names the inputs of a Keras model otherwise.
+KERAS_BY_TENSORFLOW = {
+    "net_mlp": {"features": "inputs"},
+    "net_tcn": {"series": "inputs"},
+    "net_multi_input": {"prices": "inputs", "facts": "inputs_1", "sector": "inputs_2"},
+}
+for saved, names in KERAS_BY_TENSORFLOW.items():
+    inputs = {names[name]: shape for name, shape in MODELS[saved].inputs.items()}
+    MODELS[f"{saved}_tensorflow"] = Model(MODELS[saved].build, inputs, save=saved_by_tensorflow)

@@ -72,7 +72,7 @@ pub(super) fn fixed_shape(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>
     if shape.unknown_rank || shape.dim.len() > limits::RANK {
         return Err("its shape is open or has too many axes".to_owned());
     }
-    let axis = |dim: &protos::tensorflow::tensor_shape_proto::Dim| {
+    let axis = |dim: &tensorflow::tensor_shape_proto::Dim| {
         usize::try_from(dim.size).map_err(|_| format!("it has an axis of size {}", dim.size))
     };
     shape.dim.iter().map(axis).collect()
@@ -145,11 +145,11 @@ pub(super) fn tensor(proto: &TensorProto) -> Result<Tensor, String> {
 }
 
 /// The strings of a `Const`.
-pub(super) fn strings(proto: &TensorProto) -> Result<(Vec<usize>, Vec<Vec<u8>>), String> {
+pub(super) fn strings(proto: &TensorProto) -> Result<Vec<Vec<u8>>, String> {
     let shape = fixed_shape(proto.tensor_shape.as_ref())?;
     let count = shape.iter().try_fold(1usize, |count, axis| count.checked_mul(*axis));
     let count = count.filter(|count| *count <= limits::FOLDED_ELEMENTS).ok_or("it has too many strings")?;
-    Ok((shape, spread(&proto.string_val, count)?))
+    spread(&proto.string_val, count)
 }
 
 fn halves(values: &[i32], count: usize, widen: fn(u16) -> f32) -> Result<Vec<f32>, String> {

@@ -33,13 +33,9 @@ pub(super) fn model(mut target: Target, inputs: &[Port], outputs: &[Port]) -> Re
     let mut used: BTreeSet<String> = outputs.iter().map(|output| output.name.clone()).collect();
     let mut nodes = Vec::new();
     for mut node in std::mem::take(&mut target.nodes).into_iter().rev() {
-        for name in node.input.iter_mut().chain(&mut node.output) {
-            if let Some(public) = renamed.get(name.as_str()) {
-                name.clone_from(public);
-            }
-        }
+        rename(&mut node, &renamed);
         if node.output.iter().any(|name| used.contains(name)) {
-            used.extend(node.input.iter().cloned());
+            use_inputs(&node, &mut used);
             drop_unused_outputs(&mut node, &used);
             nodes.push(node);
         }
@@ -61,6 +57,26 @@ pub(super) fn model(mut target: Target, inputs: &[Port], outputs: &[Port]) -> Re
         graph: Some(graph),
         ..ModelProto::default()
     })
+}
+
+/// Gives values their public names, in inner graphs too.
+fn rename(node: &mut NodeProto, names: &BTreeMap<String, String>) {
+    for name in node.input.iter_mut().chain(&mut node.output) {
+        if let Some(public) = names.get(name.as_str()) {
+            name.clone_from(public);
+        }
+    }
+    for graph in node.attribute.iter_mut().filter_map(|attribute| attribute.g.as_mut()) {
+        graph.node.iter_mut().for_each(|node| rename(node, names));
+    }
+}
+
+/// What a node reads, and the nodes of its inner graph. What is computed inside is named too, which keeps nothing else.
+fn use_inputs(node: &NodeProto, used: &mut BTreeSet<String>) {
+    used.extend(node.input.iter().cloned());
+    for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
+        graph.node.iter().for_each(|node| use_inputs(node, used));
+    }
 }
 
 /// Optional outputs that nothing reads are left out, where that is more than the first.
@@ -119,6 +135,15 @@ fn open_names(inputs: &[Port]) -> BTreeMap<u32, String> {
         }
     }
     names
+}
+
+/// An input or output of an inner graph.
+pub(super) fn inner_value(tensor: &Traced) -> ValueInfoProto {
+    let name = match &tensor.content {
+        Content::Computed(name) => name.to_string(),
+        Content::Known(_) | Content::Sizes(_) => String::new(),
+    };
+    value_info(&Port { name, tensor: tensor.clone() }, &BTreeMap::new())
 }
 
 fn value_info(port: &Port, open: &BTreeMap<u32, String>) -> ValueInfoProto {

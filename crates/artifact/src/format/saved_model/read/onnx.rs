@@ -1,7 +1,7 @@
 //! Small makers of ONNX messages.
 
 use predictor::{DataType, Tensor};
-use protos::onnx::{AttributeProto, TensorProto, attribute_proto::AttributeType, tensor_proto};
+use protos::onnx::{AttributeProto, GraphProto, TensorProto, attribute_proto::AttributeType, tensor_proto};
 
 use crate::format::bytes::little_endian;
 
@@ -25,9 +25,8 @@ pub(super) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto { s: Some(value.as_bytes().to_vec()), ..attribute(name, AttributeType::String) }
 }
 
-pub(super) fn texts(name: &str, values: &[&str]) -> AttributeProto {
-    let strings = values.iter().map(|value| value.as_bytes().to_vec()).collect();
-    AttributeProto { strings, ..attribute(name, AttributeType::Strings) }
+pub(super) fn graph(name: &str, graph: GraphProto) -> AttributeProto {
+    AttributeProto { g: Some(graph), ..attribute(name, AttributeType::Graph) }
 }
 
 pub(super) fn tensor(name: &str, tensor: &Tensor) -> TensorProto {

@@ -5,7 +5,7 @@ mod convolution;
 mod einsum;
 mod elementwise;
 mod layout;
-mod lists;
+pub(super) mod lists;
 mod lookup;
 mod loops;
 mod normalization;
@@ -25,7 +25,7 @@ use super::convert::Converter;
 use super::dim::Dim;
 use super::node::Node;
 use super::target::Step;
-use super::value::{List, Text, Traced, Value};
+use super::value::{List, Traced, Value};
 
 /// Converts a node with these inputs.
 pub(super) type Convert = for<'a> fn(&mut Converter<'a>, Node<'a>, &[Value]) -> Step<Vec<Value>>;
@@ -117,7 +117,7 @@ impl Inputs for [Value] {
     fn tensor(&self, at: usize) -> Step<&Traced> {
         match self.get(at) {
             Some(Value::Tensor(tensor)) => Ok(tensor),
-            Some(Value::Text(_)) => {
+            Some(Value::Text) => {
                 Err("strings are not taken; encode them as integers before the model".into())
             }
             Some(_) => Err(format!("its input {at} is no tensor").into()),
@@ -176,9 +176,4 @@ fn one(tensor: Traced) -> Step<Vec<Value>> {
 
 fn all(tensors: Vec<Traced>) -> Step<Vec<Value>> {
     Ok(tensors.into_iter().map(Value::Tensor).collect())
-}
-
-/// Strings as a value.
-fn text(shape: Vec<usize>, strings: Vec<Vec<u8>>) -> Value {
-    Value::Text(Rc::new(Text { shape, strings }))
 }

@@ -125,7 +125,7 @@ fn stored<'a>(body: &Body<'a>, restore: usize, output: usize, arguments: &[Origi
             return None;
         }
         let Origin::Constant(strings) = origin(body, *source, arguments) else { return None };
-        let (_, strings) = constant::strings(strings).ok()?;
+        let strings = constant::strings(strings).ok()?;
         String::from_utf8(strings.get(output)?.clone()).ok()
     };
     match (text(1), text(2)) {

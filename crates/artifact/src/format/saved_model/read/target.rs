@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use predictor::{DataType, Tensor};
-use protos::onnx::{AttributeProto, NodeProto, TensorProto};
+use protos::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 use super::dim::{Dim, Symbol};
 use super::value::{Content, Traced, vector};
@@ -93,8 +93,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    pub(super) fn texts(mut self, name: &str, values: &[&str]) -> Self {
-        self.attributes.push(onnx::texts(name, values));
+    pub(super) fn graph(mut self, name: &str, graph: GraphProto) -> Self {
+        self.attributes.push(onnx::graph(name, graph));
         self
     }
 }
@@ -178,16 +178,27 @@ impl Target {
         Mark { nodes: self.nodes.len() }
     }
 
-    /// Forgets the nodes added since. Values made since must not be used afterwards.
-    pub(super) fn take_back(&mut self, mark: Mark) {
-        self.nodes.truncate(mark.nodes);
+    /// Removes the nodes added since, and returns them. Values made since must not be used outside of them.
+    pub(super) fn take_back(&mut self, mark: Mark) -> Vec<NodeProto> {
+        let nodes = self.nodes.split_off(mark.nodes);
         self.producers.retain(|_, at| *at < mark.nodes);
-        let (producers, symbols) = (&self.producers, &self.symbols);
-        self.size_values.retain(|symbol, value| {
-            let there = |name: &Rc<str>| producers.contains_key(name);
-            let of_input = !symbols.is_empty() && (*symbol as usize) < symbols.len();
-            of_input && matches!(&value.content, Content::Computed(name) if there(name))
+        let producers = &self.producers;
+        self.size_values.retain(|_, value| match &value.content {
+            Content::Computed(name) => producers.contains_key(name),
+            Content::Known(_) | Content::Sizes(_) => true,
         });
+        nodes
+    }
+
+    /// How many nodes were added since.
+    pub(super) fn count_since(&self, mark: Mark) -> usize {
+        self.nodes.len() - mark.nodes
+    }
+
+    /// A value that nothing computes yet: of a step that is looked at by itself.
+    pub(super) fn placeholder(&mut self, name: &str, dtype: DataType, shape: Vec<Dim>) -> Traced {
+        let name = self.free_name(&format!("{}/{name}", self.scope));
+        Traced { dtype, shape, content: Content::Computed(name) }
     }
 
     /// The node that computes a value, if one does.

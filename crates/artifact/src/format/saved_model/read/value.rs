@@ -11,8 +11,8 @@ use super::dim::{self, Dim};
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Tensor(Traced),
-    /// Strings, with their shape.
-    Text(Rc<Text>),
+    /// Strings, which nothing here computes with.
+    Text,
     /// A variable, by its place.
     Variable(usize),
     /// A lookup table, by the name of its node.
@@ -25,13 +25,6 @@ pub(super) enum Value {
     Written(Rc<[Traced; 2]>),
     /// The result of what cannot be converted; it has been reported.
     Unknown,
-}
-
-/// Strings.
-#[derive(Debug, Clone)]
-pub(super) struct Text {
-    pub shape: Vec<usize>,
-    pub strings: Vec<Vec<u8>>,
 }
 
 /// A `TensorList`, with which TensorFlow carries tensors through loops.

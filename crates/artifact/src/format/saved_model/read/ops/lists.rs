@@ -10,7 +10,7 @@ use crate::format::saved_model::read::dim::Dim;
 use crate::format::saved_model::read::limits;
 use crate::format::saved_model::read::node::Node;
 use crate::format::saved_model::read::target::Step;
-use crate::format::saved_model::read::value::{Item, List, Traced, Value, scalar};
+use crate::format::saved_model::read::value::{Content, Item, List, Traced, Value, scalar};
 
 pub(super) const TABLE: &[Entry] = &[
     ("TensorListReserve", |_, node, x| reserve(node, x, 1)),
@@ -106,28 +106,34 @@ fn stack(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
 
 /// All items along a new first axis.
 pub(super) fn stacked(c: &mut Converter, list: &List) -> Step {
-    match list.items.first() {
-        Some(Item::Whole(tensor)) => return Ok(tensor.clone()),
-        // A list that was made of a tensor and not changed is that tensor.
-        Some(Item::Of(tensor, 0)) if tensor.shape[0].size() == Some(list.items.len()) => {
-            let name = |traced: &Traced| match &traced.content {
-                crate::format::saved_model::read::value::Content::Computed(name) => Some(Rc::clone(name)),
-                _ => None,
-            };
-            let same = |(at, item): (usize, &Item)| match item {
-                Item::Of(other, place) => {
-                    *place == at && name(other).is_some() && name(other) == name(tensor)
-                }
-                _ => false,
-            };
-            if list.items.iter().enumerate().all(same) {
-                return Ok(tensor.clone());
-            }
-        }
-        _ => {}
+    if let Some(whole) = whole(list) {
+        return Ok(whole.clone());
     }
     let items = list.items.iter().map(|each| item(c, list, each)).collect::<Step<Vec<Traced>>>()?;
     layout::stack(c, &items.iter().collect::<Vec<_>>(), 0)
+}
+
+/// The tensor that a list was made of, if it was not changed since.
+pub(in super::super) fn whole(list: &List) -> Option<&Traced> {
+    let (first, rest) = list.items.split_first()?;
+    let tensor = match first {
+        Item::Whole(tensor) => return Some(tensor),
+        Item::Of(tensor, 0) if tensor.shape[0].size() == Some(list.items.len()) => tensor,
+        _ => return None,
+    };
+    let same = |(at, item): (usize, &Item)| match item {
+        Item::Of(other, place) => *place == at + 1 && same_content(other, tensor),
+        _ => false,
+    };
+    rest.iter().enumerate().all(same).then_some(tensor)
+}
+
+fn same_content(x: &Traced, y: &Traced) -> bool {
+    match (&x.content, &y.content) {
+        (Content::Computed(x), Content::Computed(y)) => x == y,
+        (Content::Known(x), Content::Known(y)) => Rc::ptr_eq(x, y),
+        _ => false,
+    }
 }
 
 fn concat(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
@@ -147,9 +153,9 @@ fn get(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
         return one(item(c, list, &list.items[at])?);
     }
     // At a place that is only known when the model runs: in a loop that stays one.
-    match list.items.first() {
-        Some(Item::Whole(tensor) | Item::Of(tensor, 0)) => one(c.target.gather(tensor, place, 0)?),
-        _ => Err("a list is read at a place that is computed while the model runs".into()),
+    match whole(list) {
+        Some(tensor) => one(c.target.gather(tensor, place, 0)?),
+        None => Err("a list is read at a place that is computed while the model runs".into()),
     }
 }
 

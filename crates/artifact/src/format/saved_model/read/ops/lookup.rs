@@ -43,7 +43,7 @@ fn contents(c: &Converter, x: &[Value]) -> Step<[Traced; 2]> {
 
 /// Compares with every key: the sum of the one value that fits, less the default, plus the default.
 fn find(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
-    if let (Some(Value::Table(_)), Some(Value::Text(_))) = (x.first(), x.get(1)) {
+    if let (Some(Value::Table(_)), Some(Value::Text)) = (x.first(), x.get(1)) {
         return Err("it looks up strings; encode them as integers before the model".into());
     }
     let [keys, values] = contents(c, x)?;

@@ -2,7 +2,7 @@
 
 use predictor::DataType;
 
-use super::{Entry, Inputs, one, text};
+use super::{Entry, Inputs, one};
 use crate::format::saved_model::read::constant;
 use crate::format::saved_model::read::convert::Converter;
 use crate::format::saved_model::read::node::Node;
@@ -34,8 +34,7 @@ pub(super) const TABLE: &[Entry] = &[
 fn constant_value<'a>(_: &mut Converter<'a>, node: Node<'a>, _: &[Value]) -> Step<Vec<Value>> {
     let proto = node.tensor("value").ok_or("it has no value")?;
     if proto.dtype == i32::from(protos::tensorflow::DataType::DtString) {
-        let (shape, strings) = constant::strings(proto)?;
-        return Ok(vec![text(shape, strings)]);
+        return Ok(vec![Value::Text]);
     }
     one(Traced::known(constant::tensor(proto)?))
 }

@@ -35,6 +35,11 @@ impl Target {
         {
             return Ok(folded);
         }
+        if operator == "Min"
+            && let Some(bound) = self.clamped(x, y).or_else(|| self.clamped(y, x))
+        {
+            return Ok(bound);
+        }
         let compares = matches!(operator, "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual");
         let dtype = if compares { DataType::Bool } else { x.dtype };
         if operator == "Add" {
@@ -42,6 +47,14 @@ impl Target {
             return self.emit(&Call::new(operator, &[&x, &y]), dtype, shape);
         }
         self.emit(&Call::new(operator, &[x, y]), dtype, shape)
+    }
+
+    /// The upper bound, where `x` is an integer that was raised to at least as much: min(max(x, 6), 5) is 5.
+    fn clamped(&self, x: &Traced, bound: &Traced) -> Option<Traced> {
+        let upper = bound.as_integer().filter(|_| bound.rank() == 0 && x.rank() == 0)?;
+        let raised = self.producer(x).filter(|node| node.op_type() == "Max")?;
+        let known = |name: &String| Traced::shared(std::rc::Rc::clone(self.initializer(name)?)).as_integer();
+        raised.input.iter().filter_map(known).any(|lower| lower >= upper).then(|| bound.clone())
     }
 
     /// `long`, or itself with a second axis: rten 0.27 takes a product and a summand of one axis as one operation, and
@@ -217,27 +230,39 @@ fn symbolic(operator: &str, x: &Traced, y: &Traced) -> Option<Traced> {
 
 /// The larger (or smaller) size, where it is the same whatever the symbols are: each of them is at least 1.
 fn larger(a: &Dim, b: &Dim, largest: bool) -> Option<Dim> {
-    let difference = a.minus(b)?;
-    let least: i64 = difference.terms().map(|(_, coefficient)| coefficient).sum();
-    let growing = difference.terms().all(|(product, coefficient)| product.is_empty() || coefficient > 0);
-    let falling = difference.terms().all(|(product, coefficient)| product.is_empty() || coefficient < 0);
-    match () {
-        () if growing && least >= 0 => Some(if largest { a.clone() } else { b.clone() }),
-        () if falling && least <= 0 => Some(if largest { b.clone() } else { a.clone() }),
-        () => None,
+    match bounds(&a.minus(b)?) {
+        (Some(least), _) if least >= 0 => Some(if largest { a.clone() } else { b.clone() }),
+        (_, Some(most)) if most <= 0 => Some(if largest { b.clone() } else { a.clone() }),
+        _ => None,
     }
+}
+
+/// The least and the largest value, where there is one, of a size whose symbols are at least 1.
+fn bounds(size: &Dim) -> (Option<i64>, Option<i64>) {
+    let at_ones = size.terms().try_fold(0i64, |sum, (_, coefficient)| sum.checked_add(coefficient));
+    let all = |grows: fn(i64) -> bool| size.terms().all(|(product, by)| product.is_empty() || grows(by));
+    (at_ones.filter(|_| all(|by| by > 0)), at_ones.filter(|_| all(|by| by < 0)))
 }
 
 /// A comparison whose answer does not depend on the symbols.
 fn compared(operator: &str, pairs: &[(&Dim, &Dim)], rank: usize) -> Option<Traced> {
     let [(a, b)] = pairs else { return None };
-    let difference = a.minus(b)?.known()?;
+    let (least, most) = bounds(&a.minus(b)?);
+    let below = |limit: i64| match (least, most) {
+        (_, Some(most)) if most < limit => Some(true),
+        (Some(least), _) if least >= limit => Some(false),
+        _ => None,
+    };
     let holds = match operator {
-        "Equal" => difference == 0,
-        "Less" => difference < 0,
-        "LessOrEqual" => difference <= 0,
-        "Greater" => difference > 0,
-        _ => difference >= 0,
+        "Equal" => {
+            let same = least == Some(0) && most == Some(0);
+            let apart = least.is_some_and(|least| least > 0) || most.is_some_and(|most| most < 0);
+            (same || apart).then_some(same)?
+        }
+        "Less" => below(0)?,
+        "LessOrEqual" => below(1)?,
+        "Greater" => !below(1)?,
+        _ => !below(0)?,
     };
     let truth = scalar(DataType::Bool, f64::from(u8::from(holds)));
     (rank == 0).then_some(truth)
