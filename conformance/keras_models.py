@@ -280,7 +280,7 @@ def operations(x):
         k.max(y, axis=[1, 2]), k.square(y - 1), k.top_k(y, 2)[0], k.arctan(y), k.sqrt(k.abs(y)), y[..., None, 0],
         k.cast(k.argmax(y, axis=1), "float32"), k.cast(k.isfinite(y), "float32"), k.norm(y, axis=2), k.diff(y, axis=1),
     ]
-    return k.concatenate([k.reshape(each, (k.shape(x)[0], -1)) for each in flat], axis=1)
+    return k.concatenate([L.Flatten()(each) if len(each.shape) > 2 else k.reshape(each, (-1, int(np.prod(each.shape[1:])))) for each in flat], axis=1)
 
 
 # Whole networks.

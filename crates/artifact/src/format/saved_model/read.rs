@@ -14,6 +14,7 @@ mod finish;
 mod fold;
 mod limits;
 mod node;
+mod objects;
 mod onnx;
 mod ops;
 mod recurrent;
@@ -106,19 +107,13 @@ impl SavedModelSource {
         let empty = GraphDef::default();
         let graph = self.graph.graph_def.as_ref().unwrap_or(&empty);
         let library = graph.library.iter().flat_map(|library| &library.function);
-        let named =
-            |function: &'_ FunctionDef| function.signature.as_ref().map(|signature| signature.name.clone());
-        debug_assert!(
-            graph
-                .library
-                .iter()
-                .flat_map(|library| &library.function)
-                .all(|function| named(function).is_some() || function.signature.is_none())
-        );
         let functions: HashMap<&str, &FunctionDef> = library
             .filter_map(|function| Some((function.signature.as_ref()?.name.as_str(), function)))
             .collect();
-        let loaded = restore::loaded(graph, &functions);
+        let mut loaded = restore::loaded(graph, &functions);
+        for (variable, key) in objects::keys(&self.graph, &self.checkpoint) {
+            loaded.keys.entry(variable).or_insert(key);
+        }
         let given = convert::Given { functions, loaded, checkpoint: &self.checkpoint };
         let definition = self.graph.signature_def.get(signature).ok_or_else(|| {
             let names: Vec<&str> = self.graph.signature_def.keys().map(String::as_str).collect();

@@ -108,6 +108,30 @@ impl Checkpoint {
         constant::from_bytes(shape, stored, &bytes).map_err(refuse)
     }
 
+    /// The one string under `key`: its length as a varint, a checksum of the length, and its bytes. The entry's checksum
+    /// covers the length as a fixed number, its checksum, and the bytes.
+    pub(super) fn string(&self, key: &str) -> Result<Vec<u8>, Error> {
+        let refuse = |reason: &str| Error::Import {
+            place: format!("{INDEX}, string \"{key}\""),
+            reason: reason.to_owned(),
+        };
+        let entry = self.index.entries.get(key).ok_or_else(|| refuse("there is none"))?;
+        let size = usize::try_from(entry.size).ok().filter(|size| *size as u64 <= limits::GRAPH_BYTES);
+        let bytes = self.read(entry, size.ok_or_else(|| refuse("its size is absurd"))?)?;
+        let mut rest = bytes.as_slice();
+        let length = table::read_varint(&mut rest).ok_or_else(|| refuse("it is cut off"))?;
+        let (checksum, string) = rest.split_at_checked(4).ok_or_else(|| refuse("it is cut off"))?;
+        let fixed =
+            u32::try_from(length).map(u32::to_le_bytes).map_err(|_| refuse("its length is absurd"))?;
+        let crc = crc32c::crc32c(&fixed);
+        let whole = crc32c::crc32c_append(crc32c::crc32c_append(crc, checksum), string);
+        if string.len() as u64 != length || mask(crc).to_le_bytes() != checksum || mask(whole) != entry.crc32c
+        {
+            return Err(refuse("its checksum differs; the file is damaged, copy it again"));
+        }
+        Ok(string.to_vec())
+    }
+
     fn read(&self, entry: &BundleEntryProto, size: usize) -> Result<Vec<u8>, Error> {
         let name = format!("variables.data-{:05}-of-{:05}", entry.shard_id, self.index.shards);
         let path = self.directory.join(&name);

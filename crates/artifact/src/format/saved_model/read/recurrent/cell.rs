@@ -51,13 +51,32 @@ pub(super) fn operand<'t>(target: &'t Target, value: &str, operator: &str) -> Op
     node.input.first().map(String::as_str)
 }
 
-/// A gate: which part of a matrix that is cut into equal ones along its columns, and the matrix.
-pub(super) fn gate<'t>(target: &'t Target, value: &str, parts: usize) -> Option<(usize, &'t str)> {
-    let node =
-        target.node_of(value).filter(|node| node.op_type() == "Split" && node.output.len() == parts)?;
-    let axis = node.attribute.iter().find(|attribute| attribute.name() == "axis")?;
-    let place = node.output.iter().position(|output| output == value)?;
-    (axis.i() == 1).then(|| (place, node.input[0].as_str()))
+/// A gate: which of `parts` equal ones of a matrix's columns it is, each of `units`, and the matrix.
+pub(super) fn gate<'t>(
+    target: &'t Target,
+    value: &str,
+    parts: usize,
+    units: usize,
+) -> Option<(usize, &'t str)> {
+    let node = target.node_of(value)?;
+    let matrix = node.input.first()?.as_str();
+    match node.op_type() {
+        "Split" if node.output.len() == parts => {
+            let axis = node.attribute.iter().find(|attribute| attribute.name() == "axis")?;
+            let place = node.output.iter().position(|output| output == value)?;
+            (axis.i() == 1).then_some((place, matrix))
+        }
+        "Slice" => {
+            let integer =
+                |at: usize| Traced::shared(Rc::clone(target.initializer(node.input.get(at)?)?)).as_integer();
+            let (start, end) = (usize::try_from(integer(1)?).ok()?, usize::try_from(integer(2)?).ok()?);
+            let place = start.checked_div(units)?;
+            let whole = start % units == 0 && place < parts && integer(3)? == 1 && integer(4)? == 1;
+            let last = place + 1 == parts && end >= parts * units;
+            (whole && (last || end == start + units)).then_some((place, matrix))
+        }
+        _ => None,
+    }
 }
 
 /// A sum taken apart.
@@ -79,7 +98,7 @@ impl<'t> Sum<'t> {
                 return None;
             }
             if let Some(known) = target.initializer(value) {
-                sum.biases.push(Rc::clone(known).clone());
+                sum.biases.push(Rc::clone(known));
             } else if let Some([left, right]) = operands(target, value, "MatMul") {
                 sum.products.push((left, Rc::clone(target.initializer(right)?)));
             } else {

@@ -55,11 +55,11 @@ fn matched(target: &Target, stepped: &Stepped) -> Option<(String, Cell)> {
                 pairs.filter_map(|[gate, state]| Some((operand(target, gate, "Sigmoid")?, state)));
             pairs.next().map(|(reset, state)| (plain, reset, state))
         })?;
-    let (candidate_x, kernel_matrix) = cell::gate(target, of_input, 3)?;
-    let (candidate_h, recurrent_matrix) = cell::gate(target, of_state, 3)?;
+    let (candidate_x, kernel_matrix) = cell::gate(target, of_input, 3, units)?;
+    let (candidate_h, recurrent_matrix) = cell::gate(target, of_state, 3, units)?;
     let pair = |sum: &str| {
         either(target, sum, "Add").into_iter().flatten().find_map(|[left, right]| {
-            let (x, h) = (cell::gate(target, left, 3)?, cell::gate(target, right, 3)?);
+            let (x, h) = (cell::gate(target, left, 3, units)?, cell::gate(target, right, 3, units)?);
             (x.1 == kernel_matrix && h.1 == recurrent_matrix).then_some([x.0, h.0])
         })
     };

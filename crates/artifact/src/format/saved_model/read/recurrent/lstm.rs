@@ -64,7 +64,7 @@ fn matched(target: &Target, stepped: &Stepped, states: [usize; 2]) -> Option<(St
                 Some((forget, operand(target, gate, "Sigmoid")?, operand(target, candidate, "Tanh")?))
             })
         })?;
-    let gates = [input, output, forget, candidate].map(|gate| cell::gate(target, gate, 4));
+    let gates = [input, output, forget, candidate].map(|gate| cell::gate(target, gate, 4, units));
     let [Some(i), Some(o), Some(f), Some(g)] = gates else { return None };
     if [o, f, g].iter().any(|(_, matrix)| *matrix != i.1) {
         return None;
