@@ -63,7 +63,8 @@ impl<'a> Body<'a> {
             }
         }
         let returns = fetches.iter().map(|fetch| names.source(fetch)).collect::<Result<_, _>>()?;
-        names.body(nodes, returns, feeds.len())
+        // What assigns at the top level restores the model; only functions run as a whole.
+        Ok(Self { changes: vec![], ..names.body(nodes, returns, feeds.len())? })
     }
 
     /// All nodes with what each reads, whether anything needs them or not.

@@ -17,6 +17,8 @@ pub(super) enum Value {
     Variable(usize),
     /// A lookup table, by the name of its node.
     Table(Rc<str>),
+    /// The bits of a float tensor as integers.
+    Bits(Traced),
     /// A list of tensors.
     List(Rc<List>),
     /// A list that one step of a loop writes to, while the step is looked at by itself.

@@ -64,6 +64,8 @@ pub(super) const TABLE: &[Entry] = &[
     ("AccumulateNV2", |c, _, x| add_n(c, x)),
     ("BiasAdd", bias_add),
     ("Cast", |c, node, x| cast(c, node, x)),
+    ("Bitcast", |_, node, x| bits(node, x)),
+    ("BitwiseAnd", |c, _, x| sign_bit(c, x)),
     ("ClipByValue", |c, _, x| clip(c, x)),
     ("DivNoNan", |c, _, x| div_no_nan(c, x)),
     ("MulNoNan", |c, _, x| mul_no_nan(c, x)),
@@ -140,6 +142,36 @@ fn cast(c: &mut Converter, node: Node, x: &[Value]) -> Step<Vec<Value>> {
         c.notes.insert(note.to_owned());
     }
     one(c.target.cast(x.tensor(0)?, node.dtype("DstT", DataType::Float32)?)?)
+}
+
+fn bits(node: Node, x: &[Value]) -> Step<Vec<Value>> {
+    let x = x.tensor(0)?;
+    match (x.dtype, node.dtype("type", DataType::Float32)?) {
+        (DataType::Float32, DataType::Int32) | (DataType::Float64, DataType::Int64) => {
+            Ok(vec![Value::Bits(x.clone())])
+        }
+        (from, to) if from == to => one(x.clone()),
+        (from, to) => Err(format!("the bits of {from} are taken as {to}").into()),
+    }
+}
+
+/// The sign bit of floats: with it Keras tells -0 from 0, whose reciprocals are infinities of that sign.
+fn sign_bit(c: &mut Converter, inputs: &[Value]) -> Step<Vec<Value>> {
+    let mask = inputs.tensor(1)?;
+    let lowest = match mask.dtype {
+        DataType::Int32 => i64::from(i32::MIN),
+        _ => i64::MIN,
+    };
+    let Some(Value::Bits(x)) = inputs.first().filter(|_| mask.as_integer() == Some(lowest)) else {
+        return Err("bits other than the sign of floats are not taken".into());
+    };
+    let below = c.target.with_number("Less", x, 0.0)?;
+    let zero = c.target.with_number("Equal", x, 0.0)?;
+    let inverse = c.target.unary("Reciprocal", x)?;
+    let inverse_below = c.target.with_number("Less", &inverse, 0.0)?;
+    let negative_zero = c.target.binary("And", &zero, &inverse_below)?;
+    let negative = c.target.binary("Or", &below, &negative_zero)?;
+    one(c.target.select(&negative, mask, &scalar(mask.dtype, 0.0))?)
 }
 
 fn clip(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {

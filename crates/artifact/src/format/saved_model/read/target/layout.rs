@@ -109,6 +109,9 @@ impl Target {
 
     /// Adds axes of one element, at places of the result.
     pub(in super::super) fn unsqueeze(&mut self, x: &Traced, axes: &[usize]) -> Step {
+        if axes.is_empty() {
+            return Ok(x.clone());
+        }
         let mut shape = x.shape.clone();
         for axis in axes {
             if *axis > shape.len() {
