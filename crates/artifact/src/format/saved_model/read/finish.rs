@@ -28,7 +28,7 @@ pub(super) struct Port {
 pub(super) fn model(mut target: Target, inputs: &[Port], outputs: &[Port]) -> Result<ModelProto, Error> {
     let mut renamed = BTreeMap::new();
     for output in outputs {
-        give_name(&mut target, output, inputs, &mut renamed)?;
+        give_name(&mut target, output, &mut renamed)?;
     }
     let mut used: BTreeSet<String> = outputs.iter().map(|output| output.name.clone()).collect();
     let mut nodes = Vec::new();
@@ -94,14 +94,12 @@ fn drop_unused_outputs(node: &mut NodeProto, used: &BTreeSet<String>) {
 fn give_name(
     target: &mut Target,
     output: &Port,
-    inputs: &[Port],
     renamed: &mut BTreeMap<String, String>,
 ) -> Result<(), Error> {
     let of_node = match &output.tensor.content {
         Content::Computed(name) if target.node_of(name).is_some() => Some(name.to_string()),
         _ => None,
     };
-    debug_assert!(inputs.iter().all(|input| matches!(input.tensor.content, Content::Computed(_))));
     if let Some(name) = of_node.filter(|name| !renamed.contains_key(name)) {
         renamed.insert(name, output.name.clone());
         return Ok(());

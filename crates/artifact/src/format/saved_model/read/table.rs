@@ -9,11 +9,14 @@ const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
 /// Compression and checksum behind each block.
 const TRAILER_BYTES: usize = 5;
 
+/// A key and its value.
+type Entry<'a> = (Vec<u8>, &'a [u8]);
+
 /// The entries of a table, in the order of the file.
 ///
 /// # Errors
 /// In words, if the file is no table, is damaged, or is compressed.
-pub(super) fn entries(file: &[u8]) -> Result<Vec<(Vec<u8>, &[u8])>, String> {
+pub(super) fn entries(file: &[u8]) -> Result<Vec<Entry<'_>>, String> {
     let footer = file.len().checked_sub(FOOTER_BYTES).map(|at| &file[at..]).ok_or("it is too short")?;
     if footer[FOOTER_BYTES - 8..] != MAGIC.to_le_bytes() {
         return Err("it does not end as a table does; it is cut off or something else".to_owned());
@@ -66,7 +69,7 @@ fn block(file: &[u8], handle: Handle) -> Result<&[u8], String> {
 }
 
 /// The entries of a block, whose keys share prefixes with the key before.
-fn block_entries(block: &[u8]) -> Result<Vec<(Vec<u8>, &[u8])>, String> {
+fn block_entries(block: &[u8]) -> Result<Vec<Entry<'_>>, String> {
     let short = "a block is too short";
     let count_at = block.len().checked_sub(4).ok_or(short)?;
     let count =

@@ -225,7 +225,7 @@ impl Target {
     }
 
     /// Adds an operator whose result has an open axis wherever the shape has none.
-    pub(super) fn emit_open(&mut self, call: &Call, dtype: DataType, shape: Vec<Option<Dim>>) -> Step {
+    pub(super) fn emit_open(&mut self, call: &Call, dtype: DataType, shape: &[Option<Dim>]) -> Step {
         let marked = shape.iter().map(|axis| axis.clone().unwrap_or_default()).collect();
         let mut result = self.emit(call, dtype, marked)?;
         let Content::Computed(name) = &result.content else { return Ok(result) };

@@ -52,31 +52,20 @@ impl Windows {
         (self.size[axis] - 1) * self.dilations[axis] + 1
     }
 
-    /// Elements added before and after each axis, and its size afterwards. `sizes` are those of the input.
-    pub(super) fn pads(&self, node: Node, sizes: &[Dim]) -> Step<(Vec<[i64; 2]>, Vec<Option<Dim>>)> {
+    /// Elements added before and after each axis. `sizes` are those of the input.
+    pub(super) fn pads(&self, node: Node, sizes: &[Dim]) -> Step<Vec<[i64; 2]>> {
         match node.text("padding", "VALID") {
-            "VALID" => {
-                let none = vec![[0, 0]; sizes.len()];
-                let sizes = self.moved(sizes, &none);
-                Ok((none, sizes))
-            }
-            "SAME" => {
-                let pads = (0..sizes.len())
-                    .map(|axis| self.same_pads(axis, &sizes[axis]))
-                    .collect::<Step<Vec<_>>>()?;
-                let sizes = self.moved(sizes, &pads);
-                Ok((pads, sizes))
-            }
+            "VALID" => Ok(vec![[0, 0]; sizes.len()]),
+            "SAME" => (0..sizes.len()).map(|axis| self.same_pads(axis, &sizes[axis])).collect(),
             "EXPLICIT" => {
                 let all = node.ints("explicit_paddings", &[]);
-                let pairs = all.as_chunks::<2>().0;
                 let first = if self.channels_first { 2 } else { 1 };
-                let pads = pairs.get(first..first + sizes.len()).ok_or("its pads do not fit")?.to_vec();
-                if pads.iter().flatten().any(|pad| !(0..=1 << 20).contains(pad)) {
-                    return Err("its pads do not fit".into());
+                let pads =
+                    all.as_chunks::<2>().0.get(first..first + sizes.len()).ok_or("its pads do not fit")?;
+                match pads.iter().flatten().all(|pad| (0..=1 << 20).contains(pad)) {
+                    true => Ok(pads.to_vec()),
+                    false => Err("its pads do not fit".into()),
                 }
-                let sizes = self.moved(sizes, &pads);
-                Ok((pads, sizes))
             }
             other => Err(format!("the padding \"{other}\" is unknown").into()),
         }
@@ -98,7 +87,7 @@ impl Windows {
     }
 
     /// How many windows there are along each axis.
-    fn moved(&self, sizes: &[Dim], pads: &[[i64; 2]]) -> Vec<Option<Dim>> {
+    pub(super) fn counts(&self, sizes: &[Dim], pads: &[[i64; 2]]) -> Vec<Option<Dim>> {
         let count = |(axis, size): (usize, &Dim)| {
             let spare = pads[axis][0] + pads[axis][1] - self.reach(axis);
             match size.known() {
@@ -115,7 +104,7 @@ impl Windows {
     }
 
     /// The tensor with its channels on the second axis.
-    pub(super) fn to_channels_first(&self, c: &mut Converter, x: &Traced) -> Step {
+    pub(super) fn channels_first(&self, c: &mut Converter, x: &Traced) -> Step {
         if self.channels_first {
             return Ok(x.clone());
         }
@@ -125,7 +114,7 @@ impl Windows {
     }
 
     /// The way back.
-    pub(super) fn from_channels_first(&self, c: &mut Converter, x: &Traced) -> Step {
+    pub(super) fn back_to_layout(&self, c: &mut Converter, x: &Traced) -> Step {
         if self.channels_first {
             return Ok(x.clone());
         }
@@ -154,7 +143,7 @@ fn kernel_sizes(kernel: &Traced, rank: usize) -> Step<(Vec<i64>, i64, i64)> {
 fn convolve(c: &mut Converter, node: Node, x: &[Value]) -> Step<Vec<Value>> {
     let (x, kernel) = (x.tensor(0)?, x.tensor(1)?);
     let rank = x.rank();
-    let (size, inner, outer) = kernel_sizes(kernel, rank)?;
+    let (size, inner, _) = kernel_sizes(kernel, rank)?;
     let windows = Windows::read(node, rank, size)?;
     let channels = x.shape[if windows.channels_first { 1 } else { rank - 1 }].known();
     let groups = channels
@@ -162,7 +151,7 @@ fn convolve(c: &mut Converter, node: Node, x: &[Value]) -> Step<Vec<Value>> {
         .ok_or("its kernel does not fit its channels")?;
     let order: Vec<usize> = [rank - 1, rank - 2].into_iter().chain(0..rank - 2).collect();
     let kernel = c.target.transpose(kernel, &order)?;
-    one(run(c, node, x, &kernel, &windows, [groups / inner, outer])?)
+    one(run(c, node, [x, &kernel], &windows, groups / inner)?)
 }
 
 /// Channel by channel: a kernel `[windows..., in, times]` is one of `in` groups.
@@ -176,19 +165,15 @@ fn depthwise(c: &mut Converter, node: Node, x: &[Value]) -> Step<Vec<Value>> {
     let outer = inner.checked_mul(times).ok_or("it has too many channels")?;
     let shape: Vec<Dim> = [outer, 1].iter().chain(&size).map(|size| Dim::fixed(*size)).collect();
     let kernel = c.target.reshape(&kernel, shape)?;
-    one(run(c, node, x, &kernel, &windows, [inner, outer])?)
+    one(run(c, node, [x, &kernel], &windows, inner)?)
 }
 
-fn run(
-    c: &mut Converter,
-    node: Node,
-    x: &Traced,
-    kernel: &Traced,
-    windows: &Windows,
-    [groups, channels]: [i64; 2],
-) -> Step {
-    let (pads, sizes) = windows.pads(node, &x.shape[windows.spatial(x.rank())])?;
-    let first = windows.to_channels_first(c, x)?;
+/// Moves the kernel, in ONNX's order, over the input.
+fn run(c: &mut Converter, node: Node, [x, kernel]: [&Traced; 2], windows: &Windows, groups: i64) -> Step {
+    let spatial = &x.shape[windows.spatial(x.rank())];
+    let pads = windows.pads(node, spatial)?;
+    let counts = windows.counts(spatial, &pads);
+    let first = windows.channels_first(c, x)?;
     // rten 0.27 needs the dilations even where they are 1.
     let call = Call::new("Conv", &[&first, kernel])
         .ints("kernel_shape", &windows.size)
@@ -196,9 +181,10 @@ fn run(
         .ints("dilations", &windows.dilations)
         .ints("pads", &onnx_pads(&pads))
         .int("group", groups);
-    let shape = [Some(x.shape[0].clone()), Some(Dim::fixed(channels))].into_iter().chain(sizes).collect();
-    let y = c.target.emit_open(&call, x.dtype, shape)?;
-    windows.from_channels_first(c, &y)
+    let channels = Some(kernel.shape[0].clone());
+    let shape: Vec<Option<Dim>> = [Some(x.shape[0].clone()), channels].into_iter().chain(counts).collect();
+    let y = c.target.emit_open(&call, x.dtype, &shape)?;
+    windows.back_to_layout(c, &y)
 }
 
 /// The gradient of a convolution by its input, which Keras calls a transposed convolution. Its kernel is
@@ -214,10 +200,10 @@ fn transposed(c: &mut Converter, node: Node, inputs: &[Value]) -> Step<Vec<Value
     }
     let spatial = windows.spatial(rank);
     let wanted = target.get(spatial.clone()).ok_or("the size of its result does not fit")?.to_vec();
-    let (pads, _) = windows.pads(node, &wanted)?;
+    let pads = windows.pads(node, &wanted)?;
     let order: Vec<usize> = [rank - 1, rank - 2].into_iter().chain(0..rank - 2).collect();
     let kernel = c.target.transpose(kernel, &order)?;
-    let first = windows.to_channels_first(c, x)?;
+    let first = windows.channels_first(c, x)?;
     // All that the windows reach, of which the pads are cut off afterwards: engines differ in what they do otherwise.
     let full: Vec<Option<Dim>> = x.shape[spatial]
         .iter()
@@ -227,18 +213,18 @@ fn transposed(c: &mut Converter, node: Node, inputs: &[Value]) -> Step<Vec<Value
             last.plus(&Dim::fixed(windows.size[axis]))
         })
         .collect();
-    let shape =
+    let shape: Vec<Option<Dim>> =
         [Some(x.shape[0].clone()), Some(Dim::fixed(outer))].into_iter().chain(full.iter().cloned()).collect();
     let call = Call::new("ConvTranspose", &[&first, &kernel])
         .ints("kernel_shape", &windows.size)
         .ints("strides", &windows.strides)
         .ints("dilations", &windows.dilations)
         .ints("pads", &vec![0; 2 * windows.size.len()]);
-    let mut y = c.target.emit_open(&call, x.dtype, shape)?;
+    let mut y = c.target.emit_open(&call, x.dtype, &shape)?;
     for (at, wanted) in wanted.iter().enumerate() {
         y = cut(c, &y, at + 2, pads[at][0], wanted)?;
     }
-    one(windows.from_channels_first(c, &y)?)
+    one(windows.back_to_layout(c, &y)?)
 }
 
 /// An axis from `start` on, as long as wanted; zeros behind where it ends before.

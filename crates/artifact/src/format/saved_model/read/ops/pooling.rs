@@ -27,14 +27,16 @@ fn pool(c: &mut Converter, node: Node, x: &[Value], operator: &'static str) -> S
         return Err(format!("its windows {sizes:?} are not taken").into());
     }
     let windows = Windows::read(node, rank, sizes[spatial.clone()].to_vec())?;
-    let (pads, counts) = windows.pads(node, &x.shape[spatial])?;
-    let first = windows.to_channels_first(c, x)?;
+    let pads = windows.pads(node, &x.shape[spatial.clone()])?;
+    let counts = windows.counts(&x.shape[spatial], &pads);
+    let first = windows.channels_first(c, x)?;
     let call = Call::new(operator, &[&first])
         .ints("kernel_shape", &windows.size)
         .ints("strides", &windows.strides)
         .ints("pads", &onnx_pads(&pads));
     let channels: Dim = first.shape[1].clone();
-    let shape = [Some(x.shape[0].clone()), Some(channels)].into_iter().chain(counts).collect();
-    let y = c.target.emit_open(&call, x.dtype, shape)?;
-    one(windows.from_channels_first(c, &y)?)
+    let shape: Vec<Option<Dim>> =
+        [Some(x.shape[0].clone()), Some(channels)].into_iter().chain(counts).collect();
+    let y = c.target.emit_open(&call, x.dtype, &shape)?;
+    one(windows.back_to_layout(c, &y)?)
 }

@@ -7,7 +7,6 @@ use super::{Nodes, Results, Stepped};
 use crate::format::saved_model::read::convert::Converter;
 use crate::format::saved_model::read::dim::Dim;
 use crate::format::saved_model::read::finish;
-use crate::format::saved_model::read::onnx;
 use crate::format::saved_model::read::target::{Call, Step};
 use crate::format::saved_model::read::value::{Traced, scalar};
 
@@ -55,7 +54,6 @@ pub(super) fn emit(c: &mut Converter, stepped: &Stepped, step: Nodes) -> Step<Re
     let all = c.target.emit_all(&call.graph("body", body), states.chain(lists).collect())?;
     let mut all = all.into_iter().flatten();
     let last = all.by_ref().take(stepped.states.len()).collect();
-    debug_assert_eq!(onnx::data_type(DataType::Bool), 9);
     Ok(Results { last, lists: all.map(Some).collect() })
 }
 

@@ -196,7 +196,7 @@ impl Target {
         let axes = vector(&spans.iter().map(|(axis, _)| *axis as i64).collect::<Vec<_>>());
         let steps = vector(&spans.iter().map(|(_, span)| span.step).collect::<Vec<_>>());
         let call = Call::new("Slice", &[x, &starts, &ends, &axes, &steps]);
-        self.emit_open(&call, x.dtype, shape)
+        self.emit_open(&call, x.dtype, &shape)
     }
 
     fn slice_known(&mut self, x: &Traced, spans: &[&(usize, Span)]) -> Option<Traced> {

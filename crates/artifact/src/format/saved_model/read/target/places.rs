@@ -67,7 +67,7 @@ impl Target {
             (Some(0), Some(1), Some(sizes)) => sizes.first().cloned(),
             _ => None,
         };
-        self.emit_open(&Call::new("Range", &[start, end, step]), start.dtype, vec![count])
+        self.emit_open(&Call::new("Range", &[start, end, step]), start.dtype, &[count])
     }
 
     /// 1 at the place that each integer names along a new axis, 0 elsewhere, as numbers of a type.
