@@ -25,6 +25,8 @@ BATCHES = [1, 5, 32]
 # What rten 0.27 does not run, and why; onnxruntime runs the same files.
 NOT_ON_RTEN = {
     "conv3d": "rten convolves along one or two axes",
+    "integer_lookup": "inputs of int64 are not given to rten",
+    "integer_lookup_multi_hot": "inputs of int64 are not given to rten",
 }
 
 
@@ -94,6 +96,12 @@ def test_a_recurrent_layer_becomes_one_operator(name: str, converter: Converter,
     assert len(operators) < 30, operators
 
 
+def test_a_dilated_convolution_becomes_one_operator(converter: Converter, tmp_path: Path):
+    model = keras_models.export("net_tcn", tmp_path / "model")
+    operators = converter.convert(tmp_path / "model", tmp_path / "model.onnx", model.signature)["operators"]
+    assert operators.count("Conv") == 4 and operators.count("Reshape") <= 8, operators
+
+
 def test_all_signatures_are_listed(converter: Converter, tmp_path: Path):
     keras_models.export("module_score", tmp_path / "model")
     document = converter.convert(tmp_path / "model", tmp_path / "score.onnx", "score")
@@ -156,9 +164,46 @@ def test_text_is_refused(converter: Converter, tmp_path: Path):
     assert "\"sector\"" in message and "STRING" in message
 
 
-def test_random_layers_are_refused(converter: Converter, tmp_path: Path):
-    message = converter.refusal(exported(noisy_model, tmp_path / "model"))
-    assert "noise" in message and "pass the noise as an input" in message
+def test_random_numbers_become_an_input(converter: Converter, tmp_path: Path):
+    file = tmp_path / "model.onnx"
+    document = converter.convert(exported(noisy_model, tmp_path / "model"), file, "serving_default")
+    assert document["signature"]["inputs"][1] == {"name": "sampler_normal", "dtype": "float32", "shape": [None, 4]}
+    assert "standard normal distribution" in document["notes"][0]
+    onnx.checker.check_model(onnx.load(file), full_check=True)
+    x, noise = np.random.default_rng(2).normal(size=(2, 5, 4)).astype(np.float32)
+    (result,) = converter.run(file, [{"x": x, "sampler_normal": noise}])
+    assert difference(result["output_0"], x + noise) <= TOLERANCE
+
+
+class Sampling(L.Layer):
+    """Draws a code from its mean and the logarithm of its variance."""
+
+    def build(self, shape):
+        self.seeds = keras.random.SeedGenerator(3)
+
+    def call(self, mean, log_variance):
+        noise = keras.random.normal(keras.ops.shape(mean), seed=self.seeds)
+        return mean + keras.ops.exp(0.5 * log_variance) * noise
+
+
+def encoder() -> keras.Model:
+    inputs = keras.Input((6,), name="x")
+    hidden = L.Dense(8, activation="relu")(inputs)
+    mean, log_variance = L.Dense(3)(hidden), L.Dense(3)(hidden)
+    code = Sampling()(mean, log_variance)
+    return keras.Model(inputs, {"code": code, "mean": mean, "log_variance": log_variance})
+
+
+def test_a_variational_encoder_samples_with_given_numbers(converter: Converter, tmp_path: Path):
+    folder, file = exported(encoder, tmp_path / "model"), tmp_path / "model.onnx"
+    converter.convert(folder, file, "serving_default")
+    x = np.random.default_rng(2).normal(size=(9, 6)).astype(np.float32)
+    noise = np.random.default_rng(3).normal(size=(9, 3)).astype(np.float32)
+    theirs = tf.saved_model.load(str(folder)).signatures["serving_default"](x=tf.constant(x))
+    mean, log_variance = theirs["mean"].numpy(), theirs["log_variance"].numpy()
+    (ours,) = converter.run(file, [{"x": x, "sampler_normal": noise}])
+    expected = {"mean": mean, "log_variance": log_variance, "code": mean + np.exp(0.5 * log_variance) * noise}
+    assert apart(ours, expected) == {}
 
 
 def test_everything_unsupported_is_listed_at_once(converter: Converter, tmp_path: Path):

@@ -8,6 +8,7 @@ mod body;
 mod checkpoint;
 mod constant;
 mod convert;
+mod dilated;
 mod dim;
 mod files;
 mod finish;
@@ -116,7 +117,7 @@ impl SavedModelSource {
         }
         let given = convert::Given { functions, loaded, checkpoint: &self.checkpoint };
         let definition = self.graph.signature_def.get(signature).ok_or_else(|| {
-            let names: Vec<&str> = self.graph.signature_def.keys().map(String::as_str).collect();
+            let names: Vec<String> = self.signatures().into_iter().map(|named| named.name).collect();
             let reason = format!("it has no signature \"{signature}\"; it has {}", names.join(", "));
             Error::Import { place: GRAPH_FILE.to_owned(), reason }
         })?;

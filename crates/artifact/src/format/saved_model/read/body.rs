@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use protos::tensorflow::{FunctionDef, NodeDef};
 
+use super::ops::random;
+
 /// Where an input comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
@@ -181,8 +183,10 @@ fn node_of(source: &Source) -> Option<usize> {
     }
 }
 
+/// Inputs but those that only order nodes, and but the seeds of random numbers, which nothing here draws.
 fn data_inputs(node: &NodeDef) -> impl Iterator<Item = &str> {
-    node.input.iter().map(String::as_str).filter(|input| !input.starts_with('^'))
+    let count = if random::draws(&node.op) { 1 } else { usize::MAX };
+    node.input.iter().map(String::as_str).filter(|input| !input.starts_with('^')).take(count)
 }
 
 /// How many outputs come before the one of this name. Only operators with several named outputs need an entry.

@@ -11,10 +11,12 @@ use protos::tensorflow::FunctionDef;
 
 use super::body::{Body, Source};
 use super::checkpoint::Checkpoint;
+use super::dilated::Dilated;
+use super::dim::Dim;
 use super::node::Node;
 use super::restore::Loaded;
 use super::target::{Refusal, Step, Target};
-use super::value::Value;
+use super::value::{Traced, Value};
 use super::{limits, ops};
 use crate::Error;
 use crate::import::Unsupported;
@@ -37,7 +39,12 @@ struct Variable {
 pub(super) struct Converter<'a> {
     pub given: &'a Given<'a>,
     pub target: Target,
+    pub dilated: Dilated,
     pub notes: BTreeSet<String>,
+    /// The open size of the first axis of the inputs.
+    pub batch: Option<Dim>,
+    /// Inputs that take random numbers, by their names.
+    pub samplers: Vec<(String, Traced)>,
     bodies: HashMap<&'a str, Rc<Body<'a>>>,
     variables: Vec<Variable>,
     read_variables: BTreeSet<usize>,
@@ -54,7 +61,10 @@ impl<'a> Converter<'a> {
         Self {
             given,
             target: Target::default(),
+            dilated: Dilated::default(),
             notes: BTreeSet::new(),
+            batch: None,
+            samplers: Vec::new(),
             bodies: HashMap::new(),
             variables: Vec::new(),
             read_variables: BTreeSet::new(),

@@ -12,6 +12,7 @@ mod normalization;
 mod places;
 mod pooling;
 mod products;
+pub(super) mod random;
 mod reductions;
 mod resampling;
 mod sizes;
@@ -35,7 +36,7 @@ type Entry = (&'static str, Convert);
 
 /// The conversion of an operator, if there is one.
 pub(super) fn converter(op: &str) -> Option<Convert> {
-    let tables: [&[Entry]; 18] = [
+    let tables: [&[Entry]; 19] = [
         elementwise::TABLE,
         layout::TABLE,
         sources::TABLE,
@@ -54,6 +55,7 @@ pub(super) fn converter(op: &str) -> Option<Convert> {
         resampling::TABLE,
         space::TABLE,
         lookup::TABLE,
+        random::TABLE,
     ];
     tables.iter().flat_map(|table| table.iter()).find(|(name, _)| *name == op).map(|(_, convert)| *convert)
 }
@@ -73,7 +75,7 @@ pub(super) fn reason(op: &str) -> String {
             "control flow of TensorFlow 1 is not taken; save the model with TensorFlow 2"
         }
         _ if op.starts_with("Random") || op.starts_with("Stateless") || op.contains("RandomNormal") => {
-            "it draws random numbers, so that a prediction could not be repeated; pass the noise as an input of the model"
+            "it draws random numbers of a kind that is not taken; pass them as an input of the model"
         }
         _ if op.starts_with("String")
             || op.contains("Regex")

@@ -6,7 +6,6 @@ use protos::tensorflow::{NodeDef, SignatureDef, TensorInfo, tensor_info};
 use super::body::Body;
 use super::constant::ElementType;
 use super::convert::{Converter, Given};
-use super::dim::Dim;
 use super::finish::{self, Port};
 use super::limits;
 use super::value::Value;
@@ -81,24 +80,26 @@ pub(super) fn convert<'a>(
     for (output, _) in &outputs {
         converter.target.reserve(output);
     }
-    let mut batch: Option<Dim> = None;
     let mut ports = Vec::new();
     for input in &inputs {
-        let tensor = converter.target.input(input.name, input.spec.dtype, &input.spec.shape, &batch);
+        let tensor =
+            converter.target.input(input.name, input.spec.dtype, &input.spec.shape, &converter.batch.clone());
         if input.spec.shape[0].is_none() {
-            batch.get_or_insert(tensor.shape[0].clone());
+            converter.batch.get_or_insert(tensor.shape[0].clone());
         }
         ports.push(Port { name: input.name.to_owned(), tensor });
     }
     let arguments: Vec<Value> = ports.iter().map(|port| Value::Tensor(port.tensor.clone())).collect();
     let results = converter.run(&body, &arguments)?;
     converter.check()?;
+    let samplers = std::mem::take(&mut converter.samplers);
     let outputs = results
         .into_iter()
         .zip(&outputs)
         .map(|(value, (output, _))| output_port(output, value, ports.first()).map_err(refuse))
         .collect::<Result<Vec<Port>, Error>>()?;
 
+    ports.extend(samplers.into_iter().map(|(name, tensor)| Port { name, tensor }));
     let signature = Signature {
         inputs: ports.iter().map(finish::spec).collect(),
         outputs: outputs.iter().map(finish::spec).collect(),

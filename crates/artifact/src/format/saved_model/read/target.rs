@@ -151,6 +151,12 @@ impl Target {
         Traced { dtype, shape, content: Content::Computed(name) }
     }
 
+    /// An input beside those of the signature, under this name or a free variant of it.
+    pub(super) fn further_input(&mut self, name: &str, dtype: DataType, shape: Vec<Dim>) -> (String, Traced) {
+        let name = self.free_name(name);
+        (name.to_string(), Traced { dtype, shape, content: Content::Computed(name) })
+    }
+
     /// Keeps a name free for later.
     pub(super) fn reserve(&mut self, name: &str) {
         self.taken.insert(name.into());

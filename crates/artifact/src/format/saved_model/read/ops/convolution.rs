@@ -3,6 +3,7 @@
 
 use super::{Entry, Inputs, one};
 use crate::format::saved_model::read::convert::Converter;
+use crate::format::saved_model::read::dilated::Meaning;
 use crate::format::saved_model::read::dim::Dim;
 use crate::format::saved_model::read::node::Node;
 use crate::format::saved_model::read::target::{Call, Step};
@@ -168,8 +169,23 @@ fn depthwise(c: &mut Converter, node: Node, x: &[Value]) -> Step<Vec<Value>> {
     one(run(c, node, [x, &kernel], &windows, inner)?)
 }
 
-/// Moves the kernel, in ONNX's order, over the input.
+/// Moves the kernel, in ONNX's order, over the input; also over what the input stands for, if its space is spread.
 fn run(c: &mut Converter, node: Node, [x, kernel]: [&Traced; 2], windows: &Windows, groups: i64) -> Step {
+    let y = moved(c, node, [x, kernel], windows, groups)?;
+    let plain = windows.dilations.iter().chain(&windows.strides).all(|step| *step == 1);
+    let spread = |meaning: &&Meaning| {
+        !meaning.convolved && meaning.blocks.len() == windows.size.len() && !windows.channels_first
+    };
+    let meaning = c.dilated.meaning(x).filter(spread).cloned();
+    if let Some(meaning) = meaning.filter(|_| plain && node.text("padding", "VALID") == "VALID") {
+        let windows = Windows { dilations: meaning.blocks.clone(), ..windows.clone() };
+        let whole = moved(c, node, [&meaning.whole, kernel], &windows, groups)?;
+        c.dilated.remember(&y, Meaning { whole, blocks: meaning.blocks, convolved: true });
+    }
+    Ok(y)
+}
+
+fn moved(c: &mut Converter, node: Node, [x, kernel]: [&Traced; 2], windows: &Windows, groups: i64) -> Step {
     let spatial = &x.shape[windows.spatial(x.rank())];
     let pads = windows.pads(node, spatial)?;
     let counts = windows.counts(spatial, &pads);

@@ -59,7 +59,11 @@ fn transpose(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
 fn expand_dims(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
     let tensor = x.tensor(0)?;
     let axis = axis_of(x.integer(1)?, tensor.rank() + 1)?;
-    one(c.target.unsqueeze(tensor, &[axis])?)
+    let raised = c.target.unsqueeze(tensor, &[axis])?;
+    if let Some(meaning) = c.dilated.unsqueezed(&mut c.target, tensor, axis)? {
+        c.dilated.remember(&raised, meaning);
+    }
+    one(raised)
 }
 
 fn squeeze(c: &mut Converter, node: Node, x: &[Value]) -> Step<Vec<Value>> {
@@ -73,7 +77,11 @@ fn squeeze(c: &mut Converter, node: Node, x: &[Value]) -> Step<Vec<Value>> {
     if axes.iter().any(|axis| tensor.shape[*axis].known().is_some_and(|size| size != 1)) {
         return Err("an axis of several elements cannot be removed".into());
     }
-    one(c.target.squeeze(tensor, &axes)?)
+    let rest = c.target.squeeze(tensor, &axes)?;
+    if let Some(meaning) = c.dilated.squeezed(&mut c.target, tensor, &axes)? {
+        c.dilated.remember(&rest, meaning);
+    }
+    one(rest)
 }
 
 fn concat(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {

@@ -2,9 +2,10 @@
 
 use super::{Entry, Inputs, one};
 use crate::format::saved_model::read::convert::Converter;
+use crate::format::saved_model::read::dilated::{self, Meaning};
 use crate::format::saved_model::read::dim::Dim;
 use crate::format::saved_model::read::node::Node;
-use crate::format::saved_model::read::target::{Span, Step};
+use crate::format::saved_model::read::target::Step;
 use crate::format::saved_model::read::value::Value;
 
 pub(super) const TABLE: &[Entry] = &[
@@ -53,12 +54,17 @@ fn space_to_batch(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
     let order: Vec<usize> = inner.chain([0]).chain(outer).chain(2 * many + 1..apart.rank()).collect();
     let moved = c.target.transpose(&apart, &order)?;
     let shape = [batch].into_iter().chain(moved.shape[many + 1..].iter().cloned()).collect();
-    one(c.target.reshape(&moved, shape)?)
+    let spread = c.target.reshape(&moved, shape)?;
+    c.dilated.remember(&spread, Meaning { whole: padded, blocks, convolved: false });
+    one(spread)
 }
 
 fn batch_to_space(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
     let (blocks, crops) = blocks(x)?;
     let tensor = x.tensor(0)?;
+    if let Some(together) = c.dilated.together(&mut c.target, tensor, &blocks, &crops)? {
+        return one(together);
+    }
     let many = blocks.len();
     let all = Dim::fixed(blocks.iter().product());
     let batch = tensor.shape[0].divided(&all).ok_or("its blocks do not divide the batch")?;
@@ -79,13 +85,7 @@ fn batch_to_space(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
     }
     shape.extend_from_slice(&tensor.shape[many + 1..]);
     let joined = c.target.reshape(&moved, shape)?;
-    let span = |[before, after]: &[i64; 2]| Span {
-        start: Some(Dim::fixed(*before)),
-        end: (*after > 0).then(|| Dim::fixed(-after)),
-        step: 1,
-    };
-    let spans: Vec<(usize, Span)> = crops.iter().enumerate().map(|(at, crop)| (at + 1, span(crop))).collect();
-    one(c.target.slice(&joined, &spans)?)
+    one(c.target.slice(&joined, &dilated::crop_spans(&crops))?)
 }
 
 /// The block's size, where it lies in images with channels last.
