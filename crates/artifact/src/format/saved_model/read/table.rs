@@ -180,7 +180,10 @@ mod tests {
                 }
             }
         }
-        assert!(refused > 2 * file.len());
+        assert!(
+            refused > file.len(),
+            "only the padding of the footer and a block that nothing reads may change"
+        );
     }
 
     #[test]
