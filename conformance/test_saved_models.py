@@ -102,6 +102,12 @@ def test_a_dilated_convolution_becomes_one_operator(converter: Converter, tmp_pa
     assert operators.count("Conv") == 4 and operators.count("Reshape") <= 8, operators
 
 
+def test_a_layer_normalization_becomes_one_operator(converter: Converter, tmp_path: Path):
+    model = keras_models.export("layer_normalization", tmp_path / "model")
+    document = converter.convert(tmp_path / "model", tmp_path / "model.onnx", model.signature)
+    assert document["operators"] == ["LayerNormalization"]
+
+
 def test_all_signatures_are_listed(converter: Converter, tmp_path: Path):
     keras_models.export("module_score", tmp_path / "model")
     document = converter.convert(tmp_path / "model", tmp_path / "score.onnx", "score")

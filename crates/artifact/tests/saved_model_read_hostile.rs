@@ -358,6 +358,189 @@ fn what_is_no_saved_model_says_so() {
     assert!(error.starts_with("cannot open"), "{error}");
 }
 
+/// Operators with a conversion, and one without.
+const OPERATORS: &[&str] = &[
+    "Abs",
+    "Add",
+    "AddN",
+    "All",
+    "ArgMax",
+    "AvgPool",
+    "BatchMatMulV2",
+    "BatchToSpaceND",
+    "BiasAdd",
+    "Bitcast",
+    "BitwiseAnd",
+    "BroadcastTo",
+    "Bucketize",
+    "Cast",
+    "ClipByValue",
+    "ConcatV2",
+    "Conv2D",
+    "Conv2DBackpropInput",
+    "Conv3D",
+    "Cumsum",
+    "DenseBincount",
+    "DepthToSpace",
+    "DepthwiseConv2dNative",
+    "DivNoNan",
+    "Einsum",
+    "EmptyTensorList",
+    "Equal",
+    "Erfc",
+    "ExpandDims",
+    "Expm1",
+    "Fill",
+    "FloorDiv",
+    "FloorMod",
+    "FusedBatchNormV3",
+    "GatherNd",
+    "GatherV2",
+    "HashTableV2",
+    "Identity",
+    "IdentityN",
+    "IsFinite",
+    "LeakyRelu",
+    "Less",
+    "Log1p",
+    "LogicalAnd",
+    "LogicalNot",
+    "LookupTableFindV2",
+    "MatMul",
+    "MatrixBandPart",
+    "Max",
+    "MaxPool",
+    "Maximum",
+    "Mean",
+    "Min",
+    "Minimum",
+    "MirrorPad",
+    "Mul",
+    "Neg",
+    "NotEqual",
+    "OneHot",
+    "Pack",
+    "Pad",
+    "PadV2",
+    "Pow",
+    "Prod",
+    "RandomStandardNormal",
+    "Range",
+    "Rank",
+    "ReadVariableOp",
+    "RealDiv",
+    "Relu6",
+    "Reshape",
+    "ResizeBilinear",
+    "ReverseV2",
+    "Roll",
+    "Rsqrt",
+    "SelectV2",
+    "Selu",
+    "Shape",
+    "Size",
+    "Slice",
+    "Softmax",
+    "Softplus",
+    "SpaceToBatchND",
+    "SpaceToDepth",
+    "Split",
+    "SplitV",
+    "SquaredDifference",
+    "Squeeze",
+    "StridedSlice",
+    "Sub",
+    "Sum",
+    "Tanh",
+    "TensorListFromTensor",
+    "TensorListGetItem",
+    "TensorListLength",
+    "TensorListPopBack",
+    "TensorListPushBack",
+    "TensorListReserve",
+    "TensorListResize",
+    "TensorListSetItem",
+    "TensorListStack",
+    "Tile",
+    "TopKV2",
+    "Transpose",
+    "Unpack",
+    "VarHandleOp",
+    "While",
+    "ZerosLike",
+    "Lgamma",
+];
+const CONSTANTS: &[(&[i64], &[i32])] = &[
+    (&[], &[0]),
+    (&[], &[1]),
+    (&[], &[-1]),
+    (&[], &[2]),
+    (&[], &[i32::MAX]),
+    (&[], &[i32::MIN]),
+    (&[1], &[0]),
+    (&[2], &[0, 1]),
+    (&[2], &[-1, 2]),
+    (&[2], &[1, i32::MAX]),
+    (&[4], &[0, 2, 1, 3]),
+    (&[2, 2], &[0, 1, 1, 0]),
+    (&[0], &[]),
+    (&[], &[]),
+    (&[3], &[]),
+    (&[2, 2], &[]),
+    (&[1, 3, 3, 2], &[]),
+    (&[1 << 12], &[]),
+    (&[4], &[1, 1, 2, 1]),
+];
+const KEYS: &[&str] = &[
+    "axis",
+    "num_split",
+    "N",
+    "begin_mask",
+    "end_mask",
+    "ellipsis_mask",
+    "new_axis_mask",
+    "shrink_axis_mask",
+    "batch_dims",
+    "block_size",
+    "k",
+    "num",
+];
+
+/// Bytes that choose what a node is.
+fn random_node(at: usize, choice: &[u8; 16]) -> NodeDef {
+    let input = |byte: u8| match usize::from(byte) % (at + CONSTANTS.len() + 1) {
+        0 => "x".to_owned(),
+        place if place <= CONSTANTS.len() => format!("c{}", place - 1),
+        place => format!("n{}:{}", place - CONSTANTS.len() - 1, byte >> 7),
+    };
+    let inputs: Vec<String> =
+        choice[1..=usize::from(choice[8] % 5)].iter().map(|byte| input(*byte)).collect();
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    let integers = |count: u8, low: u8| {
+        let i = (0..count % 7)
+            .map(|at| i64::from(choice[9 + usize::from(at) % 7] % 5) - i64::from(low % 2))
+            .collect();
+        attr_value::Value::List(attr_value::ListValue { i, ..attr_value::ListValue::default() })
+    };
+    let text = |text: &str| attr_value::Value::S(text.as_bytes().to_vec());
+    let padding = ["SAME", "VALID", "EXPLICIT"][usize::from(choice[10] % 3)];
+    let mut attributes = vec![
+        ("strides", integers(choice[9], choice[11])),
+        ("ksize", integers(choice[9], choice[12])),
+        ("squeeze_dims", integers(choice[13] % 3, choice[14])),
+        ("padding", text(padding)),
+        ("equation", text(["ab,bc->ac", "abc,cd->abd", "ab->ba", "ab,ab->"][usize::from(choice[11] % 4)])),
+        ("is_training", attr_value::Value::B(choice[12].is_multiple_of(4))),
+        ("keep_dims", attr_value::Value::B(choice[12].is_multiple_of(2))),
+    ];
+    for (place, key) in KEYS.iter().enumerate() {
+        if choice[9 + place % 7].is_multiple_of(3) {
+            attributes.push((key, attr_value::Value::I(i64::from(choice[15 - place % 7] % 9) - 2)));
+        }
+    }
+    node(&format!("n{at}"), OPERATORS[usize::from(choice[0]) % OPERATORS.len()], &inputs, &attributes)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -378,5 +561,18 @@ proptest! {
             std::fs::copy(source.join("variables").join(name), directory.path().join("variables").join(name)).unwrap();
         }
         let _ = open_and_convert(directory.path());
+    }
+
+    /// Any operators on anything are converted or refused, and never a panic.
+    #[test]
+    fn random_graphs_are_no_panic(choices in prop::collection::vec(any::<[u8; 16]>(), 1..14)) {
+        let mut nodes: Vec<NodeDef> = CONSTANTS
+            .iter()
+            .enumerate()
+            .map(|(at, (sizes, values))| constant(&format!("c{at}"), sizes, values))
+            .collect();
+        nodes.extend(choices.iter().enumerate().map(|(at, choice)| random_node(at, choice)));
+        nodes.push(node("y", "Identity", &[&format!("n{}", choices.len() - 1)], &[]));
+        let _ = convert(&model(nodes, vec![]));
     }
 }

@@ -18,6 +18,7 @@ mod node;
 mod objects;
 mod onnx;
 mod ops;
+mod pattern;
 mod recurrent;
 mod restore;
 mod signature;

@@ -23,4 +23,6 @@ pub(super) const RANK: usize = 12;
 /// Steps of one loop that is written out.
 pub(super) const LOOP_STEPS: usize = 4096;
 /// Elements a list of tensors may have.
-pub(super) const LIST_ELEMENTS: usize = 1 << 16;
+pub(super) const LIST_ELEMENTS: usize = 1 << 13;
+/// Elements of an axis: far beyond memory, and far below where sums of sizes overflow.
+pub(super) const AXIS_ELEMENTS: i64 = 1 << 40;

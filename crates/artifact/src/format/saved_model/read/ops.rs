@@ -110,7 +110,7 @@ pub(super) trait Inputs {
     fn integers(&self, at: usize) -> Step<Vec<i64>>;
     /// A known integer.
     fn integer(&self, at: usize) -> Step<i64>;
-    /// Known axes of a tensor of this rank; negative ones count from the end.
+    /// Known axes of a tensor of this rank, each once; negative ones count from the end.
     fn axes(&self, at: usize, rank: usize) -> Step<Vec<usize>>;
     fn list(&self, at: usize) -> Step<&Rc<List>>;
 }
@@ -153,7 +153,12 @@ impl Inputs for [Value] {
     }
 
     fn axes(&self, at: usize, rank: usize) -> Step<Vec<usize>> {
-        self.integers(at)?.into_iter().map(|axis| axis_of(axis, rank)).collect()
+        let axes =
+            self.integers(at)?.into_iter().map(|axis| axis_of(axis, rank)).collect::<Step<Vec<usize>>>()?;
+        match (1..axes.len()).any(|at| axes[..at].contains(&axes[at])) {
+            true => Err("it names an axis twice".into()),
+            false => Ok(axes),
+        }
     }
 
     fn list(&self, at: usize) -> Step<&Rc<List>> {

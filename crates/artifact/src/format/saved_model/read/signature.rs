@@ -57,6 +57,9 @@ fn tensor<'a>(name: &'a str, info: &'a TensorInfo) -> Result<Stated<'a>, String>
     if shape.dim.len() > limits::RANK {
         return Err(place("has too many axes"));
     }
+    if shape.dim.iter().any(|dim| dim.size > limits::AXIS_ELEMENTS) {
+        return Err(place("has an absurd size"));
+    }
     let shape = shape.dim.iter().map(|dim| usize::try_from(dim.size).ok()).collect();
     Ok(Stated { name, tensor, spec: TensorSpec { name: name.to_owned(), dtype, shape } })
 }

@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod layout;
+mod normalized;
 mod places;
 mod shape;
 
@@ -256,6 +257,9 @@ impl Target {
                 reason: format!("the model becomes more than {} operators", limits::EMITTED_NODES),
             }));
         }
+        if results.iter().flatten().any(|(_, shape)| shape.len() > limits::RANK) {
+            return Err(format!("it has more than {} axes", limits::RANK).into());
+        }
         let mut inputs = Vec::with_capacity(call.inputs.len());
         for input in &call.inputs {
             inputs.push(match input {
@@ -346,7 +350,8 @@ impl Target {
     /// Whether a tensor of this shape may be computed while converting.
     pub(super) fn may_fold(&mut self, shape: &[usize]) -> bool {
         let count = shape.iter().try_fold(1usize, |count, axis| count.checked_mul(*axis));
-        let Some(count) = count.filter(|count| *count <= limits::FOLDED_ELEMENTS) else { return false };
+        let small = |count: &usize| *count <= limits::FOLDED_ELEMENTS && shape.len() <= limits::RANK;
+        let Some(count) = count.filter(small) else { return false };
         self.folded_elements = self.folded_elements.saturating_add(count);
         self.folded_elements <= limits::FOLDED_ELEMENTS_ALL
     }

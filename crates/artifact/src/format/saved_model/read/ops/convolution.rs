@@ -5,6 +5,7 @@ use super::{Entry, Inputs, one};
 use crate::format::saved_model::read::convert::Converter;
 use crate::format::saved_model::read::dilated::Meaning;
 use crate::format::saved_model::read::dim::Dim;
+use crate::format::saved_model::read::limits;
 use crate::format::saved_model::read::node::Node;
 use crate::format::saved_model::read::target::{Call, Step};
 use crate::format::saved_model::read::value::{Traced, Value};
@@ -77,6 +78,7 @@ impl Windows {
         let (stride, reach) = (self.strides[axis], self.reach(axis));
         let total =
             match size.known() {
+                Some(size) if size > limits::AXIS_ELEMENTS => return Err("an axis is too large".into()),
                 Some(size) => (((size + stride - 1) / stride - 1) * stride + reach - size).max(0),
                 None if stride == 1 => reach - 1,
                 None => return Err(
@@ -92,7 +94,7 @@ impl Windows {
         let count = |(axis, size): (usize, &Dim)| {
             let spare = pads[axis][0] + pads[axis][1] - self.reach(axis);
             match size.known() {
-                Some(size) => Some(Dim::fixed(((size + spare) / self.strides[axis] + 1).max(0))),
+                Some(size) => Some(Dim::fixed((size.checked_add(spare)? / self.strides[axis] + 1).max(0))),
                 None if self.strides[axis] == 1 => size.plus(&Dim::fixed(spare + 1)),
                 None => None,
             }
@@ -248,7 +250,8 @@ fn cut(c: &mut Converter, x: &Traced, axis: usize, start: i64, wanted: &Dim) -> 
     use crate::format::saved_model::read::target::Span;
     let mut x = x.clone();
     if let (Some(size), Some(wanted)) = (x.shape[axis].known(), wanted.known()) {
-        let missing = start + wanted - size;
+        let missing =
+            start.checked_add(wanted).and_then(|end| end.checked_sub(size)).ok_or("an axis is too large")?;
         if missing > 0 {
             let mut pads = vec![[0, 0]; x.rank()];
             pads[axis] = [0, missing];

@@ -139,9 +139,8 @@ fn split_sizes(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
         sizes[open] = whole.saturating_sub(given);
     }
     let sum = sizes.iter().try_fold(0i64, |sum, size| sum.checked_add(*size));
-    if sizes.iter().any(|size| *size < 0)
-        || tensor.shape[axis].known().is_some_and(|whole| Some(whole) != sum)
-    {
+    let fits = |sum: i64| tensor.shape[axis].known().is_none_or(|whole| whole == sum);
+    if sizes.iter().any(|size| *size < 0) || !sum.is_some_and(fits) {
         return Err("the sizes of its parts do not make up the axis".into());
     }
     all(c.target.split(tensor, axis, &sizes)?)

@@ -38,16 +38,10 @@ fn reserve(node: Node, x: &[Value], count_at: usize) -> Step<Vec<Value>> {
     let item_shape = item_shape(x, 0);
     let count = &x.sizes(count_at)?[..];
     let [count] = count else { return Err("the length of a list is no scalar".into()) };
-    let Some(count) = count.known() else {
-        return Ok(vec![Value::List(Rc::new(List {
-            dtype,
-            items: vec![],
-            item_shape,
-            length: Some(count.clone()),
-        }))]);
+    let known = count.known().and_then(|count| usize::try_from(count).ok());
+    let Some(count) = known.filter(|count| *count <= limits::LIST_ELEMENTS) else {
+        return list(List { dtype, items: vec![], item_shape, length: Some(count.clone()) });
     };
-    let count = usize::try_from(count).ok().filter(|count| *count <= limits::LIST_ELEMENTS);
-    let count = count.ok_or_else(|| format!("a list has more than {} elements", limits::LIST_ELEMENTS))?;
     list(List { dtype, items: vec![Item::Empty; count], item_shape, length: None })
 }
 
@@ -165,6 +159,9 @@ fn set(x: &[Value]) -> Step<Vec<Value>> {
         return Ok(vec![Value::Written(Rc::new([place.clone(), value.clone()]))]);
     }
     let mut changed = x.list(0)?.as_ref().clone();
+    if changed.length.is_some() {
+        return Err("a list is written to whose length is open or too large".into());
+    }
     let at =
         place.as_integer().ok_or("a list is written at a place that is computed while the model runs")?;
     let at = usize::try_from(at).ok().filter(|at| *at < limits::LIST_ELEMENTS);

@@ -7,15 +7,9 @@ use predictor::Tensor;
 use super::Stepped;
 use crate::format::saved_model::read::convert::Converter;
 use crate::format::saved_model::read::ops::lists;
+pub(super) use crate::format::saved_model::read::pattern::{either, name, operand, operands, scalar};
 use crate::format::saved_model::read::target::{Step, Target};
-use crate::format::saved_model::read::value::{Content, Traced, Value};
-
-pub(super) fn name(x: &Traced) -> Option<&str> {
-    match &x.content {
-        Content::Computed(name) => Some(name),
-        _ => None,
-    }
-}
+use crate::format::saved_model::read::value::{Traced, Value};
 
 /// Whether `next` is one more than a counter.
 pub(super) fn is_next(c: &Converter, next: &Traced, counter: &Traced) -> bool {
@@ -23,32 +17,6 @@ pub(super) fn is_next(c: &Converter, next: &Traced, counter: &Traced) -> bool {
     let counter = name(counter);
     let is_one = |name: &str| scalar(&c.target, name) == Some(1.0);
     (Some(a) == counter && is_one(b)) || (Some(b) == counter && is_one(a))
-}
-
-/// A known scalar.
-pub(super) fn scalar(target: &Target, name: &str) -> Option<f64> {
-    Traced::shared(Rc::clone(target.initializer(name)?)).as_number()
-}
-
-/// The inputs of the operator of this kind that computes a value.
-pub(super) fn operands<'t>(target: &'t Target, value: &str, operator: &str) -> Option<[&'t str; 2]> {
-    let node = target.node_of(value).filter(|node| node.op_type() == operator)?;
-    match node.input.as_slice() {
-        [a, b] => Some([a, b]),
-        _ => None,
-    }
-}
-
-/// The same in both orders.
-pub(super) fn either<'t>(target: &'t Target, value: &str, operator: &str) -> [Option<[&'t str; 2]>; 2] {
-    let pair = operands(target, value, operator);
-    [pair, pair.map(|[a, b]| [b, a])]
-}
-
-/// The input of the operator of this kind that computes a value.
-pub(super) fn operand<'t>(target: &'t Target, value: &str, operator: &str) -> Option<&'t str> {
-    let node = target.node_of(value).filter(|node| node.op_type() == operator)?;
-    node.input.first().map(String::as_str)
 }
 
 /// A gate: which of `parts` equal ones of a matrix's columns it is, each of `units`, and the matrix.

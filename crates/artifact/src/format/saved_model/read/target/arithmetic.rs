@@ -43,6 +43,9 @@ impl Target {
         let compares = matches!(operator, "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual");
         let dtype = if compares { DataType::Bool } else { x.dtype };
         if operator == "Add" {
+            if let Some(normalized) = self.layer_normalization(x, y)? {
+                return Ok(normalized);
+            }
             let (x, y) = (self.summand(x, y)?, self.summand(y, x)?);
             return self.emit(&Call::new(operator, &[&x, &y]), dtype, shape);
         }

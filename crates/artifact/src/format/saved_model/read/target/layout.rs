@@ -340,7 +340,7 @@ impl Span {
         if self.step > 0 {
             let start = place(&self.start, 0)?.clamp(0, size);
             let end = place(&self.end, size)?.clamp(start, size);
-            let count = (end - start + self.step - 1) / self.step;
+            let count = ((end - start) / self.step).saturating_add(i64::from((end - start) % self.step != 0));
             return Some((start as usize, count as usize));
         }
         if self.step == 0 || self.step == i64::MIN {
@@ -348,7 +348,7 @@ impl Span {
         }
         let start = place(&self.start, size - 1)?.clamp(-1, size - 1);
         let end = place(&self.end, -1)?.clamp(-1, start);
-        let count = (start - end - self.step - 1) / -self.step;
+        let count = ((start - end) / -self.step).saturating_add(i64::from((start - end) % -self.step != 0));
         Some((start.max(0) as usize, count as usize))
     }
 }

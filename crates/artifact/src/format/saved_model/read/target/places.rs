@@ -60,7 +60,8 @@ impl Target {
                 )
                 .into());
             }
-            let values: Vec<i64> = (0..count as i64).map(|at| start + at * by).collect();
+            let values: Vec<i64> =
+                (0..count as i64).map(|at| start.wrapping_add(at.wrapping_mul(by))).collect();
             return self.integers(step.dtype, &values);
         }
         let count = match (start.as_integer(), step.as_integer(), end.as_sizes()) {
