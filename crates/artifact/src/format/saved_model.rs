@@ -9,6 +9,7 @@ mod meta_graph;
 mod object_graph;
 mod operator;
 mod proto;
+pub mod read;
 mod table;
 mod variables;
 
