@@ -73,7 +73,7 @@ def trees() -> dict[str, tuple[object, onnx.ModelProto, int]]:
         "LightGBM 300 x 31": (boosted, convert_lightgbm(boosted, initial_types=kinds), 158),
         "LightGBM 300 x 210": (wide, convert_lightgbm(wide, initial_types=kinds), 158),
         "LightGBM 3 classes": (many, convert_lightgbm(many, initial_types=kinds, zipmap=False), 158),
-        "forest 100, 3 classes": (forest, to_onnx(forest, x[:1], options={"zipmap": False}, target_opset={"": 18, "ai.onnx.ml": 3}), 158),
+        "forest 100 x 12": (forest, to_onnx(forest, x[:1], options={"zipmap": False}, target_opset={"": 18, "ai.onnx.ml": 3}), 158),
     }
 
 

@@ -4,6 +4,7 @@ goes in and comes out has one axis more, which the model takes off and puts on.
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import onnx
@@ -28,16 +29,32 @@ class Case:
     atol: float
 
 
-def cases() -> list[Case]:
-    """Every case of opset 7 to 23 (a newer one if the operator is valid as it was in 23) whose tensors are numbers or truth
-    values, and whose answer is not random."""
+@cache
+def collected() -> list:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases
 
-        collected = collect_testcases(None)
-    wrapped = (wrap(case) for case in collected if not is_random(case.model) and not case.name.startswith("test_training_dropout"))
+        return collect_testcases(None)
+
+
+def cases() -> list[Case]:
+    """Every case of opset 7 to 23 (a newer one if the operator is valid as it was in 23) whose tensors are numbers or truth
+    values, and whose answer is not random."""
+    wrapped = (wrap(case) for case in collected() if not is_random(case.model) and not case.name.startswith("test_training_dropout"))
     return [case for case in wrapped if case]
+
+
+def whole_models(operator: str) -> list[Case]:
+    """The cases of an operator whose first axis is a batch, as they are."""
+    found = []
+    for case in collected():
+        graph, (given, wanted) = case.model.graph, case.data_sets[0]
+        if [node.op_type for node in graph.node] == [operator]:
+            inputs = dict(zip((value.name for value in graph.input), given))
+            expected = dict(zip((value.name for value in graph.output), wanted))
+            found.append(Case(case.name, operator, case.model.SerializeToString(), inputs, expected, case.rtol, case.atol))
+    return found
 
 
 def is_random(model: onnx.ModelProto) -> bool:

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 import onnx_trees
-from onnx_cases import Case, cases, old_operators
+from onnx_cases import Case, cases, old_operators, whole_models
 from onnx_import import Answer, Runner
 
 # Largest difference of a tree's score, relative to the larger of 1 and the score.
@@ -180,6 +180,14 @@ def test_every_way_to_combine_trees(runner: Runner):
         except AssertionError as error:
             problems[name] = str(error)[:200]
     assert problems == {} and len(models) > 200
+
+
+def test_the_newest_form_of_trees(runner: Runner):
+    models = whole_models("TreeEnsemble")
+    assert len(models) >= 2
+    for case in models:
+        answer = runner.run(case.model, case.inputs)
+        assert (answer.kind, judged(case, answer)) == ("trees", ("pass", "")), (case.name, answer)
 
 
 def test_pipelines_run_without_onnxruntime(runner: Runner):

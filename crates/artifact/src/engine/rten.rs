@@ -96,9 +96,9 @@ impl Predictor for RtenPredictor {
         }
         let pool = self.shared_pool.as_ref().map_or_else(own_pool, Arc::clone);
         let options = RunOptions::default().with_thread_pool(Some(pool));
-        let outputs = self
-            .model
-            .run(values, &self.output_ids, Some(options))
+        let run = || self.model.run(values, &self.output_ids, Some(options));
+        let outputs = catch_unwind(AssertUnwindSafe(run))
+            .map_err(|_| PredictError::Engine("it panicked".to_owned()))?
             .map_err(|error| PredictError::Engine(error.to_string()))?;
         self.signature
             .outputs
