@@ -42,7 +42,7 @@ fn a_broken_library_is_named_and_the_built_in_engines_work() {
     assert!(engine::load(bytes(&relu), &signature, 1, EngineKind::Rten).is_ok());
     match engine::load(bytes(&relu), &signature, 1, EngineKind::OnnxRuntime).map(|_| ()) {
         Err(Error::Load { engine: "onnxruntime", reason }) => {
-            assert!(reason.contains("libonnxruntime"), "{reason}")
+            assert!(reason.contains("libonnxruntime"), "{reason}");
         }
         other => panic!("{other:?}"),
     }
