@@ -273,6 +273,7 @@ fn weights_beside_the_model_are_folded_in() {
     std::fs::write(&path, bytes(&model)).unwrap();
     let missing = read_onnx(&path).unwrap_err().to_string();
     assert!(missing.contains("w.bin") && missing.contains("copy the model"), "{missing}");
+    assert!(missing.starts_with(&format!("cannot import {}, tensor \"w\": ", path.display())), "{missing}");
     let weights: Vec<u8> =
         [9.0f32, 9.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
     std::fs::write(folder.path().join("w.bin"), &weights[..28]).unwrap();

@@ -31,6 +31,9 @@ pub(crate) use signature::value_of_spec;
 /// The most bytes a model may have, with its external data: what a protocol buffer can hold.
 pub const MAX_MODEL_BYTES: u64 = (2 << 30) - 1;
 
+/// What messages call a model of unknown name.
+const PLACE: &str = "the ONNX model";
+
 /// The versions of ONNX's operators that are read.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
 
@@ -50,7 +53,8 @@ pub fn read_onnx(path: &Path) -> Result<ImportedModel, Error> {
     let folder = ModelFolder::of(path);
     let named = |error: Error| match error {
         Error::Import { place, reason } => {
-            Error::Import { place: format!("{}{place}", path.display()), reason }
+            let part = place.strip_prefix(PLACE).unwrap_or_default();
+            Error::Import { place: format!("{}{part}", path.display()), reason }
         }
         other => other,
     };
@@ -121,12 +125,12 @@ fn draft(bytes: &[u8], external: Option<&dyn ExternalData>) -> Result<Draft, Err
 
 fn limit(size: u64) -> Result<(), Error> {
     if size > MAX_MODEL_BYTES {
-        return Err(Error::TooLarge { what: "the ONNX model".to_owned(), size, limit: MAX_MODEL_BYTES });
+        return Err(Error::TooLarge { what: PLACE.to_owned(), size, limit: MAX_MODEL_BYTES });
     }
     Ok(())
 }
 
 /// The error of a model that cannot be imported; who knows the file adds its name.
 fn refuse(reason: String) -> Error {
-    Error::Import { place: "the ONNX model".to_owned(), reason }
+    Error::Import { place: PLACE.to_owned(), reason }
 }

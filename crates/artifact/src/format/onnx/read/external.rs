@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use protos::onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto};
 
-use super::MAX_MODEL_BYTES;
+use super::{MAX_MODEL_BYTES, PLACE};
 use crate::Error;
 
 /// Where a model's external data is.
@@ -122,7 +122,7 @@ impl Folding<'_> {
             return Ok(());
         }
         let name = tensor.name().to_owned();
-        let refuse = |reason: String| Error::Import { place: format!(", tensor \"{name}\""), reason };
+        let refuse = |reason: String| Error::Import { place: format!("{PLACE}, tensor \"{name}\""), reason };
         let value = |key: &str| {
             let entry = tensor.external_data.iter().find(|entry| entry.key() == key);
             entry.map(|entry| entry.value().to_owned())
