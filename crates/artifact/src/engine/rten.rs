@@ -1,4 +1,10 @@
 //! rten, the engine that is always there: pure Rust, any batch size from one load.
+//!
+//! It has tensors of float32 and int32 (and bytes): int64 and bool are computed as int32, float64 as float32, and
+//! converted where a model is called.
+
+mod operators;
+mod quirks;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,9 +14,12 @@ use predictor::{DataType, PredictError, Predictor, Signature, Tensor, TensorData
 use rten::{Dimension, Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueType};
 use rten_tensor::Layout;
 
+use super::outputs;
 use crate::Error;
 use crate::graph::shape_text;
+pub(super) use operators::unsupported;
 
+pub(super) const VERSION: &str = "0.27";
 const ENGINE: &str = "rten 0.27";
 
 thread_local! {
@@ -57,6 +66,7 @@ pub(super) struct RtenPredictor {
 impl RtenPredictor {
     pub(super) fn load(bytes: Vec<u8>, signature: &Signature, threads: usize) -> Result<Self, Error> {
         let fail = |reason: String| Error::Load { engine: ENGINE, reason };
+        let bytes = quirks::rewrite(bytes);
         // The bytes may be anything, and rten may panic on a graph it did not expect.
         let loaded =
             catch_unwind(AssertUnwindSafe(|| ModelOptions::with_all_ops().prepack_weights(true).load(bytes)));
@@ -68,10 +78,6 @@ impl RtenPredictor {
         let shared_pool = (threads > 1).then(|| Arc::new(ThreadPool::with_num_threads(threads)));
         Ok(Self { model, signature: signature.clone(), input_ids, output_ids, shared_pool })
     }
-
-    fn empty_outputs(&self) -> Result<Vec<Tensor>, PredictError> {
-        self.signature.outputs.iter().map(|spec| make(spec, empty(spec.dtype)?, 0)).collect()
-    }
 }
 
 impl Predictor for RtenPredictor {
@@ -82,7 +88,7 @@ impl Predictor for RtenPredictor {
     fn predict(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, PredictError> {
         let rows = self.signature.check_inputs(&inputs)?;
         if rows == 0 {
-            return self.empty_outputs();
+            return outputs::empty(&self.signature);
         }
         let mut values = Vec::with_capacity(inputs.len());
         for (id, tensor) in self.input_ids.iter().zip(inputs) {
@@ -90,9 +96,9 @@ impl Predictor for RtenPredictor {
         }
         let pool = self.shared_pool.as_ref().map_or_else(own_pool, Arc::clone);
         let options = RunOptions::default().with_thread_pool(Some(pool));
-        let outputs = self
-            .model
-            .run(values, &self.output_ids, Some(options))
+        let run = || self.model.run(values, &self.output_ids, Some(options));
+        let outputs = catch_unwind(AssertUnwindSafe(run))
+            .map_err(|_| PredictError::Engine("it panicked".to_owned()))?
             .map_err(|error| PredictError::Engine(error.to_string()))?;
         self.signature
             .outputs
@@ -126,9 +132,8 @@ fn ids(model: &Model, nodes: &[NodeId], specs: &[TensorSpec], kind: &str) -> Res
 
 fn check_node(model: &Model, id: NodeId, spec: &TensorSpec) -> Result<(), String> {
     let rten_type = match spec.dtype {
-        DataType::Float32 => rten::DataType::Float,
-        DataType::Int32 => rten::DataType::Int32,
-        other => return Err(format!("is {other}; the engine takes float32 and int32")),
+        DataType::Float32 | DataType::Float64 => rten::DataType::Float,
+        DataType::Int32 | DataType::Int64 | DataType::Bool => rten::DataType::Int32,
     };
     let Some(node) = model.node_info(id) else {
         return Ok(());
@@ -143,52 +148,53 @@ fn check_node(model: &Model, id: NodeId, spec: &TensorSpec) -> Result<(), String
     };
     let fits =
         |shape: Vec<Dimension>| shape.len() == spec.shape.len() && shape.iter().zip(&spec.shape).all(same);
-    if node.shape().is_some_and(|shape| !fits(shape)) {
+    if !spec.shape.is_empty() && node.shape().is_some_and(|shape| !fits(shape)) {
         return Err(format!("is not {}, as the signature says", shape_text(&spec.shape)));
     }
     Ok(())
 }
 
-/// Moves the elements into the engine's tensor.
+/// Moves the elements into the engine's tensor; what it has no type for is converted.
 fn to_value(tensor: Tensor) -> Result<ValueOrView<'static>, PredictError> {
     let shape = tensor.shape().to_vec();
-    let value: Value = match tensor.into_data() {
-        TensorData::Float32(data) => rten_tensor::Tensor::from_data(&shape, data).into(),
-        TensorData::Int32(data) => rten_tensor::Tensor::from_data(&shape, data).into(),
-        other => return Err(PredictError::Input(format!("the engine takes no {}", other.data_type()))),
+    let narrowed = |x: i64| {
+        i32::try_from(x).map_err(|_| {
+            PredictError::Input(format!("{x} does not fit int32, in which the engine rten computes int64"))
+        })
+    };
+    let integers = |data: Vec<i32>| Value::from(rten_tensor::Tensor::from_data(&shape, data));
+    let floats = |data: Vec<f32>| Value::from(rten_tensor::Tensor::from_data(&shape, data));
+    let value = match tensor.into_data() {
+        TensorData::Float32(data) => floats(data),
+        TensorData::Float64(data) => floats(data.into_iter().map(|x| x as f32).collect()),
+        TensorData::Int32(data) => integers(data),
+        TensorData::Int64(data) => integers(data.into_iter().map(narrowed).collect::<Result<_, _>>()?),
+        TensorData::Bool(data) => integers(data.into_iter().map(i32::from).collect()),
     };
     Ok(value.into())
 }
 
-/// Moves the elements out of the engine's tensor (a copy only if it is not contiguous).
+/// Moves the elements out of the engine's tensor (a copy only if it is not contiguous, or of another type).
 fn from_value(spec: &TensorSpec, value: Value, rows: usize) -> Result<Tensor, PredictError> {
-    let (shape, data) = match value {
-        Value::FloatTensor(tensor) => (tensor.shape().to_vec(), TensorData::Float32(tensor.into_data())),
-        Value::Int32Tensor(tensor) => (tensor.shape().to_vec(), TensorData::Int32(tensor.into_data())),
-        other => return Err(misfit(spec, &format!("{:?}", other.dtype()))),
+    let (shape, data) = match (value, spec.dtype) {
+        (Value::FloatTensor(tensor), dtype) => {
+            let (shape, data) = (tensor.shape().to_vec(), tensor.into_data());
+            let data = match dtype {
+                DataType::Float64 => TensorData::Float64(data.into_iter().map(f64::from).collect()),
+                _ => TensorData::Float32(data),
+            };
+            (shape, data)
+        }
+        (Value::Int32Tensor(tensor), dtype) => {
+            let (shape, data) = (tensor.shape().to_vec(), tensor.into_data());
+            let data = match dtype {
+                DataType::Int64 => TensorData::Int64(data.into_iter().map(i64::from).collect()),
+                DataType::Bool => TensorData::Bool(data.into_iter().map(|x| x != 0).collect()),
+                _ => TensorData::Int32(data),
+            };
+            (shape, data)
+        }
+        (other, _) => return Err(outputs::misfit(spec, &format!("{:?}", other.dtype()))),
     };
-    let fits = shape.first() == Some(&rows)
-        && shape.len() == spec.shape.len()
-        && shape.iter().zip(&spec.shape).all(|(got, want)| want.is_none_or(|want| want == *got));
-    if !fits || data.data_type() != spec.dtype {
-        return Err(misfit(spec, &format!("{} {shape:?}", data.data_type())));
-    }
-    Tensor::new(shape, data).map_err(|error| PredictError::Engine(error.to_string()))
-}
-
-fn misfit(spec: &TensorSpec, got: &str) -> PredictError {
-    PredictError::Engine(format!("output \"{}\" is {got}, not as the signature says", spec.name))
-}
-
-fn empty(dtype: DataType) -> Result<TensorData, PredictError> {
-    match dtype {
-        DataType::Float32 => Ok(TensorData::Float32(vec![])),
-        DataType::Int32 => Ok(TensorData::Int32(vec![])),
-        other => Err(PredictError::Engine(format!("the engine gives no {other}"))),
-    }
-}
-
-fn make(spec: &TensorSpec, data: TensorData, rows: usize) -> Result<Tensor, PredictError> {
-    let shape = spec.shape.iter().map(|axis| axis.unwrap_or(rows)).collect();
-    Tensor::new(shape, data).map_err(|error| PredictError::Engine(error.to_string()))
+    outputs::checked(spec, shape, data, rows)
 }

@@ -1,7 +1,9 @@
-//! ONNX: one file, `model.onnx`, opset 18, with the batch as the axis `batch`.
+//! ONNX: one file, `model.onnx`, opset 18, with the batch as the axis `batch`; and the reading of anybody's ONNX.
 
+pub(crate) mod nodes;
 mod operator;
 mod proto;
+mod read;
 mod tensors;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +19,8 @@ use crate::bundle::{FormatTensorNames, ONNX_MODEL};
 use crate::graph::{Graph, Node, Op, Value};
 use operator::Call;
 use proto::value_info;
+pub(crate) use read::value_of_spec;
+pub use read::{ExternalData, MAX_MODEL_BYTES, ModelFolder, OPSETS, parse_and_load, parse_onnx, read_onnx};
 pub use tensors::tensors;
 
 const OPSET: i64 = 18;
