@@ -420,6 +420,64 @@ def save_linear(model: Linear, folder: Path) -> None:
 
 MODELS["module_score"] = Model(Linear, {"x": (6,)}, "score", save_linear)
 MODELS["module_classes"] = Model(Linear, {"x": (6,)}, "classes", save_linear)
+class Operations(tf.Module):
+    """What people write without layers: conditions, loops, places, sums."""
+
+    def __init__(self):
+        super().__init__()
+        random = np.random.default_rng(SEED)
+        self.weight = tf.Variable(random.normal(0, 0.4, (4, 4)).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    def __call__(self, x):
+        branch = tf.cond(tf.reduce_sum(x) > 0, lambda: x @ self.weight, lambda: 2 * x)
+        steps = tf.TensorArray(tf.float32, size=3)
+        state = branch
+        for i in tf.range(3):
+            state = tf.tanh(state @ self.weight + tf.cast(i, tf.float32))
+            steps = steps.write(i, state)
+        rows = tf.range(tf.shape(x)[0])
+        return {
+            "branch": branch,
+            "steps": tf.transpose(steps.stack(), [1, 0, 2]),
+            "sorted": tf.gather(x, tf.argsort(x, axis=1), batch_dims=1),
+            "first": tf.gather_nd(x, tf.stack([rows, tf.zeros_like(rows)], axis=1)),
+            "sums": tf.cumsum(x, axis=1, reverse=True, exclusive=True),
+            "products": tf.linalg.matvec(self.weight, x),
+            "normalized": tf.linalg.l2_normalize(x, axis=1),
+            "lower": tf.linalg.band_part(tf.einsum("bi,bj->bij", x, x), -1, 0),
+            "mirrored": tf.pad(x, [[0, 0], [1, 2]], "SYMMETRIC"),
+            "reflected": tf.pad(x, [[0, 0], [2, 1]], "REFLECT"),
+            "stacked": tf.stack(tf.unstack(x, axis=1)[::-1], axis=1),
+            "entropy": tf.math.xlogy(tf.nn.relu(x), tf.nn.relu(x)),
+            "ratio": tf.math.divide_no_nan(x, tf.nn.relu(x)),
+            "soft": tf.math.softplus(50 * x),
+            "hot": tf.one_hot(tf.argmax(x, axis=1), 4),
+        }
+
+
+MODELS["module_operations"] = Model(
+    Operations, {"x": (4,)}, save=lambda model, folder: tf.saved_model.save(model, str(folder), signatures=model.__call__)
+)
+
+
+def save_by_tensorflow_1(resource: bool, folder: Path) -> None:
+    """A model of a graph and a session, with variables of either kind."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.set_random_seed(SEED)
+        x = v1.placeholder(tf.float32, [None, 4], name="x")
+        kernel = v1.get_variable("dense/kernel", [4, 3], use_resource=resource)
+        bias = v1.get_variable("dense/bias", [3], initializer=v1.constant_initializer(0.3), use_resource=resource)
+        y = tf.nn.relu(tf.matmul(x, kernel) + bias, name="y")
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
+
+
+for resource in [False, True]:
+    name = "tensorflow_1_resource" if resource else "tensorflow_1"
+    MODELS[name] = Model(lambda resource=resource: resource, {"x": (4,)}, save=save_by_tensorflow_1)
+
 # TensorFlow names the inputs of a Keras model otherwise.
 KERAS_BY_TENSORFLOW = {
     "net_mlp": {"features": "inputs"},
