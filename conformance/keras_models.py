@@ -181,6 +181,18 @@ chain("adaptive_average_pooling1d", (12, 3), lambda: L.AdaptiveAveragePooling1D(
 chain("up_sampling1d", (5, 3), lambda: L.UpSampling1D(3))
 chain("up_sampling2d", (5, 4, 3), lambda: L.UpSampling2D((2, 3)))
 chain("up_sampling2d_bilinear", (5, 4, 3), lambda: L.UpSampling2D(2, interpolation="bilinear"))
+chain("resizing", (6, 5, 3), lambda: L.Resizing(12, 10))
+chain("resizing_smaller", (6, 5, 3), lambda: L.Resizing(4, 3))
+chain("resizing_nearest", (6, 5, 3), lambda: L.Resizing(3, 5, interpolation="nearest"))
+chain("resizing_nearest_uneven", (7, 5, 3), lambda: L.Resizing(3, 12, interpolation="nearest"))
+chain("group_normalization_4d", (8, 8, 4), lambda: L.GroupNormalization(2))
+chain("masked_average", (6, 3), lambda: L.Masking(), L.GlobalAveragePooling1D)
+chain("embedding_masked", Integers((6,)), lambda: L.Embedding(10, 4, mask_zero=True), lambda: L.GRU(3))
+chain("rnn_stacked_cells", (6, 3), lambda: L.RNN(L.StackedRNNCells([L.LSTMCell(4), L.LSTMCell(3)]), return_sequences=True))
+chain("conv_lstm2d", (3, 5, 5, 2), lambda: L.ConvLSTM2D(2, 3))
+chain("discretization_one_hot", (3,), lambda: L.Discretization([0.0, 1.0], output_mode="one_hot"))
+chain("conv1d_pool_open", (None, 3), lambda: L.Conv1D(4, 3, padding="same"), lambda: L.MaxPooling1D(2),
+      lambda: L.UpSampling1D(2))
 chain("zero_padding1d", (5, 3), lambda: L.ZeroPadding1D((2, 1)))
 chain("zero_padding2d", (5, 4, 3), lambda: L.ZeroPadding2D(((1, 2), (0, 3))))
 chain("cropping1d", (9, 3), lambda: L.Cropping1D((2, 1)))
@@ -231,6 +243,11 @@ chain("rescaling", (8,), lambda: L.Rescaling(0.5, 1.0))
 
 @network(x=(5, 8))
 def multi_head_attention(x):
+    return L.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
+
+
+@network(x=(None, 8))
+def multi_head_attention_open(x):
     return L.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
 
 
