@@ -181,6 +181,18 @@ chain("adaptive_average_pooling1d", (12, 3), lambda: L.AdaptiveAveragePooling1D(
 chain("up_sampling1d", (5, 3), lambda: L.UpSampling1D(3))
 chain("up_sampling2d", (5, 4, 3), lambda: L.UpSampling2D((2, 3)))
 chain("up_sampling2d_bilinear", (5, 4, 3), lambda: L.UpSampling2D(2, interpolation="bilinear"))
+chain("resizing", (6, 5, 3), lambda: L.Resizing(12, 10))
+chain("resizing_smaller", (6, 5, 3), lambda: L.Resizing(4, 3))
+chain("resizing_nearest", (6, 5, 3), lambda: L.Resizing(3, 5, interpolation="nearest"))
+chain("resizing_nearest_uneven", (7, 5, 3), lambda: L.Resizing(3, 12, interpolation="nearest"))
+chain("group_normalization_4d", (8, 8, 4), lambda: L.GroupNormalization(2))
+chain("masked_average", (6, 3), lambda: L.Masking(), L.GlobalAveragePooling1D)
+chain("embedding_masked", Integers((6,)), lambda: L.Embedding(10, 4, mask_zero=True), lambda: L.GRU(3))
+chain("rnn_stacked_cells", (6, 3), lambda: L.RNN(L.StackedRNNCells([L.LSTMCell(4), L.LSTMCell(3)]), return_sequences=True))
+chain("conv_lstm2d", (3, 5, 5, 2), lambda: L.ConvLSTM2D(2, 3))
+chain("discretization_one_hot", (3,), lambda: L.Discretization([0.0, 1.0], output_mode="one_hot"))
+chain("conv1d_pool_open", (None, 3), lambda: L.Conv1D(4, 3, padding="same"), lambda: L.MaxPooling1D(2),
+      lambda: L.UpSampling1D(2))
 chain("zero_padding1d", (5, 3), lambda: L.ZeroPadding1D((2, 1)))
 chain("zero_padding2d", (5, 4, 3), lambda: L.ZeroPadding2D(((1, 2), (0, 3))))
 chain("cropping1d", (9, 3), lambda: L.Cropping1D((2, 1)))
@@ -231,6 +243,11 @@ chain("rescaling", (8,), lambda: L.Rescaling(0.5, 1.0))
 
 @network(x=(5, 8))
 def multi_head_attention(x):
+    return L.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
+
+
+@network(x=(None, 8))
+def multi_head_attention_open(x):
     return L.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
 
 
@@ -420,6 +437,64 @@ def save_linear(model: Linear, folder: Path) -> None:
 
 MODELS["module_score"] = Model(Linear, {"x": (6,)}, "score", save_linear)
 MODELS["module_classes"] = Model(Linear, {"x": (6,)}, "classes", save_linear)
+class Operations(tf.Module):
+    """What people write without layers: conditions, loops, places, sums."""
+
+    def __init__(self):
+        super().__init__()
+        random = np.random.default_rng(SEED)
+        self.weight = tf.Variable(random.normal(0, 0.4, (4, 4)).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    def __call__(self, x):
+        branch = tf.cond(tf.reduce_sum(x) > 0, lambda: x @ self.weight, lambda: 2 * x)
+        steps = tf.TensorArray(tf.float32, size=3)
+        state = branch
+        for i in tf.range(3):
+            state = tf.tanh(state @ self.weight + tf.cast(i, tf.float32))
+            steps = steps.write(i, state)
+        rows = tf.range(tf.shape(x)[0])
+        return {
+            "branch": branch,
+            "steps": tf.transpose(steps.stack(), [1, 0, 2]),
+            "sorted": tf.gather(x, tf.argsort(x, axis=1), batch_dims=1),
+            "first": tf.gather_nd(x, tf.stack([rows, tf.zeros_like(rows)], axis=1)),
+            "sums": tf.cumsum(x, axis=1, reverse=True, exclusive=True),
+            "products": tf.linalg.matvec(self.weight, x),
+            "normalized": tf.linalg.l2_normalize(x, axis=1),
+            "lower": tf.linalg.band_part(tf.einsum("bi,bj->bij", x, x), -1, 0),
+            "mirrored": tf.pad(x, [[0, 0], [1, 2]], "SYMMETRIC"),
+            "reflected": tf.pad(x, [[0, 0], [2, 1]], "REFLECT"),
+            "stacked": tf.stack(tf.unstack(x, axis=1)[::-1], axis=1),
+            "entropy": tf.math.xlogy(tf.nn.relu(x), tf.nn.relu(x)),
+            "ratio": tf.math.divide_no_nan(x, tf.nn.relu(x)),
+            "soft": tf.math.softplus(50 * x),
+            "hot": tf.one_hot(tf.argmax(x, axis=1), 4),
+        }
+
+
+MODELS["module_operations"] = Model(
+    Operations, {"x": (4,)}, save=lambda model, folder: tf.saved_model.save(model, str(folder), signatures=model.__call__)
+)
+
+
+def save_by_tensorflow_1(resource: bool, folder: Path) -> None:
+    """A model of a graph and a session, with variables of either kind."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.set_random_seed(SEED)
+        x = v1.placeholder(tf.float32, [None, 4], name="x")
+        kernel = v1.get_variable("dense/kernel", [4, 3], use_resource=resource)
+        bias = v1.get_variable("dense/bias", [3], initializer=v1.constant_initializer(0.3), use_resource=resource)
+        y = tf.nn.relu(tf.matmul(x, kernel) + bias, name="y")
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
+
+
+for resource in [False, True]:
+    name = "tensorflow_1_resource" if resource else "tensorflow_1"
+    MODELS[name] = Model(lambda resource=resource: resource, {"x": (4,)}, save=save_by_tensorflow_1)
+
 # TensorFlow names the inputs of a Keras model otherwise.
 KERAS_BY_TENSORFLOW = {
     "net_mlp": {"features": "inputs"},

@@ -167,6 +167,9 @@ fn mirror_pad(c: &mut Converter, node: Node, x: &[Value]) -> Step<Vec<Value>> {
     // With the border repeated, which opset 18 has no mode for: parts of the axis are reversed and put beside it.
     let mut tensor = x.tensor(0)?.clone();
     for (axis, [before, after]) in pads(x, tensor.rank())?.into_iter().enumerate() {
+        if [before, after] == [0, 0] {
+            continue;
+        }
         let size = tensor.shape[axis].known().ok_or("it mirrors an axis whose size is open")?;
         let mut parts = Vec::new();
         for (count, start) in [(before, 0), (after, size - after)] {

@@ -27,6 +27,8 @@ fn resize(c: &mut Converter, node: Node, x: &[Value], mode: &str) -> Step<Vec<Va
         (false, false) => "asymmetric",
         (true, true) => return Err("its corners and its centres cannot both be aligned".into()),
     };
+    // TensorFlow takes the element below (i + 1/2) s, which is the nearest to ONNX's half pixel (i + 1/2) s - 1/2.
+    let nearest = if places == "asymmetric" { "floor" } else { "round_prefer_ceil" };
     let first = c.target.transpose(tensor, &[0, 3, 1, 2])?;
     let (rows, columns) = (Dim::fixed(*rows), Dim::fixed(*columns));
     let sizes = match (height.known(), width.known()) {
@@ -40,7 +42,7 @@ fn resize(c: &mut Converter, node: Node, x: &[Value], mode: &str) -> Step<Vec<Va
         .input(&target)
         .text("mode", mode)
         .text("coordinate_transformation_mode", places)
-        .text("nearest_mode", if places == "align_corners" { "round_prefer_ceil" } else { "floor" });
+        .text("nearest_mode", nearest);
     let y = c.target.emit(&call, DataType::Float32, sizes)?;
     one(c.target.transpose(&y, &[0, 2, 3, 1])?)
 }
