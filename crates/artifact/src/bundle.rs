@@ -7,6 +7,7 @@
 
 mod golden;
 mod manifest;
+mod recorded;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -17,12 +18,13 @@ use predictor::Predictor;
 use store::Store;
 
 use crate::Error;
-use crate::engine;
+use crate::engine::{self, EngineKind};
 pub use golden::GOLDEN_TOLERANCE;
 pub use manifest::{
     FeatureContract, FileEntry, FormatTensorNames, Golden, GoldenRow, Manifest, NamedExpression, NanPolicy,
-    TensorNames, Version,
+    Origin, TensorNames, Version,
 };
+pub use recorded::{RecordedCall, RecordedTensor};
 use verify::Verified;
 
 /// The name of the manifest in a bundle.
@@ -65,6 +67,22 @@ pub fn write_directory(directory: &Path, parts: BundleParts) -> Result<Manifest,
     verify::limit(MANIFEST, text.len() as u64, MAX_MANIFEST_BYTES)?;
     verify::write_files(directory, &files, &text)?;
     Ok(manifest)
+}
+
+/// A bundle that was never on disk, as it would be opened.
+///
+/// # Errors
+/// As [`write_directory`], but for [`Error::Io`].
+pub fn assemble(parts: BundleParts) -> Result<Bundle, Error> {
+    let BundleParts { mut manifest, files } = parts;
+    golden::check_writable(&manifest.golden)?;
+    manifest.files = verify::entries(&files)?;
+    verify::check_entries(&manifest)?;
+    let mut opening = Verified::begin(Bytes::from(manifest.to_json()?))?;
+    for (name, bytes) in files {
+        opening.add(name, Bytes::from(bytes))?;
+    }
+    Ok(opening.finish())
 }
 
 /// An opened bundle: every file read, and verified against the manifest.
@@ -151,21 +169,31 @@ impl Bundle {
         self.files.get(name)
     }
 
+    /// The bytes of `bundle.json`.
+    pub fn manifest_bytes(&self) -> &Bytes {
+        &self.manifest_bytes
+    }
+
     /// Bytes of all files together, without the manifest.
     pub fn size_bytes(&self) -> u64 {
         self.files.values().map(|bytes| bytes.len() as u64).sum()
     }
 
-    /// Loads the model into the engine; see [`engine::load_onnx`] for what `threads` means.
+    /// The engine the model runs on: rten, or the one an imported model was proven on.
+    pub fn engine(&self) -> EngineKind {
+        self.manifest.origin.as_ref().map_or(EngineKind::Rten, |origin| origin.engine)
+    }
+
+    /// Loads the model into its engine; see [`engine::load`] for what `threads` means.
     ///
     /// # Errors
-    /// [`Error::Missing`] if the bundle has no `model.onnx`, [`Error::Load`] if the engine refuses it.
+    /// [`Error::Missing`] if the bundle has no `model.onnx`, [`Error::Load`] if the engine is not there or refuses it.
     pub fn load(&self, threads: usize) -> Result<Box<dyn Predictor>, Error> {
         let model = self.file(ONNX_MODEL).ok_or_else(|| Error::Missing {
             place: format!("bundle {}", self.manifest.model),
             file: ONNX_MODEL.to_owned(),
         })?;
-        engine::load_onnx(model.to_vec(), &self.manifest.signature, threads)
+        engine::load(model.to_vec(), &self.manifest.signature, threads, self.engine())
     }
 
     /// The float32 tensors of `model.onnx` by name, the trained ones under the names their layers gave them.

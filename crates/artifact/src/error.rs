@@ -33,7 +33,7 @@ pub enum Error {
         file: String,
     },
     /// The manifest has a version this build does not know.
-    #[error("bundle.json has version \"{found}\", this build reads version \"1\"; use a newer build")]
+    #[error("bundle.json has version \"{found}\", this build reads versions 1 and 2; use a newer build")]
     UnknownVersion {
         /// The version found.
         found: String,

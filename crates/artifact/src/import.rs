@@ -1,9 +1,15 @@
 //! A model that somebody else made, as every engine takes it: one ONNX graph with the batch first.
 
+mod archive;
+mod foreign;
+mod source;
+
 use predictor::Signature;
 use protos::onnx::ModelProto;
 
 use crate::bundle::FormatTensorNames;
+pub use foreign::Foreign;
+pub use source::{Found, Kind, Source};
 
 /// A foreign model, converted where its format is another.
 #[derive(Debug, Clone)]

@@ -112,9 +112,9 @@ fn damage_is_named() {
 #[test]
 fn an_unknown_version_is_named() {
     let directory = written();
-    edit_manifest(directory.path(), r#""version":"1""#, r#""version":"2""#);
+    edit_manifest(directory.path(), r#""version":"1""#, r#""version":"3""#);
     let error = Bundle::open(directory.path()).unwrap_err();
-    assert!(matches!(&error, Error::UnknownVersion { found } if found == "2"), "{error}");
+    assert!(matches!(&error, Error::UnknownVersion { found } if found == "3"), "{error}");
 }
 
 #[test]
@@ -193,6 +193,18 @@ async fn an_upload_is_seen_whole_or_not_at_all() {
     store.put("default/sample/1/model.onnx", Bytes::from_static(b"cut")).await.unwrap();
     let cut = Bundle::open_store(&store, prefix).await.unwrap_err();
     assert!(matches!(&cut, Error::Size { file, found: 3, .. } if file == "model.onnx"), "{cut}");
+}
+
+#[test]
+fn version_2_is_read_for_ever() {
+    let manifest = Manifest::from_json(include_bytes!("bundle_version_2.json")).unwrap();
+    assert_eq!(manifest.model, "lstm");
+    let origin = manifest.origin.unwrap();
+    assert_eq!((origin.format.as_str(), origin.engine.name()), ("saved_model", "rten"));
+    let call = manifest.golden.call.unwrap();
+    assert_eq!(call.inputs.len(), manifest.signature.inputs.len());
+    assert_eq!(call.outputs[0].tensor.shape()[0], 3);
+    assert_eq!(manifest.files["model.onnx"].sha256.len(), 64);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! `config` and in the verbs.
 
 pub(crate) mod job;
+pub(crate) mod model;
 pub(crate) mod train;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::{Date, DateTime, Time};
 
 use job::{JobLimitArgs, JobVerb};
+use model::{ConvertArgs, ModelVerb};
 use train::{SearchArgs, TrainArgs};
 
 const EXIT_CODES: &str = "\
@@ -123,6 +125,14 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  bellwether predict --endpoint deciles --symbol AAPL,MSFT --as-of 2022-12-28\n  bellwether predict --endpoint deciles --vector @row.json --server http://127.0.0.1:8080"
     )]
     Predict(PredictArgs),
+    /// Convert a SavedModel to ONNX, or any model to a bundle, without TensorFlow
+    #[command(
+        after_help = "Examples:\n  bellwether convert ./keras-export net.onnx\n  bellwether convert net.tar.gz ./net-bundle --signature score"
+    )]
+    Convert(ConvertArgs),
+    /// Show the inference engines of this machine
+    #[command(after_help = "Example:\n  bellwether engines")]
+    Engines,
     /// Show the configuration in effect
     #[command(subcommand, after_help = "Example:\n  bellwether config show")]
     Config(ConfigVerb),
@@ -145,6 +155,7 @@ impl Verb {
             Self::Search(_) => "bellwether search",
             Self::Job(verb) => verb.command(),
             Self::Model(ModelVerb::Upload(_)) => "bellwether model upload",
+            Self::Model(ModelVerb::Export(_)) => "bellwether model export",
             Self::Model(ModelVerb::List) => "bellwether model list",
             Self::Model(ModelVerb::Show(_)) => "bellwether model show",
             Self::Endpoint(EndpointVerb::Create(_)) => "bellwether endpoint create",
@@ -154,6 +165,8 @@ impl Verb {
             Self::Endpoint(EndpointVerb::Undeploy(_)) => "bellwether endpoint undeploy",
             Self::Serve(_) => "bellwether serve",
             Self::Predict(_) => "bellwether predict",
+            Self::Convert(_) => "bellwether convert",
+            Self::Engines => "bellwether engines",
             Self::Config(ConfigVerb::Show) => "bellwether config show",
         }
     }
@@ -388,43 +401,6 @@ pub(crate) struct FeaturesComputeArgs {
     /// Use only what was known at the end of this day [default: everything]
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub(crate) as_of: Option<Date>,
-}
-
-/// `model ...`
-#[derive(Debug, Subcommand)]
-pub(crate) enum ModelVerb {
-    /// Upload a bundle as a new version of a model
-    #[command(
-        after_help = "Example:\n  bellwether model upload ./sp500-deciles-bundle --model sp500-deciles"
-    )]
-    Upload(ModelUploadArgs),
-    /// List the models
-    #[command(after_help = "Example:\n  bellwether model list --server http://127.0.0.1:8080")]
-    List,
-    /// Show one model version
-    #[command(
-        after_help = "Examples:\n  bellwether model show sp500-deciles\n  bellwether model show sp500-deciles@2"
-    )]
-    Show(ModelShowArgs),
-}
-
-/// `model upload`
-#[derive(Debug, Args)]
-pub(crate) struct ModelUploadArgs {
-    /// Folder that holds the bundle
-    #[arg(value_name = "DIR")]
-    pub(crate) dir: PathBuf,
-    /// Model to add a version to, created if it does not exist [default: the name in the bundle]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) model: Option<String>,
-}
-
-/// `model show`
-#[derive(Debug, Args)]
-pub(crate) struct ModelShowArgs {
-    /// Model, and the version or alias if not the default one
-    #[arg(value_name = "MODEL[@VERSION]")]
-    pub(crate) model: String,
 }
 
 /// `endpoint ...`

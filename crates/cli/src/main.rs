@@ -23,7 +23,8 @@ use platform::{Error, Kind};
 use tracing_subscriber::EnvFilter;
 
 use args::job::JobVerb;
-use args::{Cli, ConfigVerb, DataVerb, EndpointVerb, FeaturesVerb, ModelVerb, Verb};
+use args::model::ModelVerb;
+use args::{Cli, ConfigVerb, DataVerb, EndpointVerb, FeaturesVerb, Verb};
 use config::{Flags, Settings, Surroundings};
 use context::Context;
 use exit::Exit;
@@ -87,6 +88,7 @@ fn explain(error: &anyhow::Error) -> (Kind, String) {
 fn start(cli: Cli, output: Output, started: Instant) -> anyhow::Result<()> {
     let settings = settings(&cli)?;
     log_to_stderr(&settings.log.value)?;
+    platform::look_for_onnxruntime(|name| std::env::var_os(name));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         let interrupt = Interrupt::listen(output);
@@ -136,6 +138,9 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Job(JobVerb::Resume(args)) => verb::job::resume(context, &args).await?,
         Verb::Job(JobVerb::Delete(args)) => verb::job::delete(context, args).await?,
         Verb::Model(ModelVerb::Upload(args)) => verb::model::upload(context, args).await?,
+        Verb::Model(ModelVerb::Export(args)) => verb::convert::export(context, args).await?,
+        Verb::Convert(args) => verb::convert::convert(context, args)?,
+        Verb::Engines => verb::convert::engines(context)?,
         Verb::Model(ModelVerb::List) => verb::model::list(context).await?,
         Verb::Model(ModelVerb::Show(args)) => verb::model::show(context, &args).await?,
         Verb::Endpoint(EndpointVerb::Create(args)) => verb::endpoint::create(context, args).await?,

@@ -141,9 +141,10 @@ impl Journey<'_> {
             target: UploadTarget::NewOrVersionOf { id: Some(self.pipeline.name().to_owned()) },
             display_name: None,
             description: trained.metrics.verdict.clone(),
-            source: ArtifactSource::Directory(trained.bundle_dir.clone()),
+            source: ArtifactSource::Path(trained.bundle_dir.clone()),
             aliases: vec!["default".to_owned()],
             labels: std::collections::BTreeMap::new(),
+            signature: None,
         };
         let version = platform.upload_model(request).await?;
         platform.remove_scratch_directory(&trained.bundle_dir);

@@ -10,6 +10,7 @@ mod request_id;
 mod router;
 mod server;
 mod status;
+mod storage;
 mod vertex;
 
 pub use router::{GatewayOptions, router};

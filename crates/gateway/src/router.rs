@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::native::{health, metrics};
 use crate::observe::{self, Metrics, Route};
 use crate::request_id::RequestIds;
+use crate::storage;
 use crate::vertex::{self, error::ApiError};
 
 /// What the gateway allows a client.
@@ -51,8 +52,8 @@ pub(crate) struct Gateway {
     permits: Semaphore,
 }
 
-/// The service of one platform: Vertex AI REST under `/v1/projects` and `/ui/projects`, `/healthz`, `/readyz`
-/// and `/metrics`.
+/// The service of one platform: Vertex AI REST under `/v1/projects` and `/ui/projects`, the staging area under
+/// `/storage/v1` and `/upload/storage/v1`, `/healthz`, `/readyz` and `/metrics`.
 ///
 /// Every reply carries `x-request-id`; every error has the body of Google's APIs.
 pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
@@ -66,6 +67,10 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
     let limited = Router::new()
         .route("/v1/projects/{*rest}", any(vertex::answer))
         .route("/ui/projects/{*rest}", any(vertex::answer))
+        .route("/storage/v1/b", any(storage::answer))
+        .route("/storage/v1/b/{*rest}", any(storage::answer))
+        .route("/download/storage/v1/b/{*rest}", any(storage::answer))
+        .route("/upload/storage/v1/b/{*rest}", any(storage::answer))
         .layer(from_fn_with_state(Arc::clone(&gateway), limit));
     Router::new()
         .merge(limited)

@@ -53,7 +53,7 @@ impl From<training::Error> for Error {
     fn from(error: training::Error) -> Self {
         let kind = match error {
             training::Error::Interrupted { .. } => Kind::Cancelled,
-            training::Error::Diverged { .. } => Kind::FailedPrecondition,
+            training::Error::Diverged { .. } | training::Error::Device { .. } => Kind::FailedPrecondition,
             _ => Kind::InvalidArgument,
         };
         with_source(kind, error)

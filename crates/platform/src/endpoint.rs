@@ -365,6 +365,7 @@ impl Platform {
         let set = feature_set(&bundle)?;
         let replay = match &set {
             Some(set) => self.replay(&bundle.manifest, set).await?,
+            None if bundle.manifest.origin.is_some() => "not replayed: the model was imported".to_owned(),
             None => "not replayed: the features were computed elsewhere".to_owned(),
         };
         let name = format!("{endpoint}/{}", deployment.id);
@@ -478,6 +479,9 @@ fn failed_status(endpoint: &str, deployment: &Deployment, error: &Error) -> Depl
 }
 
 fn feature_set(bundle: &Bundle) -> Result<Option<FeatureSet>> {
+    if bundle.manifest.origin.is_some() {
+        return Ok(None);
+    }
     let contract = &bundle.manifest.features;
     let named = contract.expressions.iter().map(|e| (e.name.clone(), e.expression.clone())).collect();
     let set = if contract.expressions.is_empty() { None } else { Some(FeatureSet::new(named)?) };

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use artifact::bundle::{Bundle, MANIFEST};
 use serde_json::Value;
-use training::{BatchProgress, Control, Directory, EpochReport, Fit, Observer, Summary, TrainBegin, Weight};
+use training::{
+    BatchProgress, ComputeDevice, Control, Directory, EpochReport, Fit, Observer, Summary, TrainBegin, Weight,
+};
 
 use crate::train::TrainObserver;
 use crate::{Error, Kind, Platform, Result};
@@ -14,6 +16,8 @@ use crate::{Error, Kind, Platform, Result};
 pub struct FitOptions {
     /// Threads to compute on; all cores by default. The result does not depend on it.
     pub threads: Option<usize>,
+    /// What to compute on.
+    pub device: ComputeDevice,
     /// Whether to go on from the newest checkpoint beside the bundle.
     pub resume: bool,
     /// Whether checkpoints and logs are kept beside the bundle: with a clock, seconds since 1970, that stamps logs.
@@ -36,6 +40,15 @@ pub struct StartFrom {
 }
 
 impl FitOptions {
+    /// What the bundle records of where its weights were computed.
+    pub(crate) fn computed_on(&self) -> Option<String> {
+        match (self.device, &self.cpu) {
+            (ComputeDevice::Cpu, cpu) => cpu.clone(),
+            (gpu, Some(cpu)) => Some(format!("{gpu} beside {cpu}")),
+            (gpu, None) => Some(gpu.to_string()),
+        }
+    }
+
     /// Where the fit keeps its checkpoints and logs: beside the bundle.
     pub(crate) fn directory<'a>(&self, out: &'a Path, identity: &'a Value) -> Option<Directory<'a>> {
         let clock = self.keeps?;

@@ -9,8 +9,10 @@ mod certify;
 mod convert;
 mod dataset;
 mod endpoint;
+mod engines;
 mod error;
 mod evaluate;
+mod export;
 mod features;
 mod fitting;
 mod import_settings;
@@ -28,9 +30,11 @@ mod replay;
 mod report;
 mod search;
 mod source_file;
+mod staging;
 mod table;
 mod train;
 mod trained_bundle;
+mod upload;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -43,10 +47,12 @@ pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
 pub use certify::Certified;
 pub use dataset::{ImportDataset, ImportMode, ImportedDataset};
 pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
+pub use engines::{EngineInfo, engines, look_for_onnxruntime};
 pub use error::{Error, FieldViolation, Kind, Result};
 pub use evaluate::{
     ClassMetrics, Evaluation, NumberMetrics, TestMetrics, expected_class, is_distribution, score,
 };
+pub use export::{Exported, ModelFormat, convert_model};
 pub use features::{ComputeFeatures, ComputedFeatures};
 pub use fitting::{FitOptions, StartFrom};
 pub use import_settings::ImportSettings;
@@ -63,16 +69,21 @@ pub use page::{PAGE_SIZE_MAX, Page, Paged};
 pub use pipeline::{DataSource, Pipeline};
 pub use placebo::{ModelCheck, Outcome};
 pub use portfolio::report::Command;
-pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest};
+pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest, Question, Target};
+pub use predictor::{DataType, Signature, Tensor, TensorData, TensorSpec};
 pub use read_only::PinnedSnapshot;
 pub use registry::{Deployment, Endpoint, Job, JobState, MadeVersion, ModelVersion, NewOperation, Operation};
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};
 pub use serving::Counters;
 pub use source_file::find_source_files;
+pub use staging::{Received, StagedObject, StagedUpload, Staging};
 pub use table::{TablePipeline, TableReport};
 pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
-pub use training::{BatchProgress, Control, EpochReport, LayerSummary, Observer, Summary, TrainBegin};
+pub use training::{
+    BatchProgress, ComputeDevice, Control, EpochReport, LayerSummary, Observer, Summary, TrainBegin,
+};
+pub use upload::model_id;
 
 /// Tells the time; given from outside so that nothing below reads a clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -128,6 +139,7 @@ pub struct Platform {
     /// The newest snapshot of each data set this process has read.
     newest: RwLock<HashMap<String, u32>>,
     ids: AtomicU64,
+    staging: Staging,
 }
 
 impl std::fmt::Debug for Platform {
@@ -174,6 +186,7 @@ impl Platform {
         if artifact_root.starts_with("file:") {
             allowed_roots.push(artifact_root);
         }
+        let staging = Staging::open(&data_dir)?;
         let registry = registry::SqliteStore::open(&data_dir.join(REGISTRY_FILE)).await?;
         let platform = Self {
             lock: Some(lock),
@@ -189,6 +202,7 @@ impl Platform {
             panels: tokio::sync::Mutex::new(Vec::new()),
             newest: RwLock::new(HashMap::new()),
             ids: AtomicU64::new(0),
+            staging,
         };
         source_file::platform_opened();
         platform.remove_abandoned_uploads().await?;

@@ -7,6 +7,8 @@ use artifact::bundle::{Bundle, MANIFEST};
 use registry::{ModelVersion, NewVersion, UploadMode};
 use serde_json::json;
 
+use crate::trained_bundle::CREATED_BY;
+use crate::upload::Import;
 use crate::{Error, Kind, Page, Paged, Platform, Result};
 
 /// A bundle to become a version.
@@ -26,6 +28,8 @@ pub struct UploadModel {
     pub aliases: Vec<String>,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
+    /// Which signature of a SavedModel becomes the version; `serving_default`, or its only one, if none is named.
+    pub signature: Option<String>,
 }
 
 /// Which model an upload belongs to.
@@ -51,31 +55,64 @@ pub enum UploadTarget {
 /// Where a bundle is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArtifactSource {
-    /// A directory named by the person at this machine.
-    Directory(PathBuf),
+    /// A folder, an `.onnx` file or an archive named by the person at this machine.
+    Path(PathBuf),
     /// A `file://` URI named by a client: it must lie under an allowed root.
     Uri(String),
 }
 
 impl Platform {
-    /// Copies a bundle into the artifact store and registers it as a version.
+    /// Copies a model into the artifact store and registers it as a version; the versions made, oldest first: several
+    /// if the source has numbered folders. What is no bundle of ours is converted and run before anything is registered.
     ///
-    /// The version is reserved, the files are written (manifest last), then the version becomes visible: a
+    /// A version is reserved, the files are written (manifest last), then the version becomes visible: a
     /// crash in between leaves nothing that a reader sees, and the next start removes what is left.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`] for a directory that is no whole bundle, [`Kind::PermissionDenied`] for a URI
-    /// outside the allowed roots, [`Kind::NotFound`] and [`Kind::AlreadyExists`] as the target says.
-    pub async fn upload_model(&self, request: UploadModel) -> Result<ModelVersion> {
-        let directory = match &request.source {
-            ArtifactSource::Directory(directory) => directory.clone(),
-            ArtifactSource::Uri(uri) => self.allowed_directory(uri)?,
+    /// [`Kind::InvalidArgument`] for what is no model, [`Kind::FailedPrecondition`] for one that no engine computes,
+    /// with everything that stands in the way; [`Kind::PermissionDenied`] for a URI outside the allowed roots,
+    /// [`Kind::NotFound`] and [`Kind::AlreadyExists`] as the target says.
+    pub async fn upload_models(&self, request: UploadModel) -> Result<Vec<ModelVersion>> {
+        let path = match &request.source {
+            ArtifactSource::Path(path) => path.clone(),
+            ArtifactSource::Uri(uri) => match self.staging.resolve(uri) {
+                Some(staged) => staged,
+                None => self.allowed_path("artifactUri", uri, "a file or folder", Path::exists)?,
+            },
         };
-        let bundle = open_bundle(directory).await?;
+        let import = Import {
+            signature: request.signature.clone(),
+            created_by: CREATED_BY.to_owned(),
+            created_at: self.now().to_string(),
+        };
+        let opened = tokio::task::spawn_blocking(move || import.bundles(&path)).await;
+        let bundles =
+            opened.map_err(|error| Error::internal("reading the model stopped unexpectedly", error))??;
         let _changing = self.changes.lock().await;
-        let (id, mode) = self.upload_target(&request, &bundle);
+        let mut versions: Vec<ModelVersion> = Vec::with_capacity(bundles.len());
+        for bundle in &bundles {
+            let mut request = request.clone();
+            if let Some(before) = versions.last() {
+                request.target = UploadTarget::VersionOf { id: before.model.clone() };
+            }
+            versions.push(self.upload_bundle(bundle, request).await?);
+        }
+        Ok(versions)
+    }
+
+    /// [`Platform::upload_models`]; the newest version made.
+    ///
+    /// # Errors
+    /// As [`Platform::upload_models`].
+    pub async fn upload_model(&self, request: UploadModel) -> Result<ModelVersion> {
+        let versions = self.upload_models(request).await?;
+        versions.into_iter().last().ok_or_else(|| Error::new(Kind::Internal, "an upload made no version"))
+    }
+
+    async fn upload_bundle(&self, bundle: &Bundle, request: UploadModel) -> Result<ModelVersion> {
+        let (id, mode) = self.upload_target(&request, bundle);
         let project = request.project.clone();
-        let mut new = new_version(&id, request, &bundle);
+        let mut new = new_version(&id, request, bundle);
         // Before anything is reserved or copied.
         new.check()?;
         let now = self.now();
@@ -158,11 +195,6 @@ impl Platform {
         }
     }
 
-    /// Resolves a client's `file://` URI to a directory under an allowed root, links followed.
-    fn allowed_directory(&self, uri: &str) -> Result<PathBuf> {
-        self.allowed_path("artifactUri", uri, "a directory", Path::is_dir)
-    }
-
     /// Resolves a client's `file://` URI to what lies under an allowed root, links followed.
     pub(crate) fn allowed_path(
         &self,
@@ -211,6 +243,7 @@ fn new_version(id: &str, request: UploadModel, bundle: &Bundle) -> NewVersion {
             "nanPolicy": manifest.features.nan_policy,
             "seed": manifest.seed,
             "createdBy": manifest.created_by,
+            "origin": manifest.origin,
         }),
         aliases: request.aliases,
         labels: request.labels,
@@ -229,19 +262,4 @@ pub(crate) fn file_path(uri: &str) -> std::result::Result<PathBuf, String> {
         return Err(format!("has scheme {}://; this version reads file:// only", parsed.scheme()));
     }
     parsed.to_file_path().map_err(|()| "does not name an absolute path on this machine".to_owned())
-}
-
-async fn open_bundle(directory: PathBuf) -> Result<Bundle> {
-    let open = move || {
-        if !Path::new(&directory).join(MANIFEST).is_file() {
-            let message = format!(
-                "{} holds no {MANIFEST}: this version uploads bundles that `bellwether train` wrote",
-                directory.display()
-            );
-            return Err(Error::invalid("artifactUri", message));
-        }
-        Ok(Bundle::open(&directory)?)
-    };
-    let opened = tokio::task::spawn_blocking(open).await;
-    opened.map_err(|error| Error::internal("reading the bundle stopped unexpectedly", error))?
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use market::{FeatureSet, Panel, RowKey, Universe};
-use predictor::Tensor;
+use predictor::{DataType, Signature, Tensor, TensorSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{LoadedDataset, days_between};
@@ -18,10 +18,22 @@ pub struct PredictRequest {
     pub project: String,
     /// The endpoint's id.
     pub endpoint: String,
-    /// What to answer for.
-    pub instances: Vec<Instance>,
-    /// Symbols: only what was known at the close of this date is used; absent: all there is.
-    pub as_of: Option<Date>,
+    /// What to answer.
+    pub question: Question,
+}
+
+/// What to answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Question {
+    /// Rows for a model that takes one number a feature.
+    Rows {
+        /// What to answer for.
+        instances: Vec<Instance>,
+        /// Symbols: only what was known at the close of this date is used; absent: all there is.
+        as_of: Option<Date>,
+    },
+    /// The model's inputs by name, in any order; the first axis of each is the batch.
+    Tensors(Vec<(String, Tensor)>),
 }
 
 /// One row to answer for.
@@ -51,8 +63,8 @@ pub struct DatasetUse {
 /// An answer, and what it rests on.
 #[derive(Debug, Clone)]
 pub struct PredictReply {
-    /// Class probabilities of every instance, in order.
-    pub predictions: Vec<Vec<f32>>,
+    /// What the model gave, in the order of its signature.
+    pub outputs: Vec<(String, Tensor)>,
     /// Which deployment answered.
     pub deployment_id: String,
     /// Which model.
@@ -73,6 +85,51 @@ pub struct PredictReply {
     pub compute_us: u64,
 }
 
+impl PredictReply {
+    /// The first output, a row an instance.
+    ///
+    /// # Errors
+    /// [`Kind::FailedPrecondition`] if it is not `float32`.
+    pub fn predictions(&self) -> Result<Vec<Vec<f32>>> {
+        let (name, output) =
+            self.outputs.first().ok_or_else(|| Error::new(Kind::Internal, "the model gave no output"))?;
+        let rows = output.shape().first().copied().unwrap_or(1).max(1);
+        let Some(values) = output.as_float32() else {
+            let message = format!("output \"{name}\" is {}, not float32", output.data_type());
+            return Err(Error::new(Kind::FailedPrecondition, message));
+        };
+        Ok(values.chunks_exact((values.len() / rows).max(1)).map(<[f32]>::to_vec).collect())
+    }
+}
+
+/// Who answers: the deployment that the traffic split chose for one question.
+#[derive(Clone)]
+pub struct Target(Arc<DeployedModel>);
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Target").field(&self.version()).finish()
+    }
+}
+
+impl Target {
+    /// What the model takes and gives.
+    pub fn signature(&self) -> &Signature {
+        &self.0.manifest.signature
+    }
+
+    /// Whether it answers [`Question::Rows`]: it takes one number a feature.
+    pub fn takes_rows(&self) -> bool {
+        let inputs = &self.signature().inputs;
+        matches!(inputs.as_slice(), [only] if only.dtype == DataType::Float32 && only.shape.len() == 2 && only.row_elements().is_some())
+    }
+
+    /// The model and its version.
+    pub fn version(&self) -> (&str, u32) {
+        (&self.0.version.model, self.0.version.version)
+    }
+}
+
 /// The rows of a request as one matrix, and where they came from.
 struct Rows {
     values: Vec<f32>,
@@ -88,28 +145,55 @@ impl Platform {
     /// deployed or a symbol has too little history, [`Kind::InvalidArgument`] for a vector that does not fit,
     /// [`Kind::OutOfRange`] for a date before the data, [`Kind::ResourceExhausted`] under overload.
     pub async fn predict(&self, request: PredictRequest) -> Result<PredictReply> {
-        let PredictRequest { project, endpoint, instances, as_of } = request;
-        if instances.is_empty() {
-            return Err(Error::invalid("instances", "instances is empty; give at least one"));
+        let PredictRequest { project, endpoint, question } = request;
+        let target = self.target(&project, &endpoint).await?;
+        self.answer(&target, question).await
+    }
+
+    /// Who answers the next question to an endpoint.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for an unknown endpoint, [`Kind::FailedPrecondition`] if nothing is deployed,
+    /// [`Kind::Unavailable`] if what is deployed cannot answer.
+    pub async fn target(&self, project: &str, endpoint: &str) -> Result<Target> {
+        match self.serving.pick(project, endpoint) {
+            Some(model) => Ok(Target(model)),
+            None => Err(self.nothing_serves(project, endpoint).await),
         }
-        let Some(model) = self.serving.pick(&project, &endpoint) else {
-            return Err(self.nothing_serves(&project, &endpoint).await);
+    }
+
+    /// Has a question answered.
+    ///
+    /// # Errors
+    /// As [`Platform::predict`].
+    pub async fn answer(&self, target: &Target, question: Question) -> Result<PredictReply> {
+        let model = &target.0;
+        let (inputs, warnings, source) = match question {
+            Question::Rows { instances, as_of } => {
+                if instances.is_empty() {
+                    return Err(Error::invalid("instances", "instances is empty; give at least one"));
+                }
+                if !target.takes_rows() {
+                    return Err(takes_tensors(target));
+                }
+                let count = instances.len();
+                let Rows { values, warnings, source } = self.rows(model, instances, as_of).await?;
+                let input = Tensor::float32(vec![count, width(model)], values)
+                    .map_err(|error| Error::internal("cannot lay out the features", error))?;
+                (vec![input], warnings, source)
+            }
+            Question::Tensors(tensors) => (in_order(target.signature(), tensors)?, Vec::new(), None),
         };
-        let count = instances.len();
-        let rows = self.rows(&model, instances, as_of).await?;
-        let columns = model.manifest.features.names.len();
-        let input = Tensor::float32(vec![count, columns], rows.values)
-            .map_err(|error| Error::internal("cannot lay out the features", error))?;
-        let reply = model.engine.predict(vec![input]).await?;
-        let predictions = output_rows(&reply.outputs, count)?;
-        let (as_of, dataset) = rows.source.unzip();
+        let reply = model.engine.predict(inputs).await?;
+        let (as_of, dataset) = source.unzip();
+        let names = target.signature().outputs.iter().map(|spec| spec.name.clone());
         Ok(PredictReply {
-            predictions,
+            outputs: names.zip(reply.outputs).collect(),
             deployment_id: model.deployment.id.clone(),
             model: model.version.model.clone(),
             version: model.version.version,
             model_display_name: model.version.display_name.clone(),
-            warnings: rows.warnings,
+            warnings,
             as_of,
             dataset,
             queue_us: reply.queue_us,
@@ -176,8 +260,44 @@ fn computed_elsewhere() -> Error {
     Error::new(Kind::FailedPrecondition, message)
 }
 
+/// Numbers of a row.
+fn width(model: &DeployedModel) -> usize {
+    model.manifest.signature.inputs.first().and_then(TensorSpec::row_elements).unwrap_or_default()
+}
+
+fn takes_tensors(target: &Target) -> Error {
+    let (model, version) = target.version();
+    let inputs: Vec<String> = target
+        .signature()
+        .inputs
+        .iter()
+        .map(|spec| format!("\"{}\" ({} {:?})", spec.name, spec.dtype, spec.shape))
+        .collect();
+    let message =
+        format!("model {model}@{version} takes no row of features but the inputs {}", inputs.join(", "));
+    Error::invalid("instances", message)
+}
+
+/// The tensors a signature asks for, in its order.
+fn in_order(signature: &Signature, mut tensors: Vec<(String, Tensor)>) -> Result<Vec<Tensor>> {
+    let known = || signature.inputs.iter().map(|spec| spec.name.as_str()).collect::<Vec<_>>().join(", ");
+    let mut inputs = Vec::with_capacity(signature.inputs.len());
+    for spec in &signature.inputs {
+        let Some(at) = tensors.iter().position(|(name, _)| *name == spec.name) else {
+            let message = format!("input \"{}\" is missing; the model takes {}", spec.name, known());
+            return Err(Error::invalid(&spec.name, message));
+        };
+        inputs.push(tensors.swap_remove(at).1);
+    }
+    if let Some((name, _)) = tensors.first() {
+        let message = format!("input \"{name}\" is unknown or given twice; the model takes {}", known());
+        return Err(Error::invalid(name, message));
+    }
+    Ok(inputs)
+}
+
 fn vector_rows(model: &DeployedModel, instances: Vec<Instance>) -> Result<Rows> {
-    let columns = model.manifest.features.names.len();
+    let columns = width(model);
     let mut values = Vec::with_capacity(instances.len() * columns);
     for (index, instance) in instances.into_iter().enumerate() {
         if let Instance::Vector(vector) = instance {
@@ -190,20 +310,22 @@ fn vector_rows(model: &DeployedModel, instances: Vec<Instance>) -> Result<Rows> 
 
 fn check_vector(model: &DeployedModel, index: usize, vector: &[f32]) -> Result<()> {
     let names = &model.manifest.features.names;
+    // An imported model has no names for its columns.
+    let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| at.to_string());
     let id = format!("{}@{}", model.version.model, model.version.version);
-    if vector.len() != names.len() {
+    if vector.len() != width(model) {
         let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+        let listed = if shown.is_empty() { String::new() } else { format!(" ({}, ...)", shown.join(", ")) };
         let message = format!(
-            "instance {index} has {} values where model {id} takes {} features ({}, ...)",
+            "instance {index} has {} values where model {id} takes {} features{listed}",
             vector.len(),
-            names.len(),
-            shown.join(", ")
+            width(model)
         );
         return Err(Error::invalid(&format!("instances[{index}]"), message));
     }
     if let Some(bad) = vector.iter().position(|x| x.is_infinite()) {
         let message =
-            format!("instance {index} feature \"{}\" is infinite; use null for a missing value", names[bad]);
+            format!("instance {index} feature \"{}\" is infinite; use null for a missing value", name(bad));
         return Err(Error::invalid(&format!("instances[{index}][{bad}]"), message));
     }
     if model.manifest.features.nan_policy == artifact::bundle::NanPolicy::Reject
@@ -211,7 +333,7 @@ fn check_vector(model: &DeployedModel, index: usize, vector: &[f32]) -> Result<(
     {
         let message = format!(
             "instance {index} feature \"{}\" is missing (null or NaN) and model {id} was trained with nan = \"reject\"; give a number",
-            names[bad]
+            name(bad)
         );
         return Err(Error::invalid(&format!("instances[{index}][{bad}]"), message));
     }
@@ -326,12 +448,4 @@ fn warnings(model: &DeployedModel, panel: &Panel, used: Date, as_of: Option<Date
         warnings.push(format!("as_of {asked} is after the newest bar: the answer rests on {newest}"));
     }
     warnings
-}
-
-fn output_rows(outputs: &[Tensor], count: usize) -> Result<Vec<Vec<f32>>> {
-    let values = outputs.first().and_then(Tensor::as_float32).filter(|values| values.len() % count == 0);
-    let Some(values) = values else {
-        return Err(Error::new(Kind::Internal, "the model's output is not one float32 row per instance"));
-    };
-    Ok(values.chunks_exact((values.len() / count).max(1)).map(<[f32]>::to_vec).collect())
 }

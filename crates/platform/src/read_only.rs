@@ -34,6 +34,7 @@ impl Platform {
             Some(uri) => store::Store::open(uri)?,
             None => datasets.clone(),
         };
+        let staging = crate::staging::Staging::at(&data_dir);
         let newest = pinned.map(|pinned| (pinned.dataset, pinned.snapshot));
         Ok(Arc::new(Self {
             lock: None,
@@ -49,6 +50,7 @@ impl Platform {
             panels: tokio::sync::Mutex::new(Vec::new()),
             newest: RwLock::new(newest.into_iter().collect::<HashMap<_, _>>()),
             ids: std::sync::atomic::AtomicU64::new(0),
+            staging,
         }))
     }
 

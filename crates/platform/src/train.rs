@@ -203,6 +203,7 @@ impl Job<'_> {
             train: prepared.train.samples(columns, &train_dates),
             valid: Some(prepared.valid.samples(columns, &valid_dates)),
             start: self.start.as_deref(),
+            device: self.options.fit.device,
             directory: self.options.fit.directory(self.options.out, &identity),
         };
         fitting::check_memory(&fit, &self.options.fit)?;

@@ -15,6 +15,9 @@ use training::Trained;
 use crate::train::TrainOptions;
 use crate::{Error, Result};
 
+/// Who writes bundles.
+pub(crate) const CREATED_BY: &str = concat!("bellwether ", env!("CARGO_PKG_VERSION"));
+
 /// What the checks of a trained model say, beside it in the bundle; `bundle.json` has its SHA-256.
 const LEAK_CERTIFICATE: &str = "leak-certificate.json";
 
@@ -52,7 +55,7 @@ impl TrainedBundle<'_> {
         let named = |(name, expression)| NamedExpression { name, expression };
         let manifest = Manifest {
             version: Version::V1,
-            created_by: concat!("bellwether ", env!("CARGO_PKG_VERSION")).to_owned(),
+            created_by: CREATED_BY.to_owned(),
             created_at: self.created_at.to_owned(),
             model: self.name.to_owned(),
             files: BTreeMap::new(),
@@ -76,7 +79,8 @@ impl TrainedBundle<'_> {
             metrics: self.metrics,
             golden,
             pipeline: self.pipeline.to_owned(),
-            cpu: options.fit.cpu.clone(),
+            cpu: options.fit.computed_on(),
+            origin: None,
         };
         files.push((LEAK_CERTIFICATE.to_owned(), self.certificate));
         bundle::write_directory(options.out, BundleParts { manifest, files })?;
@@ -97,6 +101,7 @@ impl TrainedBundle<'_> {
             outputs: self.golden_inputs.iter().map(output).collect(),
             inputs: self.golden_inputs.clone(),
             rows: self.golden_rows.clone(),
+            call: None,
         }
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use jiff::civil::{Date, date};
 use platform::{
     ArtifactSource, BatchProgress, Control, CreateEndpoint, Deploy, EpochReport, FitOptions, ImportDataset,
-    Instance, Kind, Observer, Options, Pipeline, Platform, PredictRequest, ResourceRequest, SourceFile,
-    TrainObserver, TrainOptions, TrainReport, UploadModel, UploadTarget,
+    Instance, Kind, Observer, Options, Pipeline, Platform, PredictRequest, Question, ResourceRequest,
+    SourceFile, TrainObserver, TrainOptions, TrainReport, UploadModel, UploadTarget,
 };
 
 const NAMES: usize = 12;
@@ -143,9 +143,10 @@ fn upload(dir: &Path) -> UploadModel {
         target: UploadTarget::NewOrVersionOf { id: None },
         display_name: None,
         description: String::new(),
-        source: ArtifactSource::Directory(dir.to_owned()),
+        source: ArtifactSource::Path(dir.to_owned()),
         aliases: Vec::new(),
         labels: BTreeMap::new(),
+        signature: None,
     }
 }
 
@@ -172,7 +173,11 @@ async fn endpoint(platform: &Platform) {
 }
 
 fn ask(instances: Vec<Instance>, as_of: Option<Date>) -> PredictRequest {
-    PredictRequest { project: "default".to_owned(), endpoint: "tiny".to_owned(), instances, as_of }
+    PredictRequest {
+        project: "default".to_owned(),
+        endpoint: "tiny".to_owned(),
+        question: Question::Rows { instances, as_of },
+    }
 }
 
 fn symbol(name: &str) -> Vec<Instance> {
@@ -213,8 +218,8 @@ async fn prices_become_an_answer_and_survive_a_restart() {
     let newest = report.newest.iter().find(|row| row.symbol == "S03").unwrap();
     let by_vector =
         platform.predict(ask(vec![Instance::Vector(newest.features.clone())], None)).await.unwrap();
-    assert_eq!(by_symbol.predictions, by_vector.predictions);
-    let total: f32 = by_symbol.predictions[0].iter().sum();
+    assert_eq!(by_symbol.predictions().unwrap(), by_vector.predictions().unwrap());
+    let total: f32 = by_symbol.predictions().unwrap()[0].iter().sum();
     assert!((total - 1.0).abs() < 1e-5, "{total}");
 
     let second = platform.upload_model(upload(&out)).await.unwrap();
@@ -226,7 +231,7 @@ async fn prices_become_an_answer_and_survive_a_restart() {
     assert_eq!(restored.len(), 1);
     assert!(platform.readiness().ready);
     let again = platform.predict(ask(symbol("S03"), None)).await.unwrap();
-    assert_eq!(again.predictions, by_symbol.predictions);
+    assert_eq!(again.predictions().unwrap(), by_symbol.predictions().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,15 +257,15 @@ async fn a_later_price_changes_no_earlier_answer() {
     }
     assert!(import(&platform, &changed).await.created);
     let after = platform.predict(ask(symbol("S05"), Some(as_of))).await.unwrap();
-    assert_eq!(after.dataset.unwrap().snapshot, 2);
-    assert_eq!(before.predictions, after.predictions);
+    assert_eq!(after.dataset.clone().unwrap().snapshot, 2);
+    assert_eq!(before.predictions().unwrap(), after.predictions().unwrap());
 
     // The corrected bar itself, asked as of its day, is still as it was known then.
     let day_after_again = platform.predict(ask(symbol("S05"), Some(day_after))).await.unwrap();
-    assert_eq!(day_after_before.predictions, day_after_again.predictions);
+    assert_eq!(day_after_before.predictions().unwrap(), day_after_again.predictions().unwrap());
     // Where the change is known the answer is another, so that the comparisons above can fail.
     let newest = platform.predict(ask(symbol("S05"), None)).await.unwrap();
-    assert_ne!(newest_before.predictions, newest.predictions);
+    assert_ne!(newest_before.predictions().unwrap(), newest.predictions().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             train: Samples::classes(&features, columns, &labels),
             valid: None,
             start: None,
+            device: training::ComputeDevice::Cpu,
             directory: None,
         };
         let trained = fit(&job, &mut Silent)?;

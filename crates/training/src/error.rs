@@ -188,6 +188,14 @@ pub enum Error {
     /// A checkpoint does not fit the fit.
     #[error("{0}")]
     Checkpoint(String),
+    /// A device cannot be computed on.
+    #[error("cannot compute on {device}: {reason}")]
+    Device {
+        /// The device.
+        device: crate::ComputeDevice,
+        /// What is missing, and the way out.
+        reason: String,
+    },
     /// A tensor of the operator graph cannot be made.
     #[error(transparent)]
     Tensor(#[from] predictor::TensorError),

@@ -26,6 +26,7 @@ pub mod checkpoint;
 
 mod activation;
 mod batch;
+mod device;
 mod error;
 mod file;
 mod name;
@@ -41,6 +42,9 @@ pub use architecture::*;
 pub use config::{
     ClassWeight, FitConfig, InputConfig, LayerConfig, LossConfig, MetricsConfig, ModelConfig, OutputConfig,
 };
+pub use device::ComputeDevice;
+#[doc(hidden)]
+pub use device::device_of_tests;
 pub use error::Error;
 pub use file::FileError;
 pub use fit::{Directory, Evaluated, Fit, fit};

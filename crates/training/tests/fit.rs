@@ -80,7 +80,17 @@ fn fit(
 ) -> Result<Trained, Error> {
     let output = OutputConfig { units: CLASSES, activation: Activation::Softmax };
     let columns = Columns::numbered(COLUMNS);
-    let job = Fit { model, output, config, columns: &columns, train, valid, start: None, directory: None };
+    let job = Fit {
+        model,
+        output,
+        config,
+        columns: &columns,
+        train,
+        valid,
+        start: None,
+        device: training::device_of_tests(),
+        directory: None,
+    };
     training::fit(&job, observer)
 }
 

@@ -62,6 +62,7 @@ fn trained(processors: &FittedProcessors) -> Trained {
         train: Samples::classes(&features, COLUMNS, &labels),
         valid: None,
         start: None,
+        device: training::device_of_tests(),
         directory: None,
     };
     fit(&job, &mut Silent).unwrap()

@@ -95,6 +95,7 @@ fn run(out: Option<&Path>, resume: bool, fit_text: &str, observer: &mut Stop) ->
         train: Samples::classes(&train.features, COLUMNS, &train.classes),
         valid: Some(Samples::classes(&valid.features, COLUMNS, &valid.classes)),
         start: None,
+        device: training::device_of_tests(),
         directory: out.map(|path| Directory { path, resume, identity: &identity, clock: || 0.0 }),
     };
     fit(&job, observer)

@@ -21,6 +21,9 @@ pub(super) fn check_writable(golden: &Golden) -> Result<(), Error> {
 
 pub(super) fn verify(golden: &Golden, predictor: &dyn Predictor) -> Result<f32, Error> {
     let fail = |reason: String| Error::Golden { engine: predictor.engine().to_owned(), reason };
+    if let Some(call) = &golden.call {
+        return call.repeat(predictor, GOLDEN_TOLERANCE).map_err(fail);
+    }
     let input = batch_of(&golden.inputs).map_err(fail)?;
     let outputs = predictor.predict(vec![input]).map_err(|error| fail(error.to_string()))?;
     let [output] = outputs.as_slice() else {

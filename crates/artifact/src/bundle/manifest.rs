@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use predictor::Signature;
 use serde::{Deserialize, Serialize};
 
+use super::RecordedCall;
 use crate::Error;
+use crate::engine::EngineKind;
 
 /// The version of the manifest's layout. A new layout is a new variant; old ones stay readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
-    /// The first.
+    /// Of a model that was trained here.
     #[serde(rename = "1")]
     V1,
+    /// Of a model that was imported: it says from what, and its golden sample is a call of any signature.
+    #[serde(rename = "2")]
+    V2,
 }
 
 /// The manifest of a bundle.
@@ -50,11 +55,31 @@ pub struct Manifest {
     pub metrics: serde_json::Value,
     /// Inputs with the outputs the model must give.
     pub golden: Golden,
+    /// What an imported model comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// The text of the pipeline file.
     pub pipeline: String,
-    /// The model of the CPU it was trained on: the same pipeline and data give the same bytes on the same.
+    /// The model of the CPU it was trained on, after `gpu:N beside` if a graphics card computed: the same pipeline and data give the same bytes on the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
+}
+
+/// What an imported model comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The format: `saved_model`, `onnx`, `keras`.
+    pub format: String,
+    /// Which of the source's signatures it is, where it has names for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Numbers of all weights together.
+    pub parameters: u64,
+    /// The engine it runs on, which answered the golden sample: another one could answer otherwise.
+    pub engine: EngineKind,
+    /// What a user should know of the import.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Size and digest of a file.
@@ -127,6 +152,9 @@ pub struct Golden {
     pub outputs: Vec<Vec<f32>>,
     /// Where each row comes from; empty if they are synthetic.
     pub rows: Vec<GoldenRow>,
+    /// The call of an imported model; rows are empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<RecordedCall>,
 }
 
 /// Where a golden row comes from.
@@ -150,7 +178,7 @@ impl Manifest {
         }
         let invalid = |error: serde_json::Error| Error::Manifest { reason: error.to_string() };
         let tag: Tag = serde_json::from_slice(text).map_err(invalid)?;
-        if tag.version != "1" {
+        if !["1", "2"].contains(&tag.version.as_str()) {
             return Err(Error::UnknownVersion { found: tag.version });
         }
         serde_json::from_slice(text).map_err(invalid)
@@ -200,7 +228,7 @@ mod tests {
         #[test]
         fn golden_floats_round_trip_bit_for_bit(bits: Vec<u32>) {
             let row: Vec<f32> = bits.into_iter().map(f32::from_bits).filter(|x| !x.is_infinite()).collect();
-            let golden = Golden { inputs: vec![row.clone()], outputs: vec![], rows: vec![] };
+            let golden = Golden { inputs: vec![row.clone()], ..Golden::default() };
             let text = serde_json::to_string(&golden).unwrap();
             let back: Golden = serde_json::from_str(&text).unwrap();
             for (before, after) in row.iter().zip(&back.inputs[0]) {

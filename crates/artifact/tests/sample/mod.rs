@@ -164,9 +164,11 @@ pub fn parts(model: &Model) -> BundleParts {
             outputs: inputs.iter().map(|row| model.forward(row)).collect(),
             rows: vec![GoldenRow { date: "2022-12-28".to_owned(), symbol: "AAPL".to_owned() }; inputs.len()],
             inputs,
+            call: None,
         },
         pipeline: "[data]\n".to_owned(),
         cpu: None,
+        origin: None,
     };
     BundleParts { manifest, files: format::write_all(&graph).unwrap() }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use platform::ComputeDevice;
 
 /// `train`
 #[derive(Debug, Args)]
@@ -22,6 +23,9 @@ pub(crate) struct TrainArgs {
     /// Threads to compute on; the weights do not depend on it [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    /// What to compute on: cpu, or gpu or gpu:N in a build with the feature wgpu or cuda
+    #[arg(long, value_name = "DEVICE", env = "BELLWETHER_DEVICE", default_value = "cpu")]
+    pub(crate) device: ComputeDevice,
     /// Refuse to start if more memory than this is needed
     #[arg(long, value_name = "GB")]
     pub(crate) memory_gb: Option<f64>,
@@ -48,4 +52,7 @@ pub(crate) struct SearchArgs {
     /// Threads to compute on; the weights do not depend on it [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    /// What to compute on: cpu, or gpu or gpu:N in a build with the feature wgpu or cuda
+    #[arg(long, value_name = "DEVICE", env = "BELLWETHER_DEVICE", default_value = "cpu")]
+    pub(crate) device: ComputeDevice,
 }

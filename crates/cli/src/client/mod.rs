@@ -70,15 +70,23 @@ impl Client {
         self.transport.url()
     }
 
-    /// Uploads a bundle directory, which the server must be able to read, as a version of `model`.
-    pub(crate) async fn upload_model(&self, dir: &Path, model: &str) -> Result<ModelResource, Error> {
-        let uri = file_uri(dir)?;
+    /// Uploads a file or folder, which the server must be able to read, as a version of `model`; the newest one made.
+    pub(crate) async fn upload_model(
+        &self,
+        path: &Path,
+        model: &str,
+        signature: Option<&str>,
+    ) -> Result<ModelResource, Error> {
+        let uri = file_uri(path)?;
         let new = match self.get_model(model).await {
             Ok(_) => false,
             Err(error) if error.kind() == Kind::NotFound => true,
             Err(error) => return Err(error),
         };
-        let description = json!({"displayName": model, "artifactUri": uri});
+        let mut description = json!({"displayName": model, "artifactUri": uri});
+        if let Some(signature) = signature {
+            description["labels"] = json!({"bellwether-signature": signature});
+        }
         let body = if new {
             json!({"modelId": model, "model": description})
         } else {

@@ -2,6 +2,7 @@
 
 pub(crate) mod certify;
 pub(crate) mod config;
+pub(crate) mod convert;
 pub(crate) mod data;
 pub(crate) mod endpoint;
 pub(crate) mod features;

@@ -6,7 +6,7 @@ use platform::{ArtifactSource, Error, Kind, ModelVersion, Page, UploadModel, Upl
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::args::{ModelShowArgs, ModelUploadArgs};
+use crate::args::model::{ModelShowArgs, ModelUploadArgs};
 use crate::client::resource::{ModelResource, last_segment};
 use crate::context::{Backend, Context};
 use crate::output::{Column, Show, pairs, table};
@@ -109,17 +109,33 @@ fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
     }
 }
 
-/// A version just made.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct UploadedView(ModelView);
+/// Versions just made, oldest first.
+#[derive(Debug)]
+struct UploadedView(Vec<ModelView>);
+
+impl Serialize for UploadedView {
+    /// The version, or a list of several.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [only] => only.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+}
 
 impl Show for UploadedView {
     fn text(&self) -> String {
-        let ModelView { model, version, artifact_uri, .. } = &self.0;
-        format!(
-            "uploaded {model}@{version} to {artifact_uri}\nnext: bellwether endpoint deploy ENDPOINT --model {model}@{version}\n"
-        )
+        let mut text = String::new();
+        for ModelView { model, version, artifact_uri, summary, .. } in &self.0 {
+            text.push_str(&format!("uploaded {model}@{version} to {artifact_uri}\n"));
+            for note in summary["origin"]["notes"].as_array().into_iter().flatten() {
+                text.push_str(&format!("note: {}\n", note.as_str().unwrap_or_default()));
+            }
+        }
+        if let Some(ModelView { model, version, .. }) = self.0.last() {
+            text.push_str(&format!("next: bellwether endpoint deploy ENDPOINT --model {model}@{version}\n"));
+        }
+        text
     }
 }
 
@@ -156,13 +172,14 @@ impl Show for ModelsView {
 
 /// `model upload`
 pub(crate) async fn upload(context: &Context, args: ModelUploadArgs) -> Result<(), Error> {
-    let view = match context.backend().await? {
+    let versions = match context.backend().await? {
         Backend::Server(client) => {
             let model = match args.model {
                 Some(model) => model,
-                None => suggested_model(&args.dir)?,
+                None => suggested_model(&args.path)?,
             };
-            ModelView::from_server(client.upload_model(&args.dir, &model).await?)?
+            let signature = args.signature.as_deref();
+            vec![ModelView::from_server(client.upload_model(&args.path, &model, signature).await?)?]
         }
         Backend::Local(platform) => {
             let request = UploadModel {
@@ -170,14 +187,16 @@ pub(crate) async fn upload(context: &Context, args: ModelUploadArgs) -> Result<(
                 target: UploadTarget::NewOrVersionOf { id: args.model },
                 display_name: None,
                 description: String::new(),
-                source: ArtifactSource::Directory(args.dir),
+                source: ArtifactSource::Path(args.path),
                 aliases: Vec::new(),
                 labels: BTreeMap::new(),
+                signature: args.signature,
             };
-            ModelView::from_platform(platform.upload_model(request).await?)?
+            let versions = platform.upload_models(request).await?;
+            versions.into_iter().map(ModelView::from_platform).collect::<Result<_, _>>()?
         }
     };
-    context.output.show(&UploadedView(view))
+    context.output.show(&UploadedView(versions))
 }
 
 /// `model list`
@@ -215,8 +234,11 @@ pub(crate) async fn show(context: &Context, args: &ModelShowArgs) -> Result<(), 
     context.output.show(&view)
 }
 
-/// The model name inside a bundle; the server checks the rest of it.
+/// The model name inside a bundle, or made of the name of what is none; the server checks the rest.
 fn suggested_model(dir: &std::path::Path) -> Result<String, Error> {
+    if dir.exists() && !dir.join(MANIFEST_NAME).is_file() {
+        return Ok(platform::model_id(dir));
+    }
     #[derive(Deserialize)]
     struct Suggestion {
         model: String,
@@ -259,7 +281,8 @@ mod tests {
     #[test]
     fn the_bundle_suggests_the_model() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(suggested_model(dir.path()).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(suggested_model(&dir.path().join("none")).unwrap_err().kind(), Kind::NotFound);
+        assert!(suggested_model(dir.path()).is_ok());
         std::fs::write(dir.path().join(MANIFEST_NAME), r#"{"version":"1","model":"m"}"#).unwrap();
         assert_eq!(suggested_model(dir.path()).unwrap(), "m");
         std::fs::write(dir.path().join(MANIFEST_NAME), "{").unwrap();

@@ -1,7 +1,9 @@
 //! `predict`: symbols or feature vectors to an endpoint, probabilities and ranks back.
 
 use jiff::civil::Date;
-use platform::{DatasetUse, Error, Instance, Kind, PredictReply, PredictRequest, is_distribution, score};
+use platform::{
+    DatasetUse, Error, Instance, Kind, PredictReply, PredictRequest, Question, is_distribution, score,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -72,8 +74,9 @@ impl PredictionView {
         })
     }
 
-    fn from_platform(endpoint: &str, instances: &[Instance], reply: PredictReply) -> Self {
-        Self {
+    fn from_platform(endpoint: &str, instances: &[Instance], reply: PredictReply) -> Result<Self, Error> {
+        let predictions = rows(instances, reply.predictions()?);
+        Ok(Self {
             endpoint: endpoint.to_owned(),
             deployment: reply.deployment_id,
             model: reply.model,
@@ -81,8 +84,8 @@ impl PredictionView {
             as_of: reply.as_of,
             dataset: reply.dataset,
             warnings: reply.warnings,
-            predictions: rows(instances, reply.predictions),
-        }
+            predictions,
+        })
     }
 }
 
@@ -154,10 +157,9 @@ pub(crate) async fn predict(context: &Context, args: PredictArgs) -> Result<(), 
             let request = PredictRequest {
                 project: context.project().to_owned(),
                 endpoint: endpoint.clone(),
-                instances: instances.clone(),
-                as_of,
+                question: Question::Rows { instances: instances.clone(), as_of },
             };
-            PredictionView::from_platform(&endpoint, &instances, platform.predict(request).await?)
+            PredictionView::from_platform(&endpoint, &instances, platform.predict(request).await?)?
         }
     };
     context.output.show(&view)

@@ -67,7 +67,8 @@ pub(crate) async fn search(context: &Context, args: &SearchArgs) -> Result<(), E
         None => PathBuf::from(format!("{}-bundle", pipeline.name())),
     };
     let platform = context.open_platform().await?;
-    let fit = FitOptions { threads: args.threads, cpu: cpu_model(), ..FitOptions::default() };
+    let fit =
+        FitOptions { threads: args.threads, device: args.device, cpu: cpu_model(), ..FitOptions::default() };
     let options = TrainOptions { out: &out, base_dir: folder_of(&args.pipeline), fit };
     let mut progress = Progress::new(&context.interrupt);
     let found = platform.search(context.project(), &pipeline, &options, &mut progress).await;

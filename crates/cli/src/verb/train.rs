@@ -298,6 +298,7 @@ fn fit_options(context: &Context, args: &TrainArgs) -> Result<FitOptions, Error>
         .map(|reference| StartFrom { project: context.project().to_owned(), reference: reference.clone() });
     Ok(FitOptions {
         threads: args.threads,
+        device: args.device,
         resume: args.resume,
         keeps: Some(seconds_since_1970),
         from,

@@ -2,6 +2,8 @@
 //!
 //! Whatever is wrong is named by instance and place in it, with the line and column of the body.
 
+pub(crate) mod tensors;
+
 use std::cell::RefCell;
 use std::fmt;
 

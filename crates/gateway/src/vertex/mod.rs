@@ -8,13 +8,14 @@ mod custom_job;
 mod dataset;
 mod endpoint;
 pub(crate) mod error;
-mod fields;
+pub(crate) mod fields;
 mod instances;
 mod model;
 mod operation;
 mod path;
 mod predict;
-mod query;
+mod predictions;
+pub(crate) mod query;
 
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ async fn call(gateway: &Gateway, address: Address, parts: &Parts, body: Body) ->
 }
 
 /// Reads a body within the limit; one that is announced too long is not read at all.
-async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {

@@ -4,6 +4,7 @@
 //! (`metrics`, `dataset`, `formats`, ...). `containerSpec` and the schema URIs an upload may carry mean nothing
 //! here: the bundle says how it is served.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -48,6 +49,9 @@ const MEANINGLESS: &[&str] = &[
     "satisfiesPzs",
     "satisfiesPzi",
 ];
+
+/// The label by which an upload says which signature of a SavedModel it is.
+const SIGNATURE_LABEL: &str = "bellwether-signature";
 
 /// `POST models:upload`
 pub(crate) async fn upload(gateway: &Gateway, address: Address, body: &Bytes) -> Result<Response, ApiError> {
@@ -94,7 +98,8 @@ fn upload_request(parent: &Parent, body: &[u8]) -> Result<UploadModel, Error> {
         return Err(model.missing("artifactUri", "\"file:///DIR\", the directory of a bundle"));
     };
     let aliases = model.take("versionAliases")?.unwrap_or_default();
-    let labels = model.take("labels")?.unwrap_or_default();
+    let labels: BTreeMap<String, String> = model.take("labels")?.unwrap_or_default();
+    let signature = labels.get(SIGNATURE_LABEL).cloned();
     model.refuse("explanationSpec", "upload the model without it")?;
     model.refuse("encryptionSpec", "the artifact store is encrypted by whoever runs it")?;
     model.finish(MEANINGLESS)?;
@@ -107,6 +112,7 @@ fn upload_request(parent: &Parent, body: &[u8]) -> Result<UploadModel, Error> {
         source: ArtifactSource::Uri(uri),
         aliases,
         labels,
+        signature,
     })
 }
 

@@ -1,7 +1,8 @@
 //! `POST endpoints/E:predict`: ask an endpoint.
 //!
 //! An instance is a feature vector `[0.1, null, ...]`, a named one `{"features": [...]}`, or `{"symbol": "AAPL"}`,
-//! for which the server computes the features from its data as of `parameters.as_of` (default: the newest bar).
+//! for which the server computes the features from its data as of `parameters.as_of` (default: the newest bar). A model
+//! that takes tensors of any other kind is asked as [`tensors`] says.
 //! The reply's `metadata` carries `warnings`, `as_of` (the date of the bar used) and `dataset`, where there are any.
 //! The header `x-bellwether-model-version` says which version answered, `server-timing` how long it took.
 
@@ -9,12 +10,13 @@ use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use jiff::civil::Date;
-use platform::{DatasetUse, PredictReply, PredictRequest};
+use platform::{DatasetUse, PredictReply, Question, Target};
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::instances::PredictBody;
+use super::instances::{PredictBody, tensors};
 use super::path::Address;
+use super::predictions::Predictions;
 use crate::router::Gateway;
 
 /// The header that says which version answered: `MODEL@VERSION`.
@@ -25,7 +27,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Reply<'a> {
-    predictions: &'a [Vec<f32>],
+    predictions: Predictions<'a>,
     deployed_model_id: &'a str,
     model: String,
     model_version_id: String,
@@ -57,14 +59,18 @@ pub(crate) async fn predict(
     address: &Address,
     body: &Bytes,
 ) -> Result<Response, ApiError> {
-    let PredictBody { instances, as_of } = PredictBody::parse(body, gateway.options.max_instances)?;
-    let project = address.parent.project.clone();
-    let request = PredictRequest { project, endpoint: address.id.clone(), instances, as_of };
-    match gateway.platform.predict(request).await {
+    let platform = &gateway.platform;
+    let target = platform.target(&address.parent.project, &address.id).await?;
+    let answered = match question(&target, body, gateway.options.max_instances) {
+        Ok(question) => platform.answer(&target, question).await,
+        Err(error) => Err(error),
+    };
+    match answered {
         Ok(reply) => written(address, &reply),
         Err(error) => {
             let mut response = ApiError::from(error).into_response();
-            if let Some(version) = only_version(gateway, address).await {
+            let (model, version) = target.version();
+            if let Some(version) = version_header(model, version) {
                 response.headers_mut().insert(MODEL_VERSION, version);
             }
             Ok(response)
@@ -72,9 +78,17 @@ pub(crate) async fn predict(
     }
 }
 
+fn question(target: &Target, body: &[u8], max_instances: usize) -> Result<Question, platform::Error> {
+    if target.takes_rows() {
+        let PredictBody { instances, as_of } = PredictBody::parse(body, max_instances)?;
+        return Ok(Question::Rows { instances, as_of });
+    }
+    Ok(Question::Tensors(tensors::parse(body, target.signature(), max_instances)?))
+}
+
 fn written(address: &Address, reply: &PredictReply) -> Result<Response, ApiError> {
     let json = serde_json::to_vec(&Reply {
-        predictions: &reply.predictions,
+        predictions: Predictions(&reply.outputs),
         deployed_model_id: &reply.deployment_id,
         model: address.parent.name(&format!("models/{}", reply.model)),
         model_version_id: reply.version.to_string(),
@@ -95,14 +109,6 @@ fn written(address: &Address, reply: &PredictReply) -> Result<Response, ApiError
     Ok(response)
 }
 
-/// The version all of an endpoint's traffic goes to, which is then the one that refused.
-async fn only_version(gateway: &Gateway, address: &Address) -> Option<HeaderValue> {
-    let endpoint = gateway.platform.get_endpoint(&address.parent.project, &address.id).await.ok()?;
-    let (id, _) = endpoint.traffic_split.iter().find(|(_, percent)| **percent == 100)?;
-    let deployment = endpoint.deployments.iter().find(|deployment| &deployment.id == id)?;
-    version_header(&deployment.model, deployment.version)
-}
-
 fn version_header(model: &str, version: u32) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{model}@{version}")).ok()
 }
@@ -114,6 +120,7 @@ fn millis(micros: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use axum::http::Method;
+    use platform::Tensor;
 
     use super::*;
 
@@ -127,8 +134,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_has_vertex_names_and_is_always_json() {
+        let row = Tensor::float32(vec![1, 3], vec![0.1, f32::NAN, f32::INFINITY]).unwrap();
         let mut reply = PredictReply {
-            predictions: vec![vec![0.1, f32::NAN, f32::INFINITY]],
+            outputs: vec![("p".to_owned(), row)],
             deployment_id: "7".to_owned(),
             model: "m".to_owned(),
             version: 2,

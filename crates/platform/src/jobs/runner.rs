@@ -368,9 +368,10 @@ impl Turn {
             target: UploadTarget::NewOrVersionOf { id: Some(model) },
             display_name: None,
             description: String::new(),
-            source: ArtifactSource::Directory(self.files.bundle()),
+            source: ArtifactSource::Path(self.files.bundle()),
             aliases: Vec::new(),
             labels: [("job".to_owned(), self.id.clone())].into(),
+            signature: None,
         };
         platform.upload_model(request).await
     }

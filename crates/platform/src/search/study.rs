@@ -82,7 +82,7 @@ impl Platform {
             larger_is_better: section.larger_is_better()?,
         };
         let mut known = study.open().await?;
-        let mut windows = Windows::default();
+        let mut windows = Windows::new(options.fit.device);
         let mut standing: Vec<Candidate> = section.candidates().into_iter().map(Candidate::new).collect();
         let rungs = section.rungs(pipeline.fit.epochs);
         for (rung, epochs) in rungs.iter().enumerate() {
@@ -129,9 +129,10 @@ impl Platform {
                 target: UploadTarget::NewOrVersionOf { id: None },
                 display_name: None,
                 description: format!("the best of {} trials by {}", count.begun, section.monitor),
-                source: ArtifactSource::Directory(report.bundle_dir.clone()),
+                source: ArtifactSource::Path(report.bundle_dir.clone()),
                 aliases: Vec::new(),
                 labels,
+                signature: None,
             })
             .await?;
         Ok(SearchReport {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use market::{SplitKind, folds, label};
-use training::{Fit, Observer};
+use training::{ComputeDevice, Fit, Observer};
 
 use crate::dataset::LoadedDataset;
 use crate::fitting::Forward;
@@ -15,11 +15,17 @@ use crate::{Error, Result};
 /// The windows of a data set, prepared; kept as long as trials differ in their network and fit alone.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
+    /// What trials compute on.
+    device: ComputeDevice,
     key: String,
     prepared: Vec<Prepared>,
 }
 
 impl Windows {
+    pub(super) fn new(device: ComputeDevice) -> Self {
+        Self { device, ..Self::default() }
+    }
+
     fn of(&mut self, dataset: &LoadedDataset, pipeline: &Pipeline) -> Result<&[Prepared]> {
         let parts =
             (&pipeline.data, &pipeline.features, &pipeline.label, &pipeline.split, &pipeline.processors);
@@ -54,6 +60,7 @@ pub(super) fn run(
     pipeline: &Pipeline,
     observer: &mut (dyn TrainObserver + Send),
 ) -> Result<BTreeMap<String, f64>> {
+    let device = windows.device;
     let prepared = windows.of(dataset, pipeline)?;
     let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
     for window in prepared {
@@ -67,6 +74,7 @@ pub(super) fn run(
             train: window.train.samples(columns, &train_dates),
             valid: Some(window.valid.samples(columns, &valid_dates)),
             start: None,
+            device,
             directory: None,
         };
         let trained = training::fit(&fit, &mut Quietly(Forward(observer)))?;

@@ -133,6 +133,7 @@ impl Job<'_> {
             },
             valid: (table.valid.rows > 0).then(|| self.samples(&table.valid, &columns)),
             start: self.start.as_deref(),
+            device: self.options.fit.device,
             directory: self.options.fit.directory(self.options.out, &identity),
         };
         fitting::check_memory(&fit, &self.options.fit)?;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use platform::JobState;
 use platform::jobs::JobSettings;
-use platform::{JobState, Platform};
 
 use crate::fixture::{P, World, log, run, run_with, settings, submit, until, until_log, until_state};
 
@@ -26,17 +26,6 @@ fn run_and_die(world: &World, fake: &str) -> String {
     id
 }
 
-async fn reopened(world: &World) -> std::sync::Arc<Platform> {
-    // The lock of the directory goes with the last task of the runtime that died.
-    for _ in 0..500 {
-        match Platform::open(world.options()).await {
-            Ok(platform) => return platform,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    }
-    Platform::open(world.options()).await.unwrap()
-}
-
 fn kill_group(job_dir: &Path) {
     let pid = std::fs::read_to_string(job_dir.join("pid")).unwrap();
     let group = format!("-{}", pid.trim());
@@ -54,7 +43,7 @@ fn a_job_outlives_a_crash_of_the_server_and_is_followed_again() {
     let fake = format!("echo up; while [ ! -e go ]; do sleep 0.02; done; echo more; {}", world.copy_bundle());
     let id = run_and_die(&world, &fake);
     in_a_runtime(async {
-        let platform = reopened(&world).await;
+        let platform = world.reopened().await;
         let runner = run(&platform);
         tokio::time::sleep(Duration::from_millis(200)).await;
         let job = platform.get_job(P, &id).await.unwrap();
@@ -72,7 +61,7 @@ fn a_job_of_a_dead_server_can_be_cancelled() {
     let world = World::new();
     let id = run_and_die(&world, "echo up; sleep 1000");
     in_a_runtime(async {
-        let platform = reopened(&world).await;
+        let platform = world.reopened().await;
         // Before anything runs jobs: the wish is remembered.
         assert_eq!(platform.cancel_job(P, &id).await.unwrap().state, JobState::Cancelling);
         let runner = run(&platform);
@@ -92,7 +81,7 @@ fn a_job_that_died_with_its_server_goes_on_in_its_directory() {
     let id = run_and_die(&world, &fake);
     kill_group(&world.job_dir(&id));
     in_a_runtime(async {
-        let platform = reopened(&world).await;
+        let platform = world.reopened().await;
         let runner = run(&platform);
         let done = until_state(&platform, &id, JobState::Succeeded).await;
         assert_eq!(done.attempts, 2);
@@ -113,7 +102,7 @@ fn a_job_that_ended_while_no_server_ran_is_registered_once() {
         std::thread::sleep(Duration::from_millis(10));
     }
     in_a_runtime(async {
-        let platform = reopened(&world).await;
+        let platform = world.reopened().await;
         let runner = run(&platform);
         let done = until_state(&platform, &id, JobState::Succeeded).await;
         assert_eq!((done.attempts, done.made.unwrap().version), (1, 1));
@@ -128,7 +117,7 @@ fn a_job_that_is_cut_off_every_time_has_failed() {
     let id = run_and_die(&world, "echo up; sleep 1000");
     kill_group(&world.job_dir(&id));
     in_a_runtime(async {
-        let platform = reopened(&world).await;
+        let platform = world.reopened().await;
         let runner = run_with(&platform, JobSettings { max_attempts: 1, ..settings() });
         let failed = until_state(&platform, &id, JobState::Failed).await;
         assert!(
@@ -160,7 +149,7 @@ async fn a_server_that_stops_stops_its_jobs_and_the_next_goes_on_with_them() {
     assert!(said.starts_with("up\n") && said.ends_with("saved\n"), "{said}");
     drop(platform);
 
-    let platform = reopened(&world).await;
+    let platform = world.reopened().await;
     let runner = run(&platform);
     let done = until(&platform, &id, |job| job.state.has_ended()).await;
     assert_eq!((done.state, done.attempts), (JobState::Succeeded, 2));

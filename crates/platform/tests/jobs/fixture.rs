@@ -72,9 +72,21 @@ impl World {
         }
     }
 
+    /// Opens the data directory as soon as nobody holds it: the lock goes with the last task of a runtime that died, and a
+    /// process that another test is just starting has it too until it has become another program.
+    pub(crate) async fn reopened(&self) -> Arc<Platform> {
+        for _ in 0..500 {
+            match Platform::open(self.options()).await {
+                Ok(platform) => return platform,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+        Platform::open(self.options()).await.unwrap()
+    }
+
     /// Opens the data directory; without the data set it is imported, and the bundle trained.
     pub(crate) async fn open(&self) -> Arc<Platform> {
-        let platform = Platform::open(self.options()).await.unwrap();
+        let platform = self.reopened().await;
         if platform.list_datasets().await.unwrap().is_empty() {
             let prices = SourceFile::in_memory("prices.csv", prices(DAYS));
             platform.import_dataset(ImportDataset::new("made-up", vec![prices])).await.unwrap();

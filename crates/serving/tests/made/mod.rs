@@ -29,8 +29,11 @@ pub(crate) fn bundle(change: impl FnOnce(&mut Manifest)) -> Bundle {
     let by_row = |tensor: &Tensor, columns| -> Vec<Vec<f32>> {
         tensor.as_float32().unwrap().chunks(columns).map(<[f32]>::to_vec).collect()
     };
-    manifest.golden =
-        Golden { inputs: by_row(&inputs, COLUMNS), outputs: by_row(&outputs[0], CLASSES), rows: vec![] };
+    manifest.golden = Golden {
+        inputs: by_row(&inputs, COLUMNS),
+        outputs: by_row(&outputs[0], CLASSES),
+        ..Golden::default()
+    };
     change(&mut manifest);
     write(&manifest)
 }
@@ -95,5 +98,6 @@ fn manifest(graph: &Graph) -> Manifest {
         golden: Golden::default(),
         pipeline: String::new(),
         cpu: None,
+        origin: None,
     }
 }

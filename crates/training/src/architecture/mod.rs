@@ -113,7 +113,6 @@ fn rate(key: &str, rate: f64) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
     use serde_json::json;
 
     use super::*;
@@ -177,7 +176,7 @@ mod tests {
             json!({"name": "transformer", "dim_feedforward": 32, "dropout": 0.1}),
         ] {
             let network = network(&keys, STEPS).unwrap();
-            let device = Device::flex();
+            let device = crate::device::open_for_tests();
             let leaves = network.leaves(&network.fresh(3), &device);
             let run = |features: &[f32], fitting: Option<Fitting>| {
                 let call =

@@ -19,7 +19,7 @@ use crate::network::Network;
 use crate::observer::Observer;
 use crate::sample::{Columns, Samples};
 use crate::trained::{Trained, Weight};
-use crate::{Error, Silent};
+use crate::{ComputeDevice, Error, Silent};
 
 /// A network to be fitted.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,8 @@ pub struct Fit<'a> {
     pub valid: Option<Samples<'a>>,
     /// Weights to start from; fresh ones by the seed if none.
     pub start: Option<&'a [Weight]>,
+    /// What to compute on.
+    pub device: ComputeDevice,
     /// Where checkpoints and logs go.
     pub directory: Option<Directory<'a>>,
 }
@@ -58,12 +60,14 @@ pub struct Directory<'a> {
 /// Fits a network to `train` and measures it on `valid` after every epoch.
 ///
 /// The same configurations, samples, first weights and [`FitConfig::seed`] give the same weights, byte for byte, on
-/// any number of threads of one kind of CPU, whether the fit was interrupted and resumed or not.
+/// any number of threads of one kind of CPU, whether the fit was interrupted and resumed or not. On a graphics card they
+/// give weights that agree to rounding.
 ///
 /// # Errors
 /// [`Error::Config`] for a value that cannot be; [`Error::Layer`] for layers that do not connect; an error naming row
 /// and column for samples that cannot be learned from; [`Error::Diverged`] if the loss runs away;
-/// [`Error::Interrupted`] if the observer says so; [`Error::Checkpoint`] if a checkpoint cannot be written or read.
+/// [`Error::Interrupted`] if the observer says so; [`Error::Checkpoint`] if a checkpoint cannot be written or read;
+/// [`Error::Device`] if the device is not there.
 pub fn fit(job: &Fit<'_>, observer: &mut dyn Observer) -> Result<Trained, Error> {
     let model = job.model.written_out(job.output)?;
     job.config.check()?;

@@ -249,6 +249,7 @@ fn identity(directory: &Directory<'_>, run: &Run<'_>, model: &ModelConfig) -> Va
         "fit": silent,
         "rows": { "train": run.job.train.rows(), "valid": run.job.valid.map(|valid| valid.rows()) },
         "continued": run.job.start.is_some(),
+        "device": run.job.device,
         "data": directory.identity,
     })
 }

@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
             ..Progress::default()
         };
         let optimizer = config.optimizer.build(&sizes);
-        let device = Device::flex().autodiff();
+        let device = job.device.open()?.autodiff();
         Ok(Self {
             job,
             network,

@@ -156,7 +156,7 @@ impl Layer for BatchNormalizationConfig {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
     use serde_json::json;
 
     use super::super::testing::{ROWS, check, layer, refusal};
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn moving_averages_take_in_the_batch() {
         let config = BatchNormalizationConfig { momentum: 0.75, ..BatchNormalizationConfig::default() };
-        let device = Device::flex().autodiff();
+        let device = crate::device::open_for_tests().autodiff();
         let x = [1.0f32, -2.0, 4.0, 0.5, 2.5, 3.0];
         let leaf = |values: [f32; 2]| Leaf::new(&values, &[2], false, &device);
         let leaves = [leaf([1.0, 1.0]), leaf([0.0, 0.0]), leaf([0.5, -1.0]), leaf([2.0, 3.0])];

@@ -180,7 +180,7 @@ impl Layer for ResidualConfig {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tensor};
+    use burn::tensor::Tensor;
     use serde_json::json;
 
     use super::super::testing::{check, layer, product, refusal};
@@ -259,7 +259,7 @@ mod tests {
                 "dense_1/kernel",
             ]
         );
-        let device = Device::flex();
+        let device = crate::device::open_for_tests();
         let leaves: Vec<Leaf> = residual
             .parameters(&[&vec![64]])
             .iter()

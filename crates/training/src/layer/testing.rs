@@ -154,7 +154,7 @@ pub(super) fn check(layer: Box<dyn Layer>, shapes: &[&[usize]], reference: Refer
     let asked = reference(&weights, &inputs, false);
     assert_eq!(asked.len(), ROWS * given.output().iter().product::<usize>());
 
-    let device = Device::flex();
+    let device = crate::device::open_for_tests();
     let leaves = given.leaves(&device);
     let mut pass = Pass::new(&device, None);
     pass.enter(0, 0, &leaves);

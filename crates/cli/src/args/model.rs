@@ -1,0 +1,82 @@
+//! The arguments of `model` and `convert`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use platform::ModelFormat;
+
+/// `model ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelVerb {
+    /// Upload a bundle, a SavedModel or an ONNX model as a new version of a model
+    #[command(
+        after_help = "Examples:\n  bellwether model upload ./sp500-deciles-bundle --model sp500-deciles\n  bellwether model upload ./keras-export --model mine\n  bellwether model upload net.onnx"
+    )]
+    Upload(ModelUploadArgs),
+    /// Write a version as a SavedModel, an ONNX file or a bundle
+    #[command(
+        after_help = "Examples:\n  bellwether model export sp500-deciles@2 deciles.onnx\n  bellwether model export sp500-deciles ./deciles --format saved-model"
+    )]
+    Export(ModelExportArgs),
+    /// List the models
+    #[command(after_help = "Example:\n  bellwether model list --server http://127.0.0.1:8080")]
+    List,
+    /// Show one model version
+    #[command(
+        after_help = "Examples:\n  bellwether model show sp500-deciles\n  bellwether model show sp500-deciles@2"
+    )]
+    Show(ModelShowArgs),
+}
+
+/// `model upload`
+#[derive(Debug, Args)]
+pub(crate) struct ModelUploadArgs {
+    /// A bundle, a SavedModel folder, an .onnx file, an archive of one, or a folder of numbered versions
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// Model to add a version to, created if it does not exist [default: the name in the bundle, or of the file]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Which signature of a SavedModel to serve [default: serving_default, or the only one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signature: Option<String>,
+}
+
+/// `model export`
+#[derive(Debug, Args)]
+pub(crate) struct ModelExportArgs {
+    /// Model, and the version or alias if not the default one
+    #[arg(value_name = "MODEL[@VERSION]")]
+    pub(crate) model: String,
+    /// The file or folder to write
+    #[arg(value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// saved-model, onnx or bundle [default: onnx if OUT ends with .onnx, else bundle]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<ModelFormat>,
+}
+
+/// `convert`
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// A bundle, a SavedModel folder, an .onnx file, or an archive of one
+    #[arg(value_name = "IN")]
+    pub(crate) path: PathBuf,
+    /// The file or folder to write
+    #[arg(value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// saved-model, onnx or bundle [default: onnx if OUT ends with .onnx, else bundle]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<ModelFormat>,
+    /// Which signature of a SavedModel to take [default: serving_default, or the only one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signature: Option<String>,
+}
+
+/// `model show`
+#[derive(Debug, Args)]
+pub(crate) struct ModelShowArgs {
+    /// Model, and the version or alias if not the default one
+    #[arg(value_name = "MODEL[@VERSION]")]
+    pub(crate) model: String,
+}

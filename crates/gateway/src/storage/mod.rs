@@ -1,0 +1,152 @@
+//! The part of Google Cloud Storage's JSON API that its own clients need to send a model here: objects in the staging
+//! area, uploaded at once or in parts, read, listed and deleted.
+//!
+//! With `STORAGE_EMULATOR_HOST=http://HOST:PORT` the unmodified `google-cloud-storage` and the upload of local folders of
+//! `google-cloud-aiplatform` work. Every bucket with a valid name is there. Source: the reference of the JSON API,
+//! `storage.objects` and "Resumable uploads".
+
+mod multipart;
+mod object;
+mod upload;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+use platform::{Error, Kind};
+use serde_json::json;
+
+use crate::observe::Route;
+use crate::router::Gateway;
+use crate::vertex::error::ApiError;
+use crate::vertex::query::Query;
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    Buckets,
+    Bucket(String),
+    Objects(String),
+    Object(String, String),
+    Uploads(String),
+}
+
+/// Answers any request under `/storage/v1`, `/upload/storage/v1` and `/download/storage/v1`.
+pub(crate) async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let (route, answered) = match named(parts.uri.path()) {
+        Ok(named) => (named.route(), call(&gateway, named, &parts, body).await),
+        Err(error) => ("storage", Err(error)),
+    };
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    response.extensions_mut().insert(Route(route));
+    response
+}
+
+impl Named {
+    fn route(&self) -> &'static str {
+        match self {
+            Self::Buckets => "storage.buckets",
+            Self::Bucket(_) => "storage.bucket",
+            Self::Objects(_) => "storage.objects",
+            Self::Object(..) => "storage.object",
+            Self::Uploads(_) => "storage.upload",
+        }
+    }
+}
+
+async fn call(gateway: &Gateway, named: Named, parts: &Parts, body: Body) -> Result<Response, ApiError> {
+    let query = Query::parse(&parts.uri)?;
+    let wrong = |allowed: &str| Err(ApiError::wrong_method(&parts.method, parts.uri.path(), allowed));
+    match named {
+        // A bucket need not be made, but clients do.
+        Named::Buckets if parts.method == Method::POST => {
+            let body = crate::vertex::read(&parts.headers, body, gateway.options.max_body_bytes).await?;
+            let asked: serde_json::Value =
+                serde_json::from_slice(&body).map_err(|error| crate::vertex::fields::not_json(&error))?;
+            bucket(gateway, asked["name"].as_str().unwrap_or_default())
+        }
+        Named::Buckets => wrong("POST"),
+        Named::Bucket(name) if parts.method == Method::GET => bucket(gateway, &name),
+        Named::Bucket(_) => wrong("GET"),
+        Named::Objects(bucket) if parts.method == Method::GET => object::list(gateway, &bucket, &query),
+        Named::Objects(_) => wrong("GET"),
+        Named::Object(bucket, name) => match parts.method {
+            Method::GET if query.get("alt", "alt") == Some("media") => {
+                object::download(gateway, &bucket, &name, &parts.headers).await
+            }
+            Method::GET => object::get(gateway, &bucket, &name),
+            Method::DELETE => object::delete(gateway, &bucket, &name),
+            _ => wrong("GET, DELETE"),
+        },
+        Named::Uploads(bucket) => upload::answer(gateway, &bucket, parts, &query, body).await,
+    }
+}
+
+fn bucket(gateway: &Gateway, name: &str) -> Result<Response, ApiError> {
+    // Its name is checked as that of any list.
+    gateway.platform.staging().list(name, "\u{0}")?;
+    let bucket = json!({
+        "kind": "storage#bucket",
+        "id": name,
+        "name": name,
+        "location": "LOCAL",
+        "storageClass": "STANDARD",
+        "metageneration": "1",
+    });
+    Ok(axum::Json(bucket).into_response())
+}
+
+fn named(path: &str) -> Result<Named, ApiError> {
+    let unknown =
+        || ApiError::unknown_path(path, "see /storage/v1/b/BUCKET/o and /upload/storage/v1/b/BUCKET/o");
+    let decode = |segment: &str| match percent_decode_str(segment).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(ApiError::from(Error::new(Kind::InvalidArgument, "the path is not UTF-8"))),
+    };
+    let (upload, rest) = match path.strip_prefix("/upload/storage/v1/b") {
+        Some(rest) => (true, rest),
+        None => {
+            let rest =
+                path.strip_prefix("/storage/v1/b").or_else(|| path.strip_prefix("/download/storage/v1/b"));
+            (false, rest.ok_or_else(unknown)?)
+        }
+    };
+    let segments: Vec<&str> = rest.split('/').skip(1).collect();
+    match (segments.as_slice(), upload) {
+        ([] | [""], false) => Ok(Named::Buckets),
+        ([bucket], false) => Ok(Named::Bucket(decode(bucket)?)),
+        ([bucket, "o"], false) => Ok(Named::Objects(decode(bucket)?)),
+        ([bucket, "o"], true) => Ok(Named::Uploads(decode(bucket)?)),
+        // Clients encode the slashes of a name; whoever does not means the same.
+        ([bucket, "o", name @ ..], false) => Ok(Named::Object(decode(bucket)?, decode(&name.join("/"))?)),
+        _ => Err(unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_buckets_objects_and_uploads() {
+        let text = |text: &str| text.to_owned();
+        for (path, expected) in [
+            ("/storage/v1/b", Named::Buckets),
+            ("/storage/v1/b/models", Named::Bucket(text("models"))),
+            ("/storage/v1/b/models/o", Named::Objects(text("models"))),
+            ("/storage/v1/b/models/o/a%2Fb%20c", Named::Object(text("models"), text("a/b c"))),
+            ("/download/storage/v1/b/models/o/a/b", Named::Object(text("models"), text("a/b"))),
+            ("/upload/storage/v1/b/models/o", Named::Uploads(text("models"))),
+        ] {
+            assert_eq!(named(path).unwrap(), expected, "{path}");
+        }
+        for path in ["/upload/storage/v1/b/models", "/storage/v1/b/models/acl", "/storage/v1/b/m/o/%FF"] {
+            assert!(named(path).is_err(), "{path}");
+        }
+    }
+}

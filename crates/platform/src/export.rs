@@ -1,0 +1,150 @@
+//! Models on their way out: a version as files in one of its formats, and conversion without a registry.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use artifact::bundle::{Bundle, MANIFEST, ONNX_MODEL};
+use serde::Serialize;
+
+use crate::trained_bundle::CREATED_BY;
+use crate::upload::Import;
+use crate::{Error, Kind, Platform, Result};
+
+/// The form in which a model leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelFormat {
+    /// A folder that TensorFlow loads.
+    SavedModel,
+    /// One `.onnx` file.
+    Onnx,
+    /// The whole bundle, a folder: every format it has, and `bundle.json`.
+    Bundle,
+}
+
+impl FromStr for ModelFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "saved-model" => Ok(Self::SavedModel),
+            "onnx" => Ok(Self::Onnx),
+            "bundle" => Ok(Self::Bundle),
+            _ => Err(format!("\"{text}\" is no format; write saved-model, onnx or bundle")),
+        }
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// What the model is called.
+    pub model: String,
+    /// The file or folder.
+    pub out: PathBuf,
+    /// Files, by path.
+    pub files: Vec<String>,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Numbers of all weights, where the model was imported.
+    pub parameters: Option<u64>,
+    /// What a user should know of the conversion.
+    pub notes: Vec<String>,
+}
+
+impl Platform {
+    /// Writes a registered version in one of its formats.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::AlreadyExists`] if there is something at `out`, [`Kind::FailedPrecondition`] for a
+    /// format the version does not have.
+    pub async fn export_model(
+        &self,
+        project: &str,
+        reference: &str,
+        format: ModelFormat,
+        out: &Path,
+    ) -> Result<Exported> {
+        let bundle = self.open_version(&self.get_model(project, reference).await?).await?;
+        tokio::task::block_in_place(|| write(&bundle, format, out))
+    }
+}
+
+/// Converts what lies at a path (a folder, an `.onnx` file, an archive) and writes it; nothing is registered. Blocks
+/// while it reads and computes.
+///
+/// # Errors
+/// As [`Platform::upload_models`] and [`Platform::export_model`].
+pub fn convert_model(
+    path: &Path,
+    signature: Option<String>,
+    format: ModelFormat,
+    out: &Path,
+    now: jiff::Timestamp,
+) -> Result<Exported> {
+    let import = Import { signature, created_by: CREATED_BY.to_owned(), created_at: now.to_string() };
+    match import.bundles(path)?.as_slice() {
+        [bundle] => write(bundle, format, out),
+        several => {
+            let message = format!(
+                "{} holds {} numbered versions; name the folder of one of them",
+                path.display(),
+                several.len()
+            );
+            Err(Error::invalid("path", message))
+        }
+    }
+}
+
+fn write(bundle: &Bundle, format: ModelFormat, out: &Path) -> Result<Exported> {
+    if out.exists() {
+        let message = format!("{} is there already; name another place or remove it", out.display());
+        return Err(Error::new(Kind::AlreadyExists, message));
+    }
+    let manifest = &bundle.manifest;
+    let names: Vec<&str> = manifest.files.keys().map(String::as_str).collect();
+    let chosen: Vec<&str> = match format {
+        ModelFormat::Bundle => names,
+        ModelFormat::Onnx => vec![ONNX_MODEL],
+        ModelFormat::SavedModel if manifest.formats.iter().any(|format| format == "saved_model") => {
+            let ours = |name: &&str| *name != ONNX_MODEL && !name.ends_with(".json");
+            names.into_iter().filter(ours).collect()
+        }
+        ModelFormat::SavedModel => {
+            let formats = manifest.formats.join(", ");
+            let message = format!(
+                "the model was imported as {formats} and cannot be written as a SavedModel; use --format onnx"
+            );
+            return Err(Error::new(Kind::FailedPrecondition, message));
+        }
+    };
+    let (mut files, mut bytes) = (Vec::new(), 0);
+    for name in chosen {
+        let content = bundle.file(name).ok_or_else(|| {
+            Error::new(Kind::FailedPrecondition, format!("the bundle has no {name}; upload the model again"))
+        })?;
+        let path = if format == ModelFormat::Onnx { out.to_owned() } else { out.join(name) };
+        put(&path, content)?;
+        files.push(name.to_owned());
+        bytes += content.len() as u64;
+    }
+    if format == ModelFormat::Bundle {
+        put(&out.join(MANIFEST), bundle.manifest_bytes())?;
+        files.push(MANIFEST.to_owned());
+        bytes += bundle.manifest_bytes().len() as u64;
+    }
+    let origin = manifest.origin.as_ref();
+    Ok(Exported {
+        model: manifest.model.clone(),
+        out: out.to_owned(),
+        files,
+        bytes,
+        parameters: origin.map(|origin| origin.parameters),
+        notes: origin.map(|origin| origin.notes.clone()).unwrap_or_default(),
+    })
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let written = std::fs::create_dir_all(parent).and_then(|()| std::fs::write(path, bytes));
+    written.map_err(|error| Error::internal(format!("cannot write {}: {error}", path.display()), error))
+}

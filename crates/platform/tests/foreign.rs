@@ -1,0 +1,217 @@
+//! Somebody else's models through the facade: as folders, files, archives and numbered versions in, asked by rows and by
+//! tensors, and out again.
+//!
+//! The models were exported by Keras, whose answers lie beside them (`crates/artifact/tests/data`).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use platform::{
+    ArtifactSource, CreateEndpoint, Deploy, Instance, Kind, ModelFormat, Options, Platform, PredictReply,
+    PredictRequest, Question, ResourceRequest, StagedUpload, Tensor, UploadModel, UploadTarget,
+    convert_model,
+};
+use serde_json::Value;
+
+fn exported(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../artifact/tests/data").join(name)
+}
+
+/// Keras's input and output: shape and numbers.
+fn sample(name: &str, side: &str) -> (Vec<usize>, Vec<f32>) {
+    let text = std::fs::read_to_string(exported(name).join("sample.json")).unwrap();
+    let sample: Value = serde_json::from_str(&text).unwrap();
+    let shape = sample[side]["shape"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap() as usize);
+    let numbers = sample[side]["elements"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32);
+    (shape.collect(), numbers.collect())
+}
+
+async fn open(data_dir: &Path) -> Arc<Platform> {
+    let options = Options {
+        data_dir: data_dir.to_owned(),
+        artifact_root: None,
+        allowed_roots: Vec::new(),
+        holder: "test".to_owned(),
+        clock: Arc::new(|| "2024-01-02T00:00:00Z".parse().unwrap()),
+    };
+    Platform::open(options).await.unwrap()
+}
+
+fn upload(source: ArtifactSource, id: &str) -> UploadModel {
+    UploadModel {
+        project: "default".to_owned(),
+        target: UploadTarget::NewOrVersionOf { id: Some(id.to_owned()) },
+        display_name: None,
+        description: String::new(),
+        source,
+        aliases: Vec::new(),
+        labels: BTreeMap::new(),
+        signature: None,
+    }
+}
+
+async fn served(platform: &Platform, model: &str) {
+    let (project, endpoint) = ("default".to_owned(), model.to_owned());
+    let request = CreateEndpoint {
+        project: project.clone(),
+        id: Some(endpoint.clone()),
+        display_name: model.to_owned(),
+        labels: BTreeMap::new(),
+    };
+    platform.create_endpoint(request).await.unwrap();
+    let deploy = Deploy {
+        project,
+        endpoint,
+        model: model.to_owned(),
+        deployment_id: None,
+        display_name: None,
+        resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(1.0), machine_type: None },
+        traffic_split: Some(BTreeMap::from([("0".to_owned(), 100)])),
+    };
+    platform.deploy(deploy).await.unwrap();
+}
+
+async fn ask(platform: &Platform, endpoint: &str, question: Question) -> platform::Result<PredictReply> {
+    let request = PredictRequest { project: "default".to_owned(), endpoint: endpoint.to_owned(), question };
+    platform.predict(request).await
+}
+
+fn close(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{found} {expected}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keras_export_is_uploaded_served_and_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = open(&dir.path().join("data")).await;
+    let version =
+        platform.upload_model(upload(ArtifactSource::Path(exported("dense")), "dense")).await.unwrap();
+    assert_eq!(version.summary["origin"]["format"], "saved_model");
+    assert_eq!(version.summary["origin"]["engine"], "rten");
+    assert!(version.summary["origin"]["parameters"].as_u64().unwrap() > 0);
+    served(&platform, "dense").await;
+
+    let (shape, numbers) = sample("dense", "input");
+    let (_, expected) = sample("dense", "output");
+    let rows = numbers.chunks(shape[1]).map(|row| Instance::Vector(row.to_vec())).collect();
+    let reply = ask(&platform, "dense", Question::Rows { instances: rows, as_of: None }).await.unwrap();
+    close(&reply.predictions().unwrap().concat(), &expected);
+    let name = version.signature.inputs[0].name.clone();
+    let tensor = Tensor::float32(shape, numbers).unwrap();
+    let by_tensor = ask(&platform, "dense", Question::Tensors(vec![(name, tensor.clone())])).await.unwrap();
+    assert_eq!(by_tensor.outputs, reply.outputs);
+
+    let refused = |question| async { ask(&platform, "dense", question).await.unwrap_err() };
+    let unknown = refused(Question::Tensors(vec![("odd".to_owned(), tensor)])).await;
+    assert!(unknown.to_string().contains("is missing; the model takes"), "{unknown}");
+    let short = refused(Question::Rows { instances: vec![Instance::Vector(vec![1.0])], as_of: None }).await;
+    assert!(short.to_string().contains("has 1 values where model dense@1 takes 5"), "{short}");
+    let symbol = Instance::Symbol("AAPL".to_owned());
+    let symbol = refused(Question::Rows { instances: vec![symbol], as_of: None }).await;
+    assert_eq!(symbol.kind(), Kind::FailedPrecondition);
+
+    // It comes back by itself, and leaves in each format, which come in again as the same model.
+    drop(platform);
+    let platform = open(&dir.path().join("data")).await;
+    assert_eq!(platform.restore_deployments().await.unwrap().len(), 1);
+    for (format, name) in
+        [(ModelFormat::SavedModel, "saved"), (ModelFormat::Onnx, "net.onnx"), (ModelFormat::Bundle, "bundle")]
+    {
+        let out = dir.path().join(name);
+        let written = platform.export_model("default", "dense@1", format, &out).await.unwrap();
+        assert!(written.bytes > 0);
+        let again = platform.export_model("default", "dense@1", format, &out).await.unwrap_err();
+        assert_eq!(again.kind(), Kind::AlreadyExists);
+        let id = name.replace('.', "-");
+        platform.upload_model(upload(ArtifactSource::Path(out), &id)).await.unwrap();
+        served(&platform, &id).await;
+        let (_, numbers) = sample("dense", "input");
+        let rows = numbers.chunks(5).map(|row| Instance::Vector(row.to_vec())).collect();
+        let same = ask(&platform, &id, Question::Rows { instances: rows, as_of: None }).await.unwrap();
+        close(&same.predictions().unwrap().concat(), &expected);
+    }
+    let saved = dir.path().join("saved");
+    assert!(saved.join("saved_model.pb").is_file() && saved.join("variables/variables.index").is_file());
+    assert!(!saved.join("model.onnx").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sequences_and_numbered_versions_come_by_staging() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = open(&dir.path().join("data")).await;
+    for number in [2, 10] {
+        for file in ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
+        {
+            let name = format!("in/2026-11-26-00:57:12.123/{number}/{file}");
+            let object = StagedUpload { bucket: "models".to_owned(), name, crc32c: None };
+            platform.staging().put(&object, &std::fs::read(exported("lstm").join(file)).unwrap()).unwrap();
+        }
+    }
+    let uri = "gs://models/in/2026-11-26-00:57:12.123".to_owned();
+    let versions = platform.upload_models(upload(ArtifactSource::Uri(uri), "lstm")).await.unwrap();
+    let numbers: Vec<u32> = versions.iter().map(|version| version.version).collect();
+    assert_eq!(numbers, [1, 2]);
+    served(&platform, "lstm").await;
+    let (shape, numbers) = sample("lstm", "input");
+    let name = versions[0].signature.inputs[0].name.clone();
+    let tensor = Tensor::float32(shape, numbers).unwrap();
+    let reply = ask(&platform, "lstm", Question::Tensors(vec![(name, tensor)])).await.unwrap();
+    let (_, expected) = sample("lstm", "output");
+    close(reply.outputs[0].1.as_float32().unwrap(), &expected);
+    let rows = Question::Rows { instances: vec![Instance::Vector(vec![1.0])], as_of: None };
+    let refusal = ask(&platform, "lstm", rows).await.unwrap_err();
+    assert!(refusal.to_string().contains("takes no row of features but the inputs"), "{refusal}");
+    let nowhere = ArtifactSource::Uri("gs://models/elsewhere".to_owned());
+    assert!(platform.upload_models(upload(nowhere, "x")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_model_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = open(&dir.path().join("data")).await;
+    let place = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::File::create(&path).unwrap().write_all(bytes).unwrap();
+        path
+    };
+    let graph = std::fs::read(exported("dense").join("saved_model.pb")).unwrap();
+    let bare = dir.path().join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    std::fs::write(bare.join("saved_model.pb"), &graph).unwrap();
+    for path in [
+        place("noise.onnx", b"\x08\x07noise"),
+        place("empty.onnx", b""),
+        place("cut.zip", b"PK\x03\x04"),
+        place("model.pt", b"torch"),
+        bare,
+        dir.path().join("nothing"),
+        dir.path().to_owned(),
+    ] {
+        let error =
+            platform.upload_model(upload(ArtifactSource::Path(path.clone()), "bad")).await.unwrap_err();
+        assert!(
+            !error.to_string().is_empty() && error.kind() != Kind::Internal,
+            "{}: {error}",
+            path.display()
+        );
+    }
+    let named = UploadModel {
+        signature: Some("score".to_owned()),
+        ..upload(ArtifactSource::Path(exported("dense")), "bad")
+    };
+    let error = platform.upload_model(named).await.unwrap_err().to_string();
+    assert!(error.contains("no signature \"score\"; it has") && error.contains("serving_default"), "{error}");
+    assert_eq!(platform.get_model("default", "bad").await.unwrap_err().kind(), Kind::NotFound);
+    let out = dir.path().join("out.onnx");
+    let now = "2024-01-02T00:00:00Z".parse().unwrap();
+    let written = convert_model(&exported("convolution"), None, ModelFormat::Onnx, &out, now).unwrap();
+    assert_eq!(written.files, ["model.onnx"]);
+    assert!(out.is_file());
+}
