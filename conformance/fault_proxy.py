@@ -137,7 +137,9 @@ class FaultProxy:
         if status != 204:
             handler.send_header("content-length", length or str(len(content)))
         handler.end_headers()
-        handler.wfile.write(content)
+        # What answers HEAD has no body, whatever its length says.
+        if handler.command != "HEAD":
+            handler.wfile.write(content)
 
     @staticmethod
     def _reset(handler: BaseHTTPRequestHandler) -> None:

@@ -61,6 +61,7 @@ impl Attempt<'_> {
                 format!("no credentials were found, and this machine has none of its own ({reason})");
             return Error::Denied { action, url, reason, advice: keeper.credentials() };
         }
+        let denied = denied || matches!(status_of(&everything).or_else(|| status_of(&last)), Some(401 | 403));
         if denied || code.is_some_and(|code| DENIALS.contains(&code)) {
             return Error::Denied { action, url, reason, advice: keeper.credentials() };
         }
@@ -161,6 +162,8 @@ mod tests {
         assert!(matches!(failed("read", &network), Error::Unavailable { .. }));
         let expired = "status code: 400 Bad Request: <Code>ExpiredToken</Code>";
         assert!(matches!(failed("read", &generic(expired)), Error::Denied { .. }));
+        let refused = "status code: 403 Forbidden: <Code>AuthorizationFailure</Code>";
+        assert!(matches!(failed("list", &generic(refused)), Error::Denied { .. }));
         let nowhere = "Error performing PUT http://169.254.169.254/latest/api/token: timed out";
         let error = failed("read", &generic(nowhere)).to_string();
         assert!(error.contains("no credentials were found") && error.contains("AWS_PROFILE"), "{error}");
