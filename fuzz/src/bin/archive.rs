@@ -9,5 +9,9 @@ fuzz_target!(|bytes: &[u8]| {
     let path = folder.path().join("archive");
     std::fs::write(&path, bytes).expect("a file in it");
     let _ = Source::open(&path);
-    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1, "something was unpacked beside the file");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).expect("the folder").count(),
+        1,
+        "something was unpacked beside the file"
+    );
 });
