@@ -59,12 +59,7 @@ pub struct BundleParts {
 /// [`Error::FileName`] for a path that is not plain or occurs twice, [`Error::Manifest`] if a golden input is
 /// infinite, [`Error::TooLarge`], [`Error::Io`].
 pub fn write_directory(directory: &Path, parts: BundleParts) -> Result<Manifest, Error> {
-    let BundleParts { mut manifest, files } = parts;
-    golden::check_writable(&manifest.golden)?;
-    manifest.files = verify::entries(&files)?;
-    verify::check_entries(&manifest)?;
-    let text = manifest.to_json()?;
-    verify::limit(MANIFEST, text.len() as u64, MAX_MANIFEST_BYTES)?;
+    let (BundleParts { manifest, files }, text) = sealed(parts)?;
     verify::write_files(directory, &files, &text)?;
     Ok(manifest)
 }
@@ -74,15 +69,20 @@ pub fn write_directory(directory: &Path, parts: BundleParts) -> Result<Manifest,
 /// # Errors
 /// As [`write_directory`], but for [`Error::Io`].
 pub fn assemble(parts: BundleParts) -> Result<Bundle, Error> {
+    let (BundleParts { manifest, files }, text) = sealed(parts)?;
+    let files = files.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes))).collect();
+    Ok(Bundle { manifest, digest: verify::sha256_hex(&text), manifest_bytes: Bytes::from(text), files })
+}
+
+/// The parts with the digests of all files in the manifest, and the text of the manifest.
+fn sealed(parts: BundleParts) -> Result<(BundleParts, Vec<u8>), Error> {
     let BundleParts { mut manifest, files } = parts;
     golden::check_writable(&manifest.golden)?;
     manifest.files = verify::entries(&files)?;
     verify::check_entries(&manifest)?;
-    let mut opening = Verified::begin(Bytes::from(manifest.to_json()?))?;
-    for (name, bytes) in files {
-        opening.add(name, Bytes::from(bytes))?;
-    }
-    Ok(opening.finish())
+    let text = manifest.to_json()?;
+    verify::limit(MANIFEST, text.len() as u64, MAX_MANIFEST_BYTES)?;
+    Ok((BundleParts { manifest, files }, text))
 }
 
 /// An opened bundle: every file read, and verified against the manifest.

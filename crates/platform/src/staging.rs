@@ -28,8 +28,8 @@ const NAME_BYTES_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Staging {
     root: PathBuf,
-    /// One change at a time.
-    changing: Mutex<()>,
+    /// One change at a time; it holds the bytes staged, once they were counted and as long as nothing was taken away.
+    changing: Mutex<Option<u64>>,
 }
 
 /// An object that is there.
@@ -70,7 +70,7 @@ pub enum Received {
 impl Staging {
     /// The staging area under a data directory, which need not be there.
     pub(crate) fn at(data_dir: &Path) -> Self {
-        Self { root: data_dir.join("staging"), changing: Mutex::new(()) }
+        Self { root: data_dir.join("staging"), changing: Mutex::new(None) }
     }
 
     /// The same; what was begun before is forgotten.
@@ -102,7 +102,8 @@ impl Staging {
     /// As [`Staging::put`]; [`Kind::ResourceExhausted`] if too many are under way.
     pub fn begin(&self, upload: &StagedUpload) -> Result<String> {
         self.path_of(&upload.bucket, &upload.name)?;
-        let _changing = self.lock();
+        let mut staged = self.lock();
+        *staged = None;
         let folder = self.root.join(UPLOADS);
         std::fs::create_dir_all(&folder).map_err(|error| io("make", &folder, error))?;
         let begun = std::fs::read_dir(&folder).map_err(|error| io("list", &folder, error))?;
@@ -137,7 +138,7 @@ impl Staging {
     /// than was announced; [`Kind::ResourceExhausted`].
     pub fn append(&self, session: &str, offset: u64, bytes: &[u8], total: Option<u64>) -> Result<Received> {
         let (meta, part) = self.session(session)?;
-        let _changing = self.lock();
+        let mut staged = self.lock();
         let safe = std::fs::metadata(&part).map_err(|error| io("read", &part, error))?.len();
         if offset > safe {
             let message = format!("{safe} bytes are here, the part begins at {offset}; go on at {safe}");
@@ -151,17 +152,23 @@ impl Staging {
                 format!("an object may have {OBJECT_BYTES_MAX} bytes; split the model or export it smaller");
             return Err(Error::new(Kind::ResourceExhausted, message));
         }
-        let used = size_under(&self.root)?;
+        let used = match *staged {
+            Some(used) => used,
+            None => size_under(&self.root)?,
+        };
         if used + new.len() as u64 > STAGED_BYTES_MAX {
             let message = format!(
                 "{used} bytes are staged, the limit is {STAGED_BYTES_MAX}; delete objects no longer needed"
             );
             return Err(Error::new(Kind::ResourceExhausted, message));
         }
+        // Whatever becomes of the rest, it is counted again unless all goes well.
+        *staged = None;
         let mut file =
             OpenOptions::new().append(true).open(&part).map_err(|error| io("open", &part, error))?;
         file.write_all(new).map_err(|error| io("write", &part, error))?;
         if total != Some(length) {
+            *staged = Some(used + new.len() as u64);
             return Ok(Received::Part(length));
         }
         file.sync_all().map_err(|error| io("write", &part, error))?;
@@ -196,7 +203,8 @@ impl Staging {
     /// [`Kind::NotFound`].
     pub fn cancel(&self, session: &str) -> Result<()> {
         let (meta, part) = self.session(session)?;
-        let _changing = self.lock();
+        let mut staged = self.lock();
+        *staged = None;
         self.forget(&meta, &part)
     }
 
@@ -238,6 +246,14 @@ impl Staging {
         if path.is_file() { Ok(path) } else { Err(missing(bucket, name)) }
     }
 
+    /// Checks the name of a bucket; every bucket with a valid one is there.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`].
+    pub fn check_bucket(&self, bucket: &str) -> Result<()> {
+        check_bucket(bucket)
+    }
+
     /// Objects of a bucket whose names begin with `prefix`, by name.
     ///
     /// # Errors
@@ -274,7 +290,8 @@ impl Staging {
     /// [`Kind::NotFound`].
     pub fn delete(&self, bucket: &str, name: &str) -> Result<()> {
         let path = self.file(bucket, name)?;
-        let _changing = self.lock();
+        let mut staged = self.lock();
+        *staged = None;
         std::fs::remove_file(&path).map_err(|error| io("remove", &path, error))?;
         // Folders are no objects: what is empty goes, up to the bucket.
         let mut folder = path.parent();
@@ -326,7 +343,7 @@ impl Staging {
         Ok(path)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
         self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -180,6 +180,6 @@ fn is_plain(name: &str) -> bool {
     name.len() <= 500 && name.split('/').all(plain) && !name.starts_with(MANIFEST)
 }
 
-fn sha256_hex(bytes: &[u8]) -> String {
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod nodes;
 mod operator;
-mod proto;
+pub(crate) mod proto;
 mod read;
 mod tensors;
 

@@ -88,8 +88,7 @@ async fn call(gateway: &Gateway, named: Named, parts: &Parts, body: Body) -> Res
 }
 
 fn bucket(gateway: &Gateway, name: &str) -> Result<Response, ApiError> {
-    // Its name is checked as that of any list.
-    gateway.platform.staging().list(name, "\u{0}")?;
+    gateway.platform.staging().check_bucket(name)?;
     let bucket = json!({
         "kind": "storage#bucket",
         "id": name,

@@ -3,9 +3,10 @@
 
 use prost::Message;
 use protos::onnx::tensor_proto::DataType;
-use protos::onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, attribute_proto};
+use protos::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 use crate::format::onnx::nodes::{attribute, data_type, is_standard, label};
+use crate::format::onnx::proto;
 
 /// Why rten would answer wrongly for this node.
 pub(super) fn of_node(node: &NodeProto) -> Option<String> {
@@ -60,7 +61,7 @@ fn first_of_equals(graph: &mut GraphProto) {
         graph.initializer.extend([integer(&one, 1), integer(&axes, axis)]);
         let mut best = step("TopK", &[input, &one], &[&format!("{output}/best"), &places]);
         best.attribute =
-            vec![attribute_of("axis", axis), attribute_of("largest", i64::from(node.op_type() == "ArgMax"))];
+            vec![proto::int("axis", axis), proto::int("largest", i64::from(node.op_type() == "ArgMax"))];
         let squeeze = step("Squeeze", &[&places, &axes], &[output]);
         best.name.clone_from(&node.name);
         graph.node.push(best);
@@ -78,11 +79,6 @@ fn step(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
         output: owned(outputs),
         ..NodeProto::default()
     }
-}
-
-fn attribute_of(name: &str, value: i64) -> AttributeProto {
-    let r#type = Some(attribute_proto::AttributeType::Int.into());
-    AttributeProto { name: Some(name.to_owned()), r#type, i: Some(value), ..AttributeProto::default() }
 }
 
 fn integer(name: &str, value: i64) -> TensorProto {

@@ -2,32 +2,43 @@
 
 use predictor::{DataType, Tensor};
 use protos::onnx::{
-    AttributeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto, tensor_proto,
-    tensor_shape_proto, type_proto,
+    AttributeProto, GraphProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    attribute_proto::AttributeType, tensor_proto, tensor_shape_proto, type_proto,
 };
 
 use crate::format::bytes::little_endian;
 use crate::graph::Node;
 
+fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
+    AttributeProto { name: Some(name.to_owned()), r#type: Some(kind.into()), ..AttributeProto::default() }
+}
+
 /// An attribute that is an integer.
-pub(super) fn int(name: &str, value: i64) -> AttributeProto {
-    let r#type = Some(attribute_proto::AttributeType::Int.into());
-    AttributeProto { name: Some(name.to_owned()), r#type, i: Some(value), ..AttributeProto::default() }
+pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { i: Some(value), ..attribute(name, AttributeType::Int) }
 }
 
 /// An attribute that is a list of integers.
-pub(super) fn ints(name: &str, values: Vec<i64>) -> AttributeProto {
-    let r#type = Some(attribute_proto::AttributeType::Ints.into());
-    AttributeProto { name: Some(name.to_owned()), r#type, ints: values, ..AttributeProto::default() }
+pub(crate) fn ints(name: &str, values: Vec<i64>) -> AttributeProto {
+    AttributeProto { ints: values, ..attribute(name, AttributeType::Ints) }
 }
 
 /// An attribute that is a number.
-pub(super) fn float(name: &str, value: f32) -> AttributeProto {
-    let r#type = Some(attribute_proto::AttributeType::Float.into());
-    AttributeProto { name: Some(name.to_owned()), r#type, f: Some(value), ..AttributeProto::default() }
+pub(crate) fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto { f: Some(value), ..attribute(name, AttributeType::Float) }
 }
 
-pub(super) fn tensor(name: &str, tensor: &Tensor) -> TensorProto {
+/// An attribute that is a text.
+pub(crate) fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto { s: Some(value.as_bytes().to_vec()), ..attribute(name, AttributeType::String) }
+}
+
+/// An attribute that is a graph: the body of a loop.
+pub(crate) fn graph(name: &str, graph: GraphProto) -> AttributeProto {
+    AttributeProto { g: Some(graph), ..attribute(name, AttributeType::Graph) }
+}
+
+pub(crate) fn tensor(name: &str, tensor: &Tensor) -> TensorProto {
     TensorProto {
         name: Some(name.to_owned()),
         data_type: Some(data_type(tensor.data_type())),
@@ -74,7 +85,8 @@ pub(super) fn value_info(name: &str, node: &Node) -> ValueInfoProto {
     ValueInfoProto { name: Some(name.to_owned()), r#type: Some(r#type), ..ValueInfoProto::default() }
 }
 
-fn data_type(dtype: DataType) -> i32 {
+/// ONNX's number of an element type.
+pub(crate) fn data_type(dtype: DataType) -> i32 {
     let onnx = match dtype {
         DataType::Float32 => tensor_proto::DataType::Float,
         DataType::Float64 => tensor_proto::DataType::Double,

@@ -16,7 +16,6 @@ mod fold;
 mod limits;
 mod node;
 mod objects;
-mod onnx;
 mod ops;
 mod pattern;
 mod recurrent;

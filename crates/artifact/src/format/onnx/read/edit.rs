@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use protos::onnx::tensor_proto::DataType;
-use protos::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto};
+use protos::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+use crate::format::onnx::proto::int;
 
 /// The names of a graph and of those within it, for new ones beside them.
 pub(super) struct Names {
@@ -69,18 +71,6 @@ pub(super) fn node(
         attribute: attributes,
         ..NodeProto::default()
     }
-}
-
-/// An attribute that is an integer.
-pub(super) fn int(name: &str, value: i64) -> AttributeProto {
-    let r#type = Some(attribute_proto::AttributeType::Int.into());
-    AttributeProto { name: Some(name.to_owned()), r#type, i: Some(value), ..AttributeProto::default() }
-}
-
-/// An attribute that is a list of integers.
-pub(super) fn ints(name: &str, ints: Vec<i64>) -> AttributeProto {
-    let r#type = Some(attribute_proto::AttributeType::Ints.into());
-    AttributeProto { name: Some(name.to_owned()), r#type, ints, ..AttributeProto::default() }
 }
 
 /// A cast.

@@ -119,8 +119,9 @@ impl Lowering<'_> {
         let (flat, all) = (self.between("indices"), self.between("all"));
         self.constants.push(integers(&all, &[-1]));
         self.steps.push(node("Reshape", &[&which, &all], &flat, vec![]));
-        let gather =
-            |output: &str| node("Gather", &[&from, &flat], output, vec![super::edit::int("axis", -1)]);
+        let gather = |output: &str| {
+            node("Gather", &[&from, &flat], output, vec![crate::format::onnx::proto::int("axis", -1)])
+        };
         if is_vector {
             let (picked, row) = (self.between("picked"), self.between("row"));
             self.constants.push(integers(&row, &[1, -1]));

@@ -3,8 +3,9 @@
 
 use protos::onnx::{GraphProto, ModelProto};
 
-use super::edit::{Names, int, ints, node};
+use super::edit::{Names, node};
 use crate::format::onnx::nodes::{attribute, is_standard, opset};
+use crate::format::onnx::proto::{int, ints};
 
 /// Writes out what is meant, in words that mean the same in every version.
 ///

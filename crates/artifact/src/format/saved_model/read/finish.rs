@@ -9,10 +9,10 @@ use protos::onnx::{
 };
 
 use super::dim::Dim;
-use super::onnx;
 use super::target::{Call, Refusal, Target};
 use super::value::{Content, Traced};
 use crate::Error;
+use crate::format::onnx::proto;
 
 const OPSET: i64 = 18;
 /// The first IR version that knows opset 18.
@@ -155,7 +155,7 @@ fn value_info(port: &Port, open: &BTreeMap<u32, String>) -> ValueInfoProto {
         ..tensor_shape_proto::Dimension::default()
     };
     let tensor = type_proto::Tensor {
-        elem_type: Some(onnx::data_type(port.tensor.dtype)),
+        elem_type: Some(proto::data_type(port.tensor.dtype)),
         shape: Some(TensorShapeProto { dim: port.tensor.shape.iter().map(axis).collect() }),
     };
     let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };

@@ -13,9 +13,10 @@ use predictor::{DataType, Tensor};
 use protos::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 use super::dim::{Dim, Symbol};
+use super::limits;
 use super::value::{Content, Traced, vector};
-use super::{limits, onnx};
 use crate::Error;
+use crate::format::onnx::proto;
 
 pub(super) use layout::Span;
 
@@ -75,27 +76,27 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn int(mut self, name: &str, value: i64) -> Self {
-        self.attributes.push(onnx::int(name, value));
+        self.attributes.push(proto::int(name, value));
         self
     }
 
     pub(super) fn ints(mut self, name: &str, values: &[i64]) -> Self {
-        self.attributes.push(onnx::ints(name, values.to_vec()));
+        self.attributes.push(proto::ints(name, values.to_vec()));
         self
     }
 
     pub(super) fn float(mut self, name: &str, value: f32) -> Self {
-        self.attributes.push(onnx::float(name, value));
+        self.attributes.push(proto::float(name, value));
         self
     }
 
     pub(super) fn text(mut self, name: &str, value: &str) -> Self {
-        self.attributes.push(onnx::text(name, value));
+        self.attributes.push(proto::text(name, value));
         self
     }
 
     pub(super) fn graph(mut self, name: &str, graph: GraphProto) -> Self {
-        self.attributes.push(onnx::graph(name, graph));
+        self.attributes.push(proto::graph(name, graph));
         self
     }
 }
@@ -419,6 +420,6 @@ impl Target {
     /// The tensors that nodes use.
     pub(super) fn initializer_protos(&self, used: &BTreeSet<String>) -> Vec<TensorProto> {
         let used = self.initializers.iter().filter(|(name, _)| used.contains(&***name));
-        used.map(|(name, tensor)| onnx::tensor(name, tensor)).collect()
+        used.map(|(name, tensor)| proto::tensor(name, tensor)).collect()
     }
 }

@@ -1,7 +1,8 @@
 //! Linear models: a product, and for classes the best score's label.
 
 use super::Lowering;
-use crate::format::onnx::read::edit::{int, integers, node};
+use crate::format::onnx::proto::int;
+use crate::format::onnx::read::edit::{integers, node};
 
 impl Lowering<'_> {
     pub(super) fn linear_regressor(&mut self) -> Result<bool, String> {

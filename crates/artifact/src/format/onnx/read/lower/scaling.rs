@@ -1,7 +1,8 @@
 //! Scikit-learn's preparation of features: scaled, filled, cut in two, normalised.
 
 use super::Lowering;
-use crate::format::onnx::read::edit::{cast, int, node};
+use crate::format::onnx::proto::int;
+use crate::format::onnx::read::edit::{cast, node};
 use protos::onnx::tensor_proto::DataType;
 
 impl Lowering<'_> {

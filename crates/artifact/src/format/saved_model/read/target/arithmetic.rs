@@ -128,7 +128,7 @@ impl Target {
         {
             return Ok(Traced::sizes(to, sizes, x.rank()));
         }
-        let onnx = i64::from(crate::format::saved_model::read::onnx::data_type(to));
+        let onnx = i64::from(crate::format::onnx::proto::data_type(to));
         self.emit(&Call::new("Cast", &[x]).int("to", onnx), to, x.shape.clone())
     }
 
