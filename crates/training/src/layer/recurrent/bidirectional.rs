@@ -149,7 +149,7 @@ impl BidirectionalConfig {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
     use serde_json::json;
 
     use super::*;
@@ -223,7 +223,7 @@ mod tests {
     fn directions_leave_out_channels_of_their_own() {
         let keys = json!({"layer": {"type": "gru", "units": 1, "dropout": 0.5, "return_sequences": true}});
         let both = layer("bidirectional", keys);
-        let device = Device::flex();
+        let device = crate::device::open_for_tests();
         let shape = vec![1, 64];
         let leaves: Vec<Leaf> = both
             .parameters(&[&shape])

@@ -169,7 +169,6 @@ fn numbers(tensor: &FlexTensor) -> &[f32] {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
 
     use super::super::{GruConfig, LstmConfig};
     use super::*;
@@ -186,7 +185,7 @@ mod tests {
         [batch, channels]: [usize; 2],
         forward: impl Fn(Tensor<3>, &mut layer::Pass<'_>) -> Value,
     ) -> Vec<Vec<f32>> {
-        let device = Device::flex().autodiff();
+        let device = crate::device::open_for_tests().autodiff();
         let mut generator = Generator::new(3, Purpose::Weights);
         let mut draw = |count: usize| -> Vec<f32> { (0..count).map(|_| generator.symmetric(0.7)).collect() };
         let specs = layer.parameters(&[&vec![STEPS, channels]]);
@@ -273,7 +272,7 @@ mod tests {
         let layer = gru(9, true, false);
         let fitted = numbers(&layer, [10, 4], |x, pass| layer.forward(vec![Value::Sequence(x)], pass));
         let asked = numbers(&layer, [10, 4], |x, pass| {
-            let device = Device::flex();
+            let device = crate::device::open_for_tests();
             let leaves: Vec<Leaf> = (0..3).map(|at| Leaf::Two(pass.two(at).inner())).collect();
             let mut plain = layer::Pass::new(&device, None);
             plain.enter(0, 0, &leaves);
