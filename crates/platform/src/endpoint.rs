@@ -1,6 +1,6 @@
 //! Endpoints and what serves on them: create, deploy, undeploy, bring back after a restart.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,6 +9,7 @@ use market::FeatureSet;
 use registry::{Deployment, Endpoint, ModelVersion, NewEndpoint};
 use serving::{Limits, LoadSpec, Resources};
 
+use crate::served::Names;
 use crate::{Error, Kind, Page, Paged, Platform, ResourceRequest, Result};
 
 /// An endpoint to make.
@@ -110,6 +111,7 @@ type RouteKey = (String, String);
 pub(crate) struct InService {
     routes: RwLock<HashMap<RouteKey, Arc<Route>>>,
     engines: serving::Table,
+    names: Names,
     deployment_ids: AtomicU64,
     restoring: std::sync::atomic::AtomicBool,
 }
@@ -119,6 +121,7 @@ impl Default for InService {
         Self {
             routes: RwLock::default(),
             engines: serving::Table::new(serving::machine_bytes()),
+            names: Names::default(),
             deployment_ids: AtomicU64::new(0),
             restoring: std::sync::atomic::AtomicBool::default(),
         }
@@ -141,6 +144,20 @@ impl InService {
         let mut all: Vec<_> = routes.iter().map(|(key, route)| (key.clone(), Arc::clone(route))).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// What answers for a model, on whichever endpoint.
+    pub(crate) fn deployments_of_model(&self, project: &str, model: &str) -> Vec<Arc<DeployedModel>> {
+        let of_route = |((p, _), route): (RouteKey, Arc<Route>)| {
+            let deployed = route.deployed.iter().map(|(_, deployed)| Arc::clone(deployed));
+            let matching = |deployed: &Arc<DeployedModel>| p == project && deployed.version.model == model;
+            deployed.filter(matching).collect::<Vec<_>>()
+        };
+        self.all().into_iter().flat_map(of_route).collect()
     }
 
     /// The version that answers the next request: requests are dealt out in blocks of 100 by the split.
@@ -234,7 +251,7 @@ impl Platform {
             )
             .await;
         match recorded {
-            Ok(endpoint) => self.reroute(&endpoint, Some(Arc::new(loaded))),
+            Ok(endpoint) => self.reroute(&endpoint, Some(Arc::new(loaded))).await?,
             Err(error) => {
                 self.serving.engines.remove(&key(&request.project, &request.endpoint, &deployment.id));
                 return Err(error.into());
@@ -257,8 +274,7 @@ impl Platform {
         let _changing = self.changes.lock().await;
         let endpoint =
             self.registry.undeploy(project, endpoint, deployment_id, traffic_split, self.now()).await?;
-        self.reroute(&endpoint, None);
-        Ok(())
+        self.reroute(&endpoint, None).await
     }
 
     /// Brings back what the registry says is deployed. A deployment that fails is reported and left out; the
@@ -295,6 +311,10 @@ impl Platform {
             }
             statuses.extend(route.statuses(&endpoint.id));
             self.serving.set(&endpoint.project, &endpoint.id, route);
+            let models: BTreeSet<&str> = endpoint.deployments.iter().map(|one| one.model.as_str()).collect();
+            for model in models {
+                self.refresh_name(&endpoint.project, model).await?;
+            }
         }
         Ok(statuses)
     }
@@ -326,6 +346,14 @@ impl Platform {
                 counters: model.engine.counters(),
             };
             route.deployed.iter().map(counters).collect::<Vec<_>>()
+        };
+        self.serving.all().into_iter().flat_map(of_route).collect()
+    }
+
+    /// How all deployments are doing, each with its project.
+    pub(crate) fn deployment_statuses(&self) -> Vec<(String, DeploymentStatus)> {
+        let of_route = |((project, endpoint), route): (RouteKey, Arc<Route>)| {
+            route.statuses(&endpoint).into_iter().map(|status| (project.clone(), status)).collect::<Vec<_>>()
         };
         self.serving.all().into_iter().flat_map(of_route).collect()
     }
@@ -399,7 +427,7 @@ impl Platform {
     }
 
     /// Rebuilds an endpoint's route from what the registry now says, keeping what is loaded.
-    fn reroute(&self, endpoint: &Endpoint, new: Option<Arc<DeployedModel>>) {
+    async fn reroute(&self, endpoint: &Endpoint, new: Option<Arc<DeployedModel>>) -> Result<()> {
         let before = self.serving.get(&endpoint.project, &endpoint.id);
         let mut loaded: Vec<Arc<DeployedModel>> = before
             .iter()
@@ -421,10 +449,15 @@ impl Platform {
             requests: AtomicU64::new(0),
         };
         self.serving.set(&endpoint.project, &endpoint.id, route);
+        let models: BTreeSet<&str> = loaded.iter().map(|model| model.version.model.as_str()).collect();
+        for model in models {
+            self.refresh_name(&endpoint.project, model).await?;
+        }
         // Last, so that no request that comes now can meet an engine that takes nothing any more.
         for gone in loaded.iter().filter(|model| !known(&model.deployment.id)) {
             self.serving.engines.remove(&key(&endpoint.project, &endpoint.id, &gone.deployment.id));
         }
+        Ok(())
     }
 }
 

@@ -97,6 +97,10 @@ impl Platform {
             }
             versions.push(self.upload_bundle(bundle, request).await?);
         }
+        if let Some(newest) = versions.last() {
+            // An alias may have moved to it.
+            self.refresh_name(&newest.project, &newest.model).await?;
+        }
         Ok(versions)
     }
 

@@ -113,6 +113,10 @@ impl std::fmt::Debug for Target {
 }
 
 impl Target {
+    pub(crate) fn new(model: Arc<DeployedModel>) -> Self {
+        Self(model)
+    }
+
     /// What the model takes and gives.
     pub fn signature(&self) -> &Signature {
         &self.0.manifest.signature
@@ -122,6 +126,31 @@ impl Target {
     pub fn takes_rows(&self) -> bool {
         let inputs = &self.signature().inputs;
         matches!(inputs.as_slice(), [only] if only.dtype == DataType::Float32 && only.shape.len() == 2 && only.row_elements().is_some())
+    }
+
+    /// The deployment's id.
+    pub fn deployment_id(&self) -> &str {
+        &self.0.deployment.id
+    }
+
+    /// Engine name and version.
+    pub fn engine(&self) -> &str {
+        self.0.engine.engine()
+    }
+
+    /// What the deployment has done since it was loaded.
+    pub fn counters(&self) -> serving::Counters {
+        self.0.engine.counters()
+    }
+
+    /// The most rows of one question.
+    pub fn max_rows(&self) -> usize {
+        self.0.engine.limits().max_rows_per_request
+    }
+
+    /// Measured memory in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.engine.memory_bytes()
     }
 
     /// The model and its version.
