@@ -11,7 +11,9 @@ mod router;
 mod server;
 mod status;
 mod storage;
+mod tls;
 mod vertex;
 
 pub use router::{GatewayOptions, router};
 pub use server::serve;
+pub use tls::{Tls, TlsFiles};

@@ -1,27 +1,45 @@
 //! Connections: accept them, within limits, and let those in flight finish when the server is to stop.
 //!
-//! Deliberately not here: TLS and addresses; the caller binds the listener.
+//! HTTP/1.1 and HTTP/2 (and so gRPC) share the port: the first bytes of a connection tell. Deliberately not here:
+//! addresses; the caller binds the listener.
 
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tower::Service as _;
+
+use crate::tls::Tls;
 
 /// More wait in the listener's backlog until one ends.
 const CONNECTIONS_MAX: usize = 4096;
 /// A request's line and headers together.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+const HEAD_BYTES_MAX: u32 = 64 << 10;
 /// A client that has not sent a request's head by then is cut off, be it slow or idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// A client that has not agreed on a cipher by then is cut off.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most requests in progress on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 256;
+/// What an HTTP/2 client may send before it is read: so much is held for it.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// An HTTP/2 connection is asked for a sign of life that often, and has that long to give one.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// After an error that is the machine's (such as no free file descriptor), not the connection's.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -32,12 +50,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = GracefulShutdown::new();
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
+    let http = Arc::new(protocols());
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
@@ -48,11 +66,16 @@ pub async fn serve(
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (router, http, watcher, tls) =
+            (router.clone(), Arc::clone(&http), connections.watcher(), tls.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            match tls {
+                None => connection(&http, stream, router, watcher).await,
+                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(&http, stream, router, watcher).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "no TLS session"),
+                    Err(_) => tracing::debug!("no TLS session in time"),
+                },
             }
             drop(permit);
         });
@@ -60,6 +83,52 @@ pub async fn serve(
     drop(listener);
     connections.shutdown().await;
     Ok(())
+}
+
+fn protocols() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX as usize);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    http
+}
+
+/// Answers the requests of one connection.
+async fn connection<S>(http: &auto::Builder<TokioExecutor>, stream: S, router: Router, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let begun = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&begun);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        router.clone().call(request.map(Body::new))
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+    let mut connection = pin!(watcher.watch(connection));
+    // Until the protocol is known its own limits of time do not hold.
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = tokio::time::sleep(HEAD_TIMEOUT), if !begun.load(Ordering::Relaxed) => {
+            if !begun.load(Ordering::Relaxed) {
+                tracing::debug!("no request in time");
+                return;
+            }
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
@@ -109,7 +178,7 @@ mod tests {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let server = tokio::spawn(serve(listener, Router::new().route("/", get(slow)), shutdown));
+        let server = tokio::spawn(serve(listener, Router::new().route("/", get(slow)), None, shutdown));
 
         let idle = TcpStream::connect(address).await.unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
