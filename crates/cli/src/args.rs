@@ -1,6 +1,7 @@
 //! The command line as clap sees it: verbs, flags, help and examples. What the values mean is decided in
 //! `config` and in the verbs.
 
+pub(crate) mod bench;
 pub(crate) mod job;
 pub(crate) mod model;
 pub(crate) mod train;
@@ -12,6 +13,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::{Date, DateTime, Time};
 
+use bench::BenchArgs;
 use job::{JobLimitArgs, JobVerb};
 use model::{ConvertArgs, ModelVerb};
 use train::{SearchArgs, TrainArgs};
@@ -130,6 +132,11 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  bellwether convert ./keras-export net.onnx\n  bellwether convert net.tar.gz ./net-bundle --signature score"
     )]
     Convert(ConvertArgs),
+    /// Measure how fast a server answers: ours or any other
+    #[command(
+        after_help = "Example:\n  bellwether bench --url http://127.0.0.1:8080/v1/models/deciles:predict --body row.json --connections 16"
+    )]
+    Bench(BenchArgs),
     /// Show the inference engines of this machine
     #[command(after_help = "Example:\n  bellwether engines")]
     Engines,
@@ -166,6 +173,7 @@ impl Verb {
             Self::Serve(_) => "bellwether serve",
             Self::Predict(_) => "bellwether predict",
             Self::Convert(_) => "bellwether convert",
+            Self::Bench(_) => "bellwether bench",
             Self::Engines => "bellwether engines",
             Self::Config(ConfigVerb::Show) => "bellwether config show",
         }

@@ -7,6 +7,7 @@ mod config;
 mod context;
 mod exit;
 mod interrupt;
+mod load;
 mod output;
 mod progress;
 mod quickstart;
@@ -140,6 +141,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Model(ModelVerb::Upload(args)) => verb::model::upload(context, args).await?,
         Verb::Model(ModelVerb::Export(args)) => verb::convert::export(context, args).await?,
         Verb::Convert(args) => verb::convert::convert(context, args)?,
+        Verb::Bench(args) => verb::bench::bench(context, args).await?,
         Verb::Engines => verb::convert::engines(context)?,
         Verb::Model(ModelVerb::List) => verb::model::list(context).await?,
         Verb::Model(ModelVerb::Show(args)) => verb::model::show(context, &args).await?,

@@ -84,7 +84,7 @@ impl Server {
             // A dropped sender stops the server as well.
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(gateway::serve(listener, router, shutdown));
+        let serving = tokio::spawn(gateway::serve(listener, router, None, shutdown));
         let jobs = platform.run_jobs(Arc::new(launcher()?), job_settings(settings));
         Ok(Self { url, stop, serving, jobs })
     }

@@ -1,5 +1,6 @@
 //! The verbs: each reads its arguments, asks the platform or a server, and returns what is to be printed.
 
+pub(crate) mod bench;
 pub(crate) mod certify;
 pub(crate) mod config;
 pub(crate) mod convert;
