@@ -45,7 +45,8 @@ impl Tls {
     /// # Errors
     /// [`Kind::InvalidArgument`] naming the file.
     pub fn load(files: TlsFiles) -> Result<Self, Error> {
-        let current = Arc::new(Current { provider: Arc::new(ring::default_provider()), key: RwLock::default() });
+        let current =
+            Arc::new(Current { provider: Arc::new(ring::default_provider()), key: RwLock::default() });
         let stamps = stamps(&files);
         current.replace(&files)?;
         let config = ServerConfig::builder_with_provider(Arc::clone(&current.provider))
@@ -81,7 +82,8 @@ impl Current {
         if certificates.is_empty() {
             return Err(wrong(&files.certificate, "it holds no certificate in PEM".to_owned()));
         }
-        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, error.to_string()))?;
+        let key =
+            PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, error.to_string()))?;
         let pair = CertifiedKey::from_der(certificates, key, &self.provider)
             .map_err(|error| wrong(&files.key, error.to_string()))?;
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(pair));

@@ -85,6 +85,7 @@ impl From<serving::Error> for Error {
             | E::RequestTooLarge { .. }
             | E::Overloaded { .. } => Kind::ResourceExhausted,
             E::AlreadyInService(_) => Kind::AlreadyExists,
+            E::Expired(_) => Kind::DeadlineExceeded,
             E::Stopped(_) => Kind::Unavailable,
             E::FirstRun { .. } => Kind::FailedPrecondition,
             E::Engine { .. } | E::Threads { .. } => Kind::Internal,

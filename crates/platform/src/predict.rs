@@ -1,6 +1,7 @@
 //! Answers: feature vectors or symbols in, probabilities out, with what the answer rests on.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::civil::Date;
 use market::{FeatureSet, Panel, RowKey, Universe};
@@ -104,7 +105,10 @@ impl PredictReply {
 
 /// Who answers: the deployment that the traffic split chose for one question.
 #[derive(Clone)]
-pub struct Target(Arc<DeployedModel>);
+pub struct Target {
+    model: Arc<DeployedModel>,
+    deadline: Option<Instant>,
+}
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -114,12 +118,18 @@ impl std::fmt::Debug for Target {
 
 impl Target {
     pub(crate) fn new(model: Arc<DeployedModel>) -> Self {
-        Self(model)
+        Self { model, deadline: None }
+    }
+
+    /// The same, for a question whose answer nobody wants later than `deadline`.
+    #[must_use]
+    pub fn until(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
     }
 
     /// What the model takes and gives.
     pub fn signature(&self) -> &Signature {
-        &self.0.manifest.signature
+        &self.model.manifest.signature
     }
 
     /// Whether it answers [`Question::Rows`]: it takes one number a feature.
@@ -130,32 +140,32 @@ impl Target {
 
     /// The deployment's id.
     pub fn deployment_id(&self) -> &str {
-        &self.0.deployment.id
+        &self.model.deployment.id
     }
 
     /// Engine name and version.
     pub fn engine(&self) -> &str {
-        self.0.engine.engine()
+        self.model.engine.engine()
     }
 
     /// What the deployment has done since it was loaded.
     pub fn counters(&self) -> serving::Counters {
-        self.0.engine.counters()
+        self.model.engine.counters()
     }
 
     /// The most rows of one question.
     pub fn max_rows(&self) -> usize {
-        self.0.engine.limits().max_rows_per_request
+        self.model.engine.limits().max_rows_per_request
     }
 
     /// Measured memory in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        self.0.engine.memory_bytes()
+        self.model.engine.memory_bytes()
     }
 
     /// The model and its version.
     pub fn version(&self) -> (&str, u32) {
-        (&self.0.version.model, self.0.version.version)
+        (&self.model.version.model, self.model.version.version)
     }
 }
 
@@ -186,7 +196,7 @@ impl Platform {
     /// [`Kind::Unavailable`] if what is deployed cannot answer.
     pub async fn target(&self, project: &str, endpoint: &str) -> Result<Target> {
         match self.serving.pick(project, endpoint) {
-            Some(model) => Ok(Target(model)),
+            Some(model) => Ok(Target::new(model)),
             None => Err(self.nothing_serves(project, endpoint).await),
         }
     }
@@ -196,7 +206,7 @@ impl Platform {
     /// # Errors
     /// As [`Platform::predict`].
     pub async fn answer(&self, target: &Target, question: Question) -> Result<PredictReply> {
-        let model = &target.0;
+        let model = &target.model;
         let (inputs, warnings, source) = match question {
             Question::Rows { instances, as_of } => {
                 if instances.is_empty() {
@@ -213,7 +223,7 @@ impl Platform {
             }
             Question::Tensors(tensors) => (in_order(target.signature(), tensors)?, Vec::new(), None),
         };
-        let reply = model.engine.predict(inputs).await?;
+        let reply = model.engine.predict(inputs, target.deadline).await?;
         let (as_of, dataset) = source.unzip();
         let names = target.signature().outputs.iter().map(|spec| spec.name.clone());
         Ok(PredictReply {

@@ -28,6 +28,12 @@ pub trait Predictor: Send + Sync {
 
     /// The name and version of the engine behind this model, as shown to users: `rten 0.27`.
     fn engine(&self) -> &str;
+
+    /// How far a row's outputs may move, relative as in [`Tensor::difference`], when other rows are computed beside it
+    /// and all is well: 0 for an engine that gives the same bits.
+    fn row_tolerance(&self) -> f64 {
+        0.0
+    }
 }
 
 /// Why a prediction failed.

@@ -16,6 +16,12 @@ pub struct Counters {
     pub requests: u64,
     /// Rows that were answered.
     pub rows: u64,
+    /// Calls of the engine's threads, each for the rows of one or more requests.
+    pub batches: u64,
+    /// Rows of all of those.
+    pub batched_rows: u64,
+    /// How long all of those took together.
+    pub batched: Duration,
     /// Requests that were not answered, by the reason.
     pub errors: ErrorCounts,
     /// Requests waiting now.
@@ -35,6 +41,8 @@ pub struct ErrorCounts {
     pub too_large: u64,
     /// Too much was waiting.
     pub overloaded: u64,
+    /// Its time was over before its turn; nothing was computed.
+    pub expired: u64,
     /// The caller left before its turn; nothing was computed.
     pub cancelled: u64,
     /// The engine failed.
@@ -63,11 +71,12 @@ pub struct Bucket {
 
 impl ErrorCounts {
     /// The counts with their names, as label values.
-    pub fn by_kind(&self) -> [(&'static str, u64); 6] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 7] {
         [
             ("input", self.input),
             ("too_large", self.too_large),
             ("overloaded", self.overloaded),
+            ("expired", self.expired),
             ("cancelled", self.cancelled),
             ("engine", self.engine),
             ("stopped", self.stopped),
@@ -80,6 +89,10 @@ pub(crate) struct Counting {
     pub(crate) requests: AtomicU64,
     pub(crate) rows: AtomicU64,
     pub(crate) cancelled: AtomicU64,
+    batches: AtomicU64,
+    batched_rows: AtomicU64,
+    batched_nanoseconds: AtomicU64,
+    expired: AtomicU64,
     pub(crate) queue: Durations,
     pub(crate) compute: Durations,
     input: AtomicU64,
@@ -95,20 +108,32 @@ impl Counting {
             Error::Input(_) => &self.input,
             Error::TooManyRows { .. } | Error::RequestTooLarge { .. } => &self.too_large,
             Error::Overloaded { .. } => &self.overloaded,
+            Error::Expired(_) => &self.expired,
             Error::Stopped(_) => &self.stopped,
             _ => &self.engine,
         };
         add(counter, 1);
     }
 
+    /// A call for `rows` rows took `time`.
+    pub(crate) fn computed(&self, rows: usize, time: Duration) {
+        add(&self.batches, 1);
+        add(&self.batched_rows, rows as u64);
+        add(&self.batched_nanoseconds, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
     pub(crate) fn snapshot(&self, queued: usize) -> Counters {
         Counters {
             requests: get(&self.requests),
             rows: get(&self.rows),
+            batches: get(&self.batches),
+            batched_rows: get(&self.batched_rows),
+            batched: Duration::from_nanos(get(&self.batched_nanoseconds)),
             errors: ErrorCounts {
                 input: get(&self.input),
                 too_large: get(&self.too_large),
                 overloaded: get(&self.overloaded),
+                expired: get(&self.expired),
                 cancelled: get(&self.cancelled),
                 engine: get(&self.engine),
                 stopped: get(&self.stopped),

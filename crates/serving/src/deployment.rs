@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use artifact::bundle::{Bundle, ONNX_MODEL};
 use artifact::engine::run_as_worker;
 use predictor::{DataType, PredictError, Predictor, Signature, Tensor, TensorData, TensorSpec};
 use tokio::sync::oneshot;
 
+use crate::batch::Batching;
 use crate::counters::{Counters, Counting, add};
 use crate::memory::Climb;
 use crate::queue::{Queue, Refusal};
@@ -38,11 +39,21 @@ pub struct Limits {
     pub max_rows_per_request: usize,
     /// The most requests that wait.
     pub max_queued_requests: usize,
+    /// The most rows the engine is given at once. Requests that wait are computed together up to so many rows, and a
+    /// request with more is computed in slices one after the other, where the model allows it (see [`Batching`]).
+    pub max_batch_rows: usize,
+    /// How long a request waits for others to be computed with it although a thread is free.
+    pub max_delay: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_rows_per_request: 65_536, max_queued_requests: 1024 }
+        Self {
+            max_rows_per_request: 65_536,
+            max_queued_requests: 1024,
+            max_batch_rows: 1024,
+            max_delay: Duration::ZERO,
+        }
     }
 }
 
@@ -89,7 +100,6 @@ pub struct Reply {
 /// and the threads end.
 pub struct Deployment {
     shared: Arc<Shared>,
-    limits: Limits,
     threads: usize,
     memory_bytes: u64,
     /// The memory budget less what the model takes.
@@ -153,7 +163,12 @@ impl Deployment {
         if fitting == 0 {
             return Err(over(model_bytes + row_bytes));
         }
-        let rows = limits.max_rows_per_request.min(fitting);
+        let batching = climb.watch(|| run_as_worker(|| Batching::of(&*predictor)));
+        let rows = match batching {
+            Batching::On { .. } => limits.max_batch_rows,
+            Batching::Off { .. } => limits.max_rows_per_request,
+        };
+        let rows = rows.min(fitting);
         climb.watch(|| run_as_worker(|| warm_up(&*predictor, rows))).map_err(|error| Error::FirstRun {
             name: name.clone(),
             rows,
@@ -164,28 +179,35 @@ impl Deployment {
             return Err(over(memory_bytes));
         }
         let queue = Queue::new(limits.max_queued_requests);
-        let shared = Arc::new(Shared { name, predictor, queue, counting: Counting::default() });
+        let counting = Counting::default();
+        let shared = Arc::new(Shared { name, predictor, queue, counting, limits, batching });
         let in_use_bytes = Arc::default();
-        let deployment = Self { shared, limits, threads, memory_bytes, left_bytes, in_use_bytes };
+        let deployment = Self { shared, threads, memory_bytes, left_bytes, in_use_bytes };
         deployment.start_threads()?;
         Ok(deployment)
     }
 
     /// Answers one request: `inputs` in the order of the signature, outputs likewise.
     ///
-    /// Whoever drops the future before its turn comes is taken off the list without a computation.
+    /// Whoever drops the future before its turn comes is taken off the list without a computation, and so is a request
+    /// whose turn comes after its `deadline`.
     ///
     /// # Errors
     /// At once: [`Error::Input`], [`Error::TooManyRows`], [`Error::RequestTooLarge`], [`Error::Overloaded`],
-    /// [`Error::Stopped`]. Later: [`Error::Engine`].
-    pub async fn predict(&self, inputs: Vec<Tensor>) -> Result<Reply> {
+    /// [`Error::Stopped`]. Later: [`Error::Expired`], [`Error::Engine`].
+    pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Option<Instant>) -> Result<Reply> {
         add(&self.shared.counting.requests, 1);
-        let answer = self.enqueue(inputs).inspect_err(|error| self.shared.counting.failed(error))?;
+        let answer =
+            self.enqueue(inputs, deadline).inspect_err(|error| self.shared.counting.failed(error))?;
         // The threads answer everything that was queued, unless one of them is killed.
         answer.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
-    fn enqueue(&self, inputs: Vec<Tensor>) -> Result<oneshot::Receiver<Result<Reply>>> {
+    fn enqueue(
+        &self,
+        inputs: Vec<Tensor>,
+        deadline: Option<Instant>,
+    ) -> Result<oneshot::Receiver<Result<Reply>>> {
         let rows = self.check(&inputs)?;
         let input_bytes: u64 = inputs.iter().map(|tensor| tensor.size_bytes() as u64).sum();
         let output_bytes = row_bytes(&self.signature().outputs).saturating_mul(rows as u64);
@@ -197,12 +219,12 @@ impl Deployment {
         let bytes = Reserved::take(&self.in_use_bytes, request_bytes, self.left_bytes)
             .ok_or_else(|| self.overloaded("their tensors fill the memory budget".to_owned()))?;
         let (reply, answer) = oneshot::channel();
-        let request = Request { inputs, rows, reply, since: Instant::now(), bytes };
+        let request = Request { inputs, rows, reply, since: Instant::now(), deadline, bytes };
         match self.shared.queue.push(request) {
             Ok(()) => Ok(answer),
             Err(Refusal::Closed) => Err(self.stopped()),
             Err(Refusal::Full) => {
-                Err(self.overloaded(format!("the limit is {}", self.limits.max_queued_requests)))
+                Err(self.overloaded(format!("the limit is {}", self.shared.limits.max_queued_requests)))
             }
         }
     }
@@ -211,7 +233,7 @@ impl Deployment {
         let rows = self.signature().check_inputs(inputs).map_err(|error| match error {
             PredictError::Input(reason) | PredictError::Engine(reason) => Error::Input(reason),
         })?;
-        let limit = self.limits.max_rows_per_request;
+        let limit = self.shared.limits.max_rows_per_request;
         if rows > limit { Err(Error::TooManyRows { rows, limit }) } else { Ok(rows) }
     }
 
@@ -250,7 +272,12 @@ impl Deployment {
 
     /// What it takes at once.
     pub fn limits(&self) -> Limits {
-        self.limits
+        self.shared.limits
+    }
+
+    /// Whether requests are computed together, and why not.
+    pub fn batching(&self) -> &Batching {
+        &self.shared.batching
     }
 
     /// What it has done.

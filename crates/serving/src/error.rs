@@ -77,6 +77,11 @@ pub enum Error {
         /// Which limit is reached.
         what: String,
     },
+    /// The request's time was over before its turn came; nothing was computed.
+    #[error(
+        "the request's time was over before deployment \"{0}\" came to it; allow more time or give it more cores"
+    )]
+    Expired(String),
     /// The deployment is being taken out of service.
     #[error("deployment \"{0}\" is being taken out of service")]
     Stopped(String),

@@ -5,6 +5,7 @@
 //! deployment a request goes to, where bundles lie, protocols. Durations are measured with the monotonic clock;
 //! the time of day is never read.
 
+mod batch;
 mod counters;
 mod deployment;
 mod error;
@@ -13,6 +14,7 @@ mod queue;
 mod table;
 mod worker;
 
+pub use batch::Batching;
 pub use counters::{Bucket, Counters, ErrorCounts, Histogram};
 pub use deployment::{Deployment, Limits, LoadSpec, Reply, Resources, StartSpec};
 pub use error::Error;

@@ -8,9 +8,10 @@ use std::time::Instant;
 use predictor::{PredictError, Predictor, Tensor};
 use tokio::sync::oneshot;
 
+use crate::batch::{self, Batching};
 use crate::counters::{Counting, add};
 use crate::queue::Queue;
-use crate::{Error, Reply, Result};
+use crate::{Error, Limits, Reply, Result};
 
 /// What the callers and the threads of a deployment share.
 pub(crate) struct Shared {
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) predictor: Box<dyn Predictor>,
     pub(crate) queue: Queue<Request>,
     pub(crate) counting: Counting,
+    pub(crate) limits: Limits,
+    pub(crate) batching: Batching,
 }
 
 /// A request on its way.
@@ -26,6 +29,8 @@ pub(crate) struct Request {
     pub(crate) rows: usize,
     pub(crate) reply: oneshot::Sender<Result<Reply>>,
     pub(crate) since: Instant,
+    /// Nobody wants the answer later than this.
+    pub(crate) deadline: Option<Instant>,
     pub(crate) bytes: Reserved,
 }
 
@@ -52,33 +57,80 @@ impl Drop for Reserved {
 
 /// Answers requests until the queue is closed and empty.
 pub(crate) fn work(shared: &Shared) {
-    while let Some(request) = shared.queue.pop() {
-        answer(shared, request);
+    let Limits { max_batch_rows, max_delay, .. } = shared.limits;
+    let together = matches!(shared.batching, Batching::On { .. });
+    let joins = |taken: &[Request], next: &Request| {
+        let rows: usize = taken.iter().map(|request| request.rows).sum();
+        together && rows + next.rows <= max_batch_rows && batch::alike(&taken[0].inputs, &next.inputs)
+    };
+    let until = |first: &Request| (together && !max_delay.is_zero()).then(|| first.since + max_delay);
+    while let Some(requests) = shared.queue.pop(joins, until) {
+        answer(shared, requests);
     }
 }
 
-fn answer(shared: &Shared, request: Request) {
-    let Request { inputs, rows, reply, since, bytes } = request;
-    if reply.is_closed() {
-        add(&shared.counting.cancelled, 1);
-        return;
-    }
+/// Computes requests together and answers each.
+fn answer(shared: &Shared, mut requests: Vec<Request>) {
     let begun = Instant::now();
-    let result = predict(&*shared.predictor, inputs);
-    let (queue, compute) = (begun.duration_since(since), begun.elapsed());
+    requests = requests.into_iter().filter_map(|request| wanted(shared, request, begun)).collect();
+    let Some((first, others)) = requests.split_first_mut() else { return };
+    let mut inputs = std::mem::take(&mut first.inputs);
+    // They were found alike before they were taken.
+    let joined = others.iter().try_for_each(|other| batch::append(&mut inputs, &other.inputs));
+    let rows = requests.iter().map(|request| request.rows).sum();
+    let computed = joined
+        .and_then(|()| shared.batching.run(&*shared.predictor, inputs, rows, shared.limits.max_batch_rows));
+    let compute = begun.elapsed();
+    shared.counting.computed(rows, compute);
+    let computed = computed.map_err(|error| match error {
+        // What one request got wrong was found before it was queued.
+        PredictError::Input(reason) if requests.len() == 1 => Error::Input(reason),
+        PredictError::Input(reason) | PredictError::Engine(reason) => {
+            tracing::error!(deployment = shared.name, reason, "the engine failed");
+            Error::Engine(shared.name.clone())
+        }
+    });
+    let single = requests.len() == 1;
+    let mut begin = 0;
+    let mut computed = Some(computed);
+    for request in requests {
+        let end = begin + request.rows;
+        let outputs = match &mut computed {
+            whole if single => whole.take().unwrap_or_else(|| Err(Error::Engine(shared.name.clone()))),
+            Some(Ok(outputs)) => Ok(batch::take(outputs, begin..end)),
+            _ => Err(Error::Engine(shared.name.clone())),
+        };
+        begin = end;
+        reply(shared, request, outputs, [begun, begun + compute]);
+    }
+}
+
+/// The request, if somebody still waits for its answer and its time is not over.
+fn wanted(shared: &Shared, request: Request, now: Instant) -> Option<Request> {
+    if request.reply.is_closed() {
+        add(&shared.counting.cancelled, 1);
+        return None;
+    }
+    if request.deadline.is_some_and(|deadline| deadline <= now) {
+        let error = Error::Expired(shared.name.clone());
+        shared.counting.failed(&error);
+        let Request { reply, bytes, .. } = request;
+        drop(bytes);
+        let _ = reply.send(Err(error));
+        return None;
+    }
+    Some(request)
+}
+
+fn reply(shared: &Shared, request: Request, outputs: Result<Vec<Tensor>>, [begun, ended]: [Instant; 2]) {
+    let Request { rows, reply, since, bytes, .. } = request;
+    let (queue, compute) = (begun.saturating_duration_since(since), ended - begun);
     shared.counting.queue.add(queue);
     shared.counting.compute.add(compute);
-    let result = match result {
-        Ok(outputs) => {
-            add(&shared.counting.rows, rows as u64);
-            Ok(Reply { outputs, queue_us: queue.as_micros() as u64, compute_us: compute.as_micros() as u64 })
-        }
-        Err(PredictError::Input(reason)) => Err(Error::Input(reason)),
-        Err(PredictError::Engine(reason)) => {
-            tracing::error!(deployment = shared.name, reason, "the engine failed");
-            Err(Error::Engine(shared.name.clone()))
-        }
-    };
+    let result = outputs.map(|outputs| {
+        add(&shared.counting.rows, rows as u64);
+        Reply { outputs, queue_us: queue.as_micros() as u64, compute_us: compute.as_micros() as u64 }
+    });
     if let Err(error) = &result {
         shared.counting.failed(error);
     }

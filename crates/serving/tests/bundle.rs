@@ -2,10 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serving::{Deployment, Error, Limits, LoadSpec, Resources};
+use serving::{Batching, Deployment, Error, Limits, LoadSpec, Resources};
 
 mod made;
 
@@ -28,21 +27,26 @@ async fn answers_are_the_same_bit_for_bit_whoever_else_asks() {
     let bundle = bundle(|_| {});
     let engine = bundle.load(1).unwrap();
     let deployment = Arc::new(load(Limits::default()));
+    let pool = rows(100, 5);
+    let direct = engine.predict(vec![pool.clone()]).unwrap().remove(0);
     let sizes = [1usize, 2, 3, 7, 20, 64, 100];
-    let direct: BTreeMap<usize, Vec<u32>> =
-        sizes.iter().map(|&n| (n, bits(&engine.predict(vec![rows(n, n as u64)]).unwrap()[0]))).collect();
     let asked: Vec<_> = (0..420)
         .map(|i| {
             let (deployment, n) = (Arc::clone(&deployment), sizes[i % sizes.len()]);
-            tokio::spawn(async move { (n, deployment.predict(vec![rows(n, n as u64)]).await.unwrap()) })
+            let begin = i % (101 - n);
+            let part = pool.slice_rows(begin..begin + n);
+            tokio::spawn(
+                async move { (begin..begin + n, deployment.predict(vec![part], None).await.unwrap()) },
+            )
         })
         .collect();
     let mut total = 0;
     for asked in asked {
-        let (n, reply) = asked.await.unwrap();
-        assert_eq!(bits(&reply.outputs[0]), direct[&n], "{n} rows");
-        total += n as u64;
+        let (range, reply) = asked.await.unwrap();
+        total += range.len() as u64;
+        assert_eq!(bits(&reply.outputs[0]), bits(&direct.slice_rows(range.clone())), "{range:?}");
     }
+    assert_eq!(deployment.batching(), &Batching::On { least_rows: 2 });
     let counters = deployment.counters();
     assert_eq!((counters.requests, counters.rows), (420, total));
     assert_eq!(counters.queue.buckets.last().unwrap().count, 420);
@@ -58,7 +62,7 @@ async fn a_loaded_bundle_says_what_it_is() {
     let model_bytes = bundle(|_| {}).file("model.onnx").unwrap().len() as u64;
     assert!(deployment.memory_bytes() >= model_bytes && deployment.memory_bytes() < 4_000_000_000);
     let largest = deployment.limits().max_rows_per_request;
-    let reply = deployment.predict(vec![rows(largest, 1)]).await.unwrap();
+    let reply = deployment.predict(vec![rows(largest, 1)], None).await.unwrap();
     assert_eq!(reply.outputs[0].shape()[0], largest);
     assert!(reply.compute_us > 0);
 }

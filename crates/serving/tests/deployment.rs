@@ -105,8 +105,13 @@ fn spec(cpu_cores: f64, limits: Limits) -> StartSpec {
     StartSpec { name: "e/1".to_owned(), resources, limits, weights_bytes: 100 }
 }
 
-/// A deployment whose gate is open for the first run and closed afterwards.
+/// A deployment whose gate is open for the first runs and closed afterwards. It computes one row at a time.
 fn start(cpu_cores: f64, limits: Limits) -> (Arc<Deployment>, Arc<Seen>) {
+    start_batching(cpu_cores, Limits { max_batch_rows: 1, ..limits })
+}
+
+/// The same, with requests computed together.
+fn start_batching(cpu_cores: f64, limits: Limits) -> (Arc<Deployment>, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     seen.gate.set(true);
     let engine = Doubler { signature: signature(), seen: Arc::clone(&seen) };
@@ -128,7 +133,7 @@ type Asked = tokio::task::JoinHandle<Result<serving::Reply, Error>>;
 
 fn ask(deployment: &Arc<Deployment>, first: f32) -> Asked {
     let deployment = Arc::clone(deployment);
-    tokio::spawn(async move { deployment.predict(row(first)).await })
+    tokio::spawn(async move { deployment.predict(row(first), None).await })
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -159,7 +164,7 @@ async fn a_full_queue_refuses_at_once() {
     let mut asked = occupy(&deployment, &seen).await;
     asked.extend((1..4).map(|n| ask(&deployment, n as f32)));
     until("three wait", || deployment.counters().queued == 3).await;
-    let refused = deployment.predict(row(9.0)).await.unwrap_err();
+    let refused = deployment.predict(row(9.0), None).await.unwrap_err();
     assert!(matches!(refused, Error::Overloaded { queued: 3, .. }));
     assert_eq!(
         refused.to_string(),
@@ -173,7 +178,7 @@ async fn a_full_queue_refuses_at_once() {
     assert_eq!((counters.requests, counters.rows, counters.queued), (5, 4, 0));
     assert_eq!(counters.errors.by_kind()[2], ("overloaded", 1));
     assert_eq!(counters.compute.buckets.last().unwrap().count, 4);
-    assert!(deployment.predict(row(9.0)).await.is_ok());
+    assert!(deployment.predict(row(9.0), None).await.is_ok());
 }
 
 #[tokio::test]
@@ -239,12 +244,12 @@ async fn what_does_not_fit_the_signature_is_said_at_once() {
     let (deployment, seen) = start(1.0, Limits { max_rows_per_request: 4, ..Limits::default() });
     let tensor =
         |rows: usize, columns| vec![Tensor::float32(vec![rows, columns], vec![0.0; rows * columns]).unwrap()];
-    let shape = deployment.predict(tensor(2, 4)).await.unwrap_err();
+    let shape = deployment.predict(tensor(2, 4), None).await.unwrap_err();
     assert_eq!(shape.to_string(), "input \"features\" must have shape [batch, 3], got [2, 4]");
     assert!(matches!(shape, Error::Input(_)));
-    let count = deployment.predict(vec![]).await.unwrap_err();
+    let count = deployment.predict(vec![], None).await.unwrap_err();
     assert_eq!(count.to_string(), "the model takes 1 inputs (features), got 0");
-    let rows = deployment.predict(tensor(5, 3)).await.unwrap_err();
+    let rows = deployment.predict(tensor(5, 3), None).await.unwrap_err();
     assert_eq!(rows.to_string(), "the request has 5 rows, more than the 4 one request may have; split it");
     assert_eq!(seen.gate.waiting.load(Ordering::SeqCst), 0);
     let errors = deployment.counters().errors;
@@ -256,15 +261,15 @@ async fn a_failing_engine_fails_one_request() {
     let (deployment, seen) = start(1.0, Limits::default());
     seen.gate.set(true);
     for bad in [PANIC, FAIL, PANIC] {
-        let error = deployment.predict(row(bad)).await.unwrap_err();
+        let error = deployment.predict(row(bad), None).await.unwrap_err();
         assert!(matches!(error, Error::Engine(_)));
         assert_eq!(
             error.to_string(),
             "deployment \"e/1\": the engine failed on this request; the log has the detail"
         );
-        assert_eq!(doubled(&deployment.predict(row(4.0)).await.unwrap()), [8.0, 2.0, 4.0]);
+        assert_eq!(doubled(&deployment.predict(row(4.0), None).await.unwrap()), [8.0, 2.0, 4.0]);
     }
-    let blamed = deployment.predict(row(BLAME)).await.unwrap_err();
+    let blamed = deployment.predict(row(BLAME), None).await.unwrap_err();
     assert!(matches!(&blamed, Error::Input(reason) if reason == "feature 0 is below zero"));
     let errors = deployment.counters().errors;
     assert_eq!((errors.engine, errors.input), (3, 1));
@@ -397,26 +402,27 @@ async fn requests_stay_within_the_memory_budget() {
     let deployment = Deployment::start(start, || Ok(Box::new(Wide(wide, Arc::clone(&seen))))).unwrap();
     assert_eq!(deployment.memory_bytes(), 99_990_000_000);
     let rows = |n: usize| vec![Tensor::float32(vec![n, WIDE], vec![0.0; n * WIDE]).unwrap()];
-    let refused = deployment.predict(rows(126)).await.unwrap_err();
+    let refused = deployment.predict(rows(126), None).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
         "the request's tensors take 10.1 MB, and deployment \"e/1\" has 10.0 MB of its memory budget left; \
          split the request or raise memory_gb"
     );
-    assert!(deployment.predict(rows(125)).await.is_ok());
+    assert!(deployment.predict(rows(125), None).await.is_ok());
     seen.gate.set(false);
+    seen.gate.waiting.store(0, Ordering::SeqCst);
     let deployment = Arc::new(deployment);
     let held = {
         let deployment = Arc::clone(&deployment);
         let rows = rows(100);
-        tokio::spawn(async move { deployment.predict(rows).await })
+        tokio::spawn(async move { deployment.predict(rows, None).await })
     };
-    until("it computes", || seen.gate.waiting.load(Ordering::SeqCst) == 3).await;
-    let refused = deployment.predict(rows(100)).await.unwrap_err();
+    until("it computes", || seen.gate.waiting.load(Ordering::SeqCst) == 1).await;
+    let refused = deployment.predict(rows(100), None).await.unwrap_err();
     assert!(matches!(refused, Error::Overloaded { .. }), "{refused}");
     seen.gate.set(true);
     assert!(held.await.unwrap().is_ok());
-    assert!(deployment.predict(rows(100)).await.is_ok());
+    assert!(deployment.predict(rows(100), None).await.is_ok());
 }
 
 #[tokio::test]
@@ -426,7 +432,10 @@ async fn what_was_taken_is_answered_when_it_goes() {
     let seen = Arc::new(Seen::default());
     seen.gate.set(true);
     let engine = Doubler { signature: signature(), seen: Arc::clone(&seen) };
-    let deployment = Deployment::start(spec(2.0, Limits::default()), || Ok(Box::new(engine))).unwrap();
+    let deployment = Deployment::start(spec(2.0, Limits { max_batch_rows: 1, ..Limits::default() }), || {
+        Ok(Box::new(engine))
+    })
+    .unwrap();
     seen.gate.set(false);
     seen.gate.waiting.store(0, Ordering::SeqCst);
     let deployment = table.insert(key.clone(), deployment).unwrap();
@@ -436,7 +445,7 @@ async fn what_was_taken_is_answered_when_it_goes() {
 
     drop(table.remove(&key).unwrap());
     assert!(table.get(&key).is_none() && table.remove(&key).is_none());
-    let late = deployment.predict(row(1.0)).await.unwrap_err();
+    let late = deployment.predict(row(1.0), None).await.unwrap_err();
     assert_eq!(late.to_string(), "deployment \"e/1\" is being taken out of service");
     seen.gate.set(true);
     for asked in asked {
@@ -479,4 +488,73 @@ fn a_table_keeps_the_sum_of_memory_within_the_machine() {
     table.remove(&key("2")).unwrap();
     assert_eq!(table.memory_bytes(), 80_000_000_000);
     assert!(table.get(&key("1")).is_some());
+}
+
+#[tokio::test]
+async fn what_waits_is_computed_together_and_each_gets_its_own() {
+    let limits = Limits { max_batch_rows: 4, ..Limits::default() };
+    let (deployment, seen) = start_batching(1.0, limits);
+    let first = occupy(&deployment, &seen).await;
+    let asked: Vec<Asked> = (1..=6).map(|n| ask(&deployment, n as f32)).collect();
+    until("all wait", || deployment.counters().queued == 6).await;
+    seen.gate.set(true);
+    for one in first {
+        one.await.unwrap().unwrap();
+    }
+    for (n, one) in (1..=6).zip(asked) {
+        let reply = one.await.unwrap().unwrap();
+        assert_eq!(
+            (doubled(&reply), reply.outputs[0].shape()),
+            ([n as f32 * 2.0, 2.0, 4.0].as_slice(), [1, 3].as_slice())
+        );
+    }
+    let counters = deployment.counters();
+    // One alone, then four, then two.
+    assert_eq!((counters.batches, counters.batched_rows, counters.rows), (3, 7, 7));
+    assert_eq!(*seen.values.lock().unwrap(), [0.0, 1.0, 5.0]);
+}
+
+#[tokio::test]
+async fn a_failure_of_a_batch_is_told_to_all_in_it() {
+    let (deployment, seen) = start_batching(1.0, Limits::default());
+    let first = occupy(&deployment, &seen).await;
+    let asked: Vec<Asked> = [FAIL, 1.0].into_iter().map(|value| ask(&deployment, value)).collect();
+    until("both wait", || deployment.counters().queued == 2).await;
+    seen.gate.set(true);
+    for one in first {
+        one.await.unwrap().unwrap();
+    }
+    for one in asked {
+        let error = one.await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Engine(_)), "{error}");
+    }
+    assert_eq!(deployment.counters().errors.engine, 2);
+    assert!(deployment.predict(row(1.0), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_whose_time_is_over_is_not_computed() {
+    let (deployment, seen) = start(1.0, Limits::default());
+    let first = occupy(&deployment, &seen).await;
+    let late = {
+        let deployment = Arc::clone(&deployment);
+        let deadline = std::time::Instant::now() + Duration::from_millis(20);
+        tokio::spawn(async move { deployment.predict(row(1.0), Some(deadline)).await })
+    };
+    let far = std::time::Instant::now() + Duration::from_secs(600);
+    let patient = {
+        let deployment = Arc::clone(&deployment);
+        tokio::spawn(async move { deployment.predict(row(2.0), Some(far)).await })
+    };
+    until("both wait", || deployment.counters().queued == 2).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    seen.gate.set(true);
+    let error = late.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Expired(_)), "{error}");
+    assert!(patient.await.unwrap().is_ok());
+    for one in first {
+        one.await.unwrap().unwrap();
+    }
+    assert_eq!(*seen.values.lock().unwrap(), [0.0, 2.0]);
+    assert_eq!(deployment.counters().errors.expired, 1);
 }

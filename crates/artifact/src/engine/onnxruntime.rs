@@ -200,6 +200,10 @@ impl OnnxRuntimePredictor {
 }
 
 impl Predictor for OnnxRuntimePredictor {
+    fn row_tolerance(&self) -> f64 {
+        1e-6
+    }
+
     fn signature(&self) -> &Signature {
         &self.signature
     }

@@ -77,7 +77,8 @@ impl Load {
         }
         let mut answers = Answers::default();
         for task in tasks {
-            let one = task.await.map_err(|error| Error::internal("a connection stopped unexpectedly", error))?;
+            let one =
+                task.await.map_err(|error| Error::internal("a connection stopped unexpectedly", error))?;
             answers.merge(one);
         }
         Ok(answers)
@@ -86,7 +87,8 @@ impl Load {
     async fn one_connection(&self, begin: Instant, index: u16) -> Answers {
         let (from, end) = (begin + self.warm_up, begin + self.warm_up + self.measured);
         let step = self.rate.map(|rate| Duration::from_secs_f64(f64::from(self.connections) / rate));
-        let mut due = begin + step.unwrap_or_default().mul_f64(f64::from(index) / f64::from(self.connections));
+        let mut due =
+            begin + step.unwrap_or_default().mul_f64(f64::from(index) / f64::from(self.connections));
         let mut answers = Answers::default();
         let mut sender = None;
         loop {
@@ -206,7 +208,10 @@ mod tests {
                             return;
                         }
                         let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
-                        assert!(text.starts_with("POST /x?y=z HTTP/1.1\r\n") && text.ends_with("body"), "{text}");
+                        assert!(
+                            text.starts_with("POST /x?y=z HTTP/1.1\r\n") && text.ends_with("body"),
+                            "{text}"
+                        );
                         let status = if request % 5 == 0 { "503 No" } else { "200 OK" };
                         let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok");
                         if stream.write_all(reply.as_bytes()).await.is_err() {

@@ -90,9 +90,8 @@ fn load(args: &BenchArgs) -> Result<Load, Error> {
         .filter(|uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some())
         .ok_or_else(|| Error::invalid("--url", format!("\"{}\" is not http://HOST:PORT/PATH", args.url)))?;
     let body = match &args.body {
-        Some(path) => std::fs::read(path).map_err(|error| {
-            Error::invalid("--body", format!("cannot read {}: {error}", path.display()))
-        })?,
+        Some(path) => std::fs::read(path)
+            .map_err(|error| Error::invalid("--body", format!("cannot read {}: {error}", path.display())))?,
         None => Vec::new(),
     };
     let method = match &args.method {
