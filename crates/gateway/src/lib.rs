@@ -3,6 +3,8 @@
 //! One folder per protocol (`vertex`, `native`); [`router`] puts them on one port, `status` maps the
 //! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
 
+mod access;
+mod dialect;
 mod native;
 mod observe;
 mod origin;

@@ -9,6 +9,7 @@ pub(crate) fn of(kind: Kind) -> (StatusCode, &'static str) {
         Kind::InvalidArgument => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
         Kind::FailedPrecondition => (StatusCode::BAD_REQUEST, "FAILED_PRECONDITION"),
         Kind::OutOfRange => (StatusCode::BAD_REQUEST, "OUT_OF_RANGE"),
+        Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
         Kind::PermissionDenied => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
         Kind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
         Kind::AlreadyExists => (StatusCode::CONFLICT, "ALREADY_EXISTS"),
@@ -18,6 +19,25 @@ pub(crate) fn of(kind: Kind) -> (StatusCode, &'static str) {
         Kind::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "UNIMPLEMENTED"),
         Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
         Kind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED"),
+    }
+}
+
+/// The gRPC status code of a kind.
+pub(crate) fn grpc(kind: Kind) -> u16 {
+    match kind {
+        Kind::Cancelled => 1,
+        Kind::InvalidArgument => 3,
+        Kind::DeadlineExceeded => 4,
+        Kind::NotFound => 5,
+        Kind::AlreadyExists => 6,
+        Kind::PermissionDenied => 7,
+        Kind::ResourceExhausted => 8,
+        Kind::FailedPrecondition => 9,
+        Kind::OutOfRange => 11,
+        Kind::Unimplemented => 12,
+        Kind::Internal => 13,
+        Kind::Unavailable => 14,
+        Kind::Unauthenticated => 16,
     }
 }
 
@@ -36,6 +56,7 @@ mod tests {
             (Kind::InvalidArgument, 400, "INVALID_ARGUMENT"),
             (Kind::FailedPrecondition, 400, "FAILED_PRECONDITION"),
             (Kind::OutOfRange, 400, "OUT_OF_RANGE"),
+            (Kind::Unauthenticated, 401, "UNAUTHENTICATED"),
             (Kind::PermissionDenied, 403, "PERMISSION_DENIED"),
             (Kind::NotFound, 404, "NOT_FOUND"),
             (Kind::AlreadyExists, 409, "ALREADY_EXISTS"),

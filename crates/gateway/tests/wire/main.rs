@@ -5,6 +5,7 @@
 mod datasets;
 mod fixture;
 mod jobs;
+mod keys;
 mod lifecycle;
 mod predict;
 mod refusals;
