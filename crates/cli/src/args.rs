@@ -4,6 +4,7 @@
 pub(crate) mod bench;
 pub(crate) mod job;
 pub(crate) mod key;
+pub(crate) mod lifecycle;
 pub(crate) mod model;
 pub(crate) mod train;
 
@@ -17,6 +18,7 @@ use jiff::civil::{Date, DateTime, Time};
 use bench::BenchArgs;
 use job::{JobLimitArgs, JobVerb};
 use key::KeyVerb;
+use lifecycle::{EndpointDeleteArgs, EndpointTrafficArgs};
 use model::{ConvertArgs, ModelVerb};
 use train::{SearchArgs, TrainArgs};
 
@@ -180,6 +182,11 @@ impl Verb {
             Self::Model(ModelVerb::Export(_)) => "bellwether model export",
             Self::Model(ModelVerb::List) => "bellwether model list",
             Self::Model(ModelVerb::Show(_)) => "bellwether model show",
+            Self::Model(ModelVerb::Alias(_)) => "bellwether model alias",
+            Self::Model(ModelVerb::Delete(_)) => "bellwether model delete",
+            Self::Model(ModelVerb::Prune(_)) => "bellwether model prune",
+            Self::Endpoint(EndpointVerb::Traffic(_)) => "bellwether endpoint traffic",
+            Self::Endpoint(EndpointVerb::Delete(_)) => "bellwether endpoint delete",
             Self::Endpoint(EndpointVerb::Create(_)) => "bellwether endpoint create",
             Self::Endpoint(EndpointVerb::List) => "bellwether endpoint list",
             Self::Endpoint(EndpointVerb::Show(_)) => "bellwether endpoint show",
@@ -448,6 +455,12 @@ pub(crate) enum EndpointVerb {
         after_help = "Example:\n  bellwether endpoint undeploy deciles --deployment 4417 --traffic 5203=100"
     )]
     Undeploy(EndpointUndeployArgs),
+    /// Set the traffic of what is deployed, at once: forward, or back
+    #[command(after_help = "Example:\n  bellwether endpoint traffic deciles 4417=100,5203=0")]
+    Traffic(EndpointTrafficArgs),
+    /// Delete an endpoint
+    #[command(after_help = "Example:\n  bellwether endpoint delete deciles --force")]
+    Delete(EndpointDeleteArgs),
 }
 
 /// `endpoint create`, `endpoint show`

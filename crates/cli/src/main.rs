@@ -88,6 +88,7 @@ fn explain(error: &anyhow::Error) -> (Kind, String) {
 }
 
 fn start(cli: Cli, output: Output, started: Instant) -> anyhow::Result<()> {
+    huge_pages(!matches!(cli.verb, Verb::Serve(_)));
     let settings = settings(&cli)?;
     log_to_stderr(&settings.log.value)?;
     platform::look_for_onnxruntime(|name| std::env::var_os(name));
@@ -100,6 +101,17 @@ fn start(cli: Cli, output: Output, started: Instant) -> anyhow::Result<()> {
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     done
 }
+
+/// Huge pages speed training up, and would have an idle server hold tens of MB that it does not use. A process inherits
+/// the choice of its parent, so each makes its own.
+#[cfg(target_os = "linux")]
+fn huge_pages(wanted: bool) {
+    // Where the kernel does not know the choice there is none.
+    let _ = rustix::thread::disable_transparent_huge_pages(!wanted);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn huge_pages(_wanted: bool) {}
 
 fn settings(cli: &Cli) -> anyhow::Result<Settings> {
     let working_dir = std::env::current_dir().map_err(|error| {
@@ -139,6 +151,13 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Job(JobVerb::Cancel(args)) => verb::job::cancel(context, &args).await?,
         Verb::Job(JobVerb::Resume(args)) => verb::job::resume(context, &args).await?,
         Verb::Job(JobVerb::Delete(args)) => verb::job::delete(context, args).await?,
+        Verb::Model(ModelVerb::Alias(args)) => verb::lifecycle::alias(context, args).await?,
+        Verb::Model(ModelVerb::Delete(args)) => verb::lifecycle::delete_model(context, args).await?,
+        Verb::Model(ModelVerb::Prune(args)) => verb::lifecycle::prune(context, &args).await?,
+        Verb::Endpoint(EndpointVerb::Traffic(args)) => verb::lifecycle::traffic(context, args).await?,
+        Verb::Endpoint(EndpointVerb::Delete(args)) => {
+            verb::lifecycle::delete_endpoint(context, &args).await?;
+        }
         Verb::Key(KeyVerb::Create(args)) => verb::key::create(context, args).await?,
         Verb::Key(KeyVerb::List) => verb::key::list(context).await?,
         Verb::Key(KeyVerb::Revoke(args)) => verb::key::revoke(context, &args).await?,

@@ -9,6 +9,7 @@ use market::FeatureSet;
 use registry::{Deployment, Endpoint, ModelVersion, NewEndpoint};
 use serving::{Limits, LoadSpec, Resources};
 
+use crate::background;
 use crate::served::Names;
 use crate::{Error, Kind, Page, Paged, Platform, ResourceRequest, Result};
 
@@ -399,7 +400,7 @@ impl Platform {
         let name = format!("{endpoint}/{}", deployment.id);
         let resources = Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb };
         let load = move || {
-            let engine = serving::Deployment::load(LoadSpec {
+            let engine = serving::Deployment::prepare(LoadSpec {
                 name,
                 bundle: &bundle,
                 resources,
@@ -407,9 +408,10 @@ impl Platform {
             });
             engine.map(|engine| (engine, bundle.manifest))
         };
-        let (engine, manifest) = tokio::task::spawn_blocking(load)
-            .await
-            .map_err(|error| Error::internal("loading the model stopped unexpectedly", error))??;
+        // What is in service must not feel it.
+        let (engine, manifest) = background::run("load", load).await??;
+        // Started here, so that its threads do not give way.
+        let engine = engine.start()?;
         let engine = self.serving.engines.insert(key(project, endpoint, &deployment.id), engine)?;
         Ok(DeployedModel { deployment, version, manifest, set, engine, replay })
     }
@@ -426,8 +428,14 @@ impl Platform {
         least.max(last + 1).to_string()
     }
 
+    /// Forgets an endpoint that is no more.
+    pub(crate) fn forget_route(&self, project: &str, id: &str) {
+        let mut routes = self.serving.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.remove(&(project.to_owned(), id.to_owned()));
+    }
+
     /// Rebuilds an endpoint's route from what the registry now says, keeping what is loaded.
-    async fn reroute(&self, endpoint: &Endpoint, new: Option<Arc<DeployedModel>>) -> Result<()> {
+    pub(crate) async fn reroute(&self, endpoint: &Endpoint, new: Option<Arc<DeployedModel>>) -> Result<()> {
         let before = self.serving.get(&endpoint.project, &endpoint.id);
         let mut loaded: Vec<Arc<DeployedModel>> = before
             .iter()

@@ -4,6 +4,7 @@
 //! line see only this crate. Deliberately not here: protocols, command lines, the clock and the environment
 //! (they are arguments).
 
+mod background;
 mod builtin;
 mod certify;
 mod convert;
@@ -18,6 +19,7 @@ mod fitting;
 mod import_settings;
 pub mod jobs;
 mod keys;
+mod lifecycle;
 mod lock;
 mod machine;
 mod model;
@@ -59,6 +61,7 @@ pub use features::{ComputeFeatures, ComputedFeatures};
 pub use fitting::{FitOptions, StartFrom};
 pub use import_settings::ImportSettings;
 pub use keys::{Caller, CreateKey, CreatedKey, KeyUse};
+pub use lifecycle::Pruned;
 pub use lock::Holder;
 pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest};
 pub use market::certificate::{Certificate, Check, Verdict};
@@ -76,7 +79,8 @@ pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest, Question, 
 pub use predictor::{DataType, Signature, Tensor, TensorData, TensorSpec};
 pub use read_only::PinnedSnapshot;
 pub use registry::{
-    ApiKey, Deployment, Endpoint, Job, JobState, MadeVersion, ModelVersion, NewOperation, Operation, Scope,
+    AliasChange, ApiKey, Deployment, Endpoint, EndpointUpdate, Job, JobState, MadeVersion, ModelVersion,
+    NewOperation, Operation, Scope, VersionUpdate,
 };
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};

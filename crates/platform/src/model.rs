@@ -255,7 +255,7 @@ fn new_version(id: &str, request: UploadModel, bundle: &Bundle) -> NewVersion {
 }
 
 /// Where a version's bundle lies in the artifact store.
-fn version_prefix(project: &str, model: &str, version: u32) -> String {
+pub(crate) fn version_prefix(project: &str, model: &str, version: u32) -> String {
     format!("{project}/{model}/{version}")
 }
 

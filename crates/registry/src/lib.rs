@@ -25,7 +25,9 @@ pub use endpoint::{
 pub use error::Error;
 pub use job::{Job, JobChange, JobState, MAX_ENDED_JOBS, MadeVersion, NewJob};
 pub use key::{ApiKey, MAX_KEYS, NewKey, Scope};
-pub use model::{DEFAULT_ALIAS, ModelVersion, NewVersion, UnfinishedUpload, UploadMode};
+pub use model::{
+    AliasChange, DEFAULT_ALIAS, ModelVersion, NewVersion, UnfinishedUpload, UploadMode, VersionUpdate,
+};
 pub use operation::{MAX_OPERATIONS, NewOperation, Operation};
 pub use store::Store;
 pub use store::sqlite::SqliteStore;

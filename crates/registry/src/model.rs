@@ -104,6 +104,41 @@ pub enum UploadMode {
     Either,
 }
 
+/// Aliases to give to a version and to take from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AliasChange {
+    /// To give; a version that has one loses it.
+    pub add: Vec<String>,
+    /// To take.
+    pub remove: Vec<String>,
+}
+
+impl AliasChange {
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.add.len() + self.remove.len() > ALIASES_MAX {
+            let message = format!("more than {ALIASES_MAX} aliases at once");
+            return Err(Error::invalid("versionAliases", message));
+        }
+        if self.remove.iter().any(|alias| alias == DEFAULT_ALIAS) {
+            let message =
+                "a model always has a default version; give the alias \"default\" to another one instead";
+            return Err(Error::invalid("versionAliases", message));
+        }
+        self.add.iter().chain(&self.remove).try_for_each(|alias| id::check_alias(alias))
+    }
+}
+
+/// What to change of a version; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionUpdate {
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// What it is.
+    pub description: Option<String>,
+    /// All of its labels.
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
 /// A version number that was reserved but never registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnfinishedUpload {

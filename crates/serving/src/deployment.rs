@@ -108,6 +108,21 @@ pub struct Deployment {
     in_use_bytes: Arc<AtomicU64>,
 }
 
+/// A model that is loaded, proven and measured, and has no threads yet.
+#[derive(Debug)]
+pub struct Prepared(Deployment);
+
+impl Prepared {
+    /// Starts its threads. They have the priority of the thread this is called from.
+    ///
+    /// # Errors
+    /// [`Error::Threads`].
+    pub fn start(self) -> Result<Deployment> {
+        self.0.start_threads()?;
+        Ok(self.0)
+    }
+}
+
 impl std::fmt::Debug for Deployment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Deployment")
@@ -120,15 +135,23 @@ impl std::fmt::Debug for Deployment {
 }
 
 impl Deployment {
-    /// Loads a bundle, checks that it reproduces its golden sample, and starts it as [`Deployment::start`] does.
+    /// Loads a bundle and starts it: [`Deployment::prepare`] and [`Prepared::start`].
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn load(spec: LoadSpec<'_>) -> Result<Self> {
+        Self::prepare(spec)?.start()
+    }
+
+    /// Loads a bundle, checks that it reproduces its golden sample, and makes it ready as [`Deployment::start`] does.
     /// Blocks while it computes: not for a thread of an async runtime.
     ///
     /// # Errors
     /// [`Error::Bundle`] if it does not load or reproduce, and those of [`Deployment::start`].
-    pub fn load(spec: LoadSpec<'_>) -> Result<Self> {
+    pub fn prepare(spec: LoadSpec<'_>) -> Result<Prepared> {
         let LoadSpec { name, bundle, resources, limits } = spec;
         let weights_bytes = bundle.file(ONNX_MODEL).map_or(0, |model| model.len() as u64);
-        Self::start(StartSpec { name, resources, limits, weights_bytes }, || {
+        Self::made_ready(StartSpec { name, resources, limits, weights_bytes }, || {
             // One thread a call: the deployment's own threads are the only ones that compute.
             let predictor = bundle.load(1)?;
             run_as_worker(|| bundle.verify_golden(&*predictor))?;
@@ -147,6 +170,10 @@ impl Deployment {
     /// [`Error::Resources`] for resources that cannot be, [`Error::OverMemory`] with both numbers,
     /// [`Error::FirstRun`], [`Error::Threads`], and whatever `load` fails with.
     pub fn start(spec: StartSpec, load: impl FnOnce() -> Result<Box<dyn Predictor>>) -> Result<Self> {
+        Self::made_ready(spec, load)?.start()
+    }
+
+    fn made_ready(spec: StartSpec, load: impl FnOnce() -> Result<Box<dyn Predictor>>) -> Result<Prepared> {
         let StartSpec { name, resources, limits, weights_bytes } = spec;
         let (threads, budget_bytes) = resources.check()?;
         let over = |needed_bytes| Error::OverMemory { name: name.clone(), needed_bytes, budget_bytes };
@@ -182,9 +209,7 @@ impl Deployment {
         let counting = Counting::default();
         let shared = Arc::new(Shared { name, predictor, queue, counting, limits, batching });
         let in_use_bytes = Arc::default();
-        let deployment = Self { shared, threads, memory_bytes, left_bytes, in_use_bytes };
-        deployment.start_threads()?;
-        Ok(deployment)
+        Ok(Prepared(Self { shared, threads, memory_bytes, left_bytes, in_use_bytes }))
     }
 
     /// Answers one request: `inputs` in the order of the signature, outputs likewise.

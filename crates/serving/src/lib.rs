@@ -16,7 +16,7 @@ mod worker;
 
 pub use batch::Batching;
 pub use counters::{Bucket, Counters, ErrorCounts, Histogram};
-pub use deployment::{Deployment, Limits, LoadSpec, Reply, Resources, StartSpec};
+pub use deployment::{Deployment, Limits, LoadSpec, Prepared, Reply, Resources, StartSpec};
 pub use error::Error;
 pub use memory::{machine_bytes, resident_bytes};
 pub use table::{Key, Table};

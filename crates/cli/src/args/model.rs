@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use platform::ModelFormat;
 
+use super::lifecycle::{ModelAliasArgs, ModelDeleteArgs, ModelPruneArgs};
+
 /// `model ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelVerb {
@@ -26,6 +28,17 @@ pub(crate) enum ModelVerb {
         after_help = "Examples:\n  bellwether model show sp500-deciles\n  bellwether model show sp500-deciles@2"
     )]
     Show(ModelShowArgs),
+    /// Give aliases to a version; callers that name the model alone get the one of the alias default
+    #[command(
+        after_help = "Examples:\n  bellwether model alias sp500-deciles@3 default\n  bellwether model alias sp500-deciles@2 --remove candidate"
+    )]
+    Alias(ModelAliasArgs),
+    /// Delete a version, or a model with all its versions
+    #[command(after_help = "Example:\n  bellwether model delete sp500-deciles@1")]
+    Delete(ModelDeleteArgs),
+    /// Delete the oldest versions that are neither deployed nor have an alias
+    #[command(after_help = "Example:\n  bellwether model prune sp500-deciles --keep 5")]
+    Prune(ModelPruneArgs),
 }
 
 /// `model upload`

@@ -2,6 +2,7 @@
 
 pub(crate) mod job;
 pub(crate) mod key;
+mod lifecycle;
 pub(crate) mod resource;
 mod transport;
 
@@ -184,13 +185,18 @@ impl Client {
         Ok(self.transport.get(self.path(tail)).await?.body)
     }
 
-    /// Reads a list to its end.
+    /// Reads a collection to its end.
     async fn list<T: DeserializeOwned>(&self, collection: &str) -> Result<Vec<T>, Error> {
+        self.list_at(collection, collection).await
+    }
+
+    /// Reads a list of `collection` at `tail` to its end.
+    async fn list_at<T: DeserializeOwned>(&self, tail: &str, collection: &str) -> Result<Vec<T>, Error> {
         let mut items = Vec::new();
         let mut token = String::new();
         for _ in 0..PAGES_MAX {
             let page: ListPage =
-                self.get(&format!("{collection}?pageSize={PAGE_SIZE}&pageToken={}", segment(&token))).await?;
+                self.get(&format!("{tail}?pageSize={PAGE_SIZE}&pageToken={}", segment(&token))).await?;
             for item in page.items.get(collection).and_then(Value::as_array).into_iter().flatten() {
                 let parsed = serde_json::from_value(item.clone());
                 items.push(parsed.map_err(|error| self.strange(collection, &error))?);

@@ -30,6 +30,9 @@ pub(crate) struct ModelResource {
     /// When the version was made, RFC 3339.
     #[serde(default)]
     pub(crate) version_create_time: String,
+    /// Where it is deployed.
+    #[serde(default)]
+    pub(crate) deployed_models: Vec<Value>,
     /// What we add to Vertex AI's model: digest, signature, metrics.
     #[serde(default)]
     pub(crate) metadata: Value,

@@ -77,6 +77,8 @@ enum Call {
     Delete,
     /// With a JSON body.
     Post(Vec<u8>),
+    /// With a JSON body.
+    Patch(Vec<u8>),
 }
 
 impl Transport {
@@ -143,6 +145,17 @@ impl Transport {
         self.exchange(path, Call::Post(body)).await
     }
 
+    /// Changes a resource.
+    pub(crate) async fn patch<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: String,
+        body: &impl serde::Serialize,
+    ) -> Result<Reply<T>, Error> {
+        let body =
+            serde_json::to_vec(body).map_err(|error| Error::internal("cannot write the request", error))?;
+        self.exchange(path, Call::Patch(body)).await
+    }
+
     async fn exchange<T: DeserializeOwned + Send + 'static>(
         &self,
         path: String,
@@ -161,6 +174,9 @@ impl Transport {
             Call::Delete => self.keyed(self.agent.delete(&url)).call(),
             Call::Post(body) => {
                 self.keyed(self.agent.post(&url)).content_type("application/json").send(body.as_slice())
+            }
+            Call::Patch(body) => {
+                self.keyed(self.agent.patch(&url)).content_type("application/json").send(body.as_slice())
             }
         };
         let mut response = sent.map_err(|error| self.failed(&error))?;

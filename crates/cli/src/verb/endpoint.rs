@@ -13,7 +13,7 @@ use crate::output::{Column, Show, table};
 
 /// An endpoint and what is deployed to it.
 #[derive(Debug, Serialize)]
-struct EndpointView {
+pub(crate) struct EndpointView {
     endpoint: String,
     display_name: String,
     created_at: String,
@@ -248,7 +248,7 @@ pub(crate) async fn undeploy(context: &Context, args: EndpointUndeployArgs) -> R
     context.output.show(&ChangedView { deployment, endpoint })
 }
 
-async fn find(context: &Context, backend: &Backend, name: &str) -> Result<EndpointView, Error> {
+pub(crate) async fn find(context: &Context, backend: &Backend, name: &str) -> Result<EndpointView, Error> {
     match backend {
         Backend::Server(client) => Ok(client.get_endpoint(name).await?.into()),
         Backend::Local(platform) => Ok(platform.get_endpoint(context.project(), name).await?.into()),

@@ -9,6 +9,7 @@ pub(crate) mod endpoint;
 pub(crate) mod features;
 pub(crate) mod job;
 pub(crate) mod key;
+pub(crate) mod lifecycle;
 pub(crate) mod model;
 pub(crate) mod predict;
 pub(crate) mod search;

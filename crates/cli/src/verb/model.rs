@@ -48,7 +48,13 @@ impl ModelView {
         })
     }
 
-    fn from_server(resource: ModelResource) -> Result<Self, Error> {
+    /// Model, version and aliases.
+    pub(crate) fn into_aliases(self) -> (String, u32, Vec<String>) {
+        (self.model, self.version, self.aliases)
+    }
+
+    /// The view of a version at a server.
+    pub(crate) fn from_server(resource: ModelResource) -> Result<Self, Error> {
         let ModelResource { version_id, mut metadata, .. } = resource;
         let version = version_id.parse().map_err(|error| {
             Error::internal(format!("the server answered version \"{version_id}\""), error)

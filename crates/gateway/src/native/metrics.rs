@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use platform::DeploymentCounters;
+use platform::{DeploymentCounters, KeyUse};
 
 use crate::observe::{DURATION_BOUNDS_SECONDS, Route, RouteRecord};
 use crate::router::Gateway;
@@ -23,6 +23,7 @@ pub(crate) async fn text(State(gateway): State<Arc<Gateway>>) -> Response {
     page.sample("bellwether_ready", NO_LABELS, u8::from(ready));
     requests(&mut page, &gateway.metrics.snapshot().into_iter().collect::<Vec<_>>());
     deployments(&mut page, &gateway.platform.serving_counters());
+    keys(&mut page, &gateway.platform.key_counters());
     let mut response = ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.text).into_response();
     response.extensions_mut().insert(Route("metrics"));
     response
@@ -62,6 +63,15 @@ const COLUMNS: &[Column] = &[
         d.counters.requests
     }),
     ("bellwether_deployment_rows_total", "counter", "Rows answered.", |d| d.counters.rows),
+    (
+        "bellwether_deployment_batches_total",
+        "counter",
+        "Batches computed, each of one or more requests.",
+        |d| d.counters.batches,
+    ),
+    ("bellwether_deployment_batched_rows_total", "counter", "Rows of all batches.", |d| {
+        d.counters.batched_rows
+    }),
     ("bellwether_deployment_queue_depth", "gauge", "Requests waiting for a thread.", |d| {
         d.counters.queued as u64
     }),
@@ -92,6 +102,25 @@ fn deployments(page: &mut Page, deployments: &[DeploymentCounters]) {
         let counted = &deployment.counters.compute;
         let buckets = counted.buckets.iter().map(|bucket| (bucket.upper_seconds, bucket.count));
         histogram(page, compute, deployment, (buckets, counted.sum_seconds));
+    }
+}
+
+fn keys(page: &mut Page, keys: &[KeyUse]) {
+    for (name, help, value) in [
+        (
+            "bellwether_key_requests_total",
+            "Requests with this API key.",
+            (|used| used.requests) as fn(&KeyUse) -> u64,
+        ),
+        ("bellwether_key_rows_total", "Rows answered to this API key.", |used| used.rows),
+    ] {
+        page.family(name, "counter", help);
+        for used in keys {
+            let project = used.key.project.as_deref().unwrap_or_default();
+            let labels =
+                [("key", used.key.id.as_str()), ("name", &used.key.display_name), ("project", project)];
+            page.sample(name, &labels, value(used));
+        }
     }
 }
 

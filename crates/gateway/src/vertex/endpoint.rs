@@ -22,7 +22,7 @@ use super::query::Query;
 use crate::router::Gateway;
 
 /// Fields of Vertex AI's Endpoint that only it writes, or that mean nothing on a server of one's own.
-const ENDPOINT_MEANINGLESS: &[&str] = &[
+pub(crate) const ENDPOINT_MEANINGLESS: &[&str] = &[
     "name",
     "description",
     "etag",
@@ -257,7 +257,7 @@ fn undeploy_request(body: &[u8]) -> Result<Undeploy, Error> {
     Ok(Undeploy { id, traffic_split })
 }
 
-fn written(platform: &Platform, parent: &Parent, endpoint: &Endpoint) -> Value {
+pub(crate) fn written(platform: &Platform, parent: &Parent, endpoint: &Endpoint) -> Value {
     let deployed: Vec<Value> = endpoint
         .deployments
         .iter()

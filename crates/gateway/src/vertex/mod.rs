@@ -10,6 +10,7 @@ mod endpoint;
 pub(crate) mod error;
 pub(crate) mod fields;
 mod instances;
+mod lifecycle;
 mod model;
 mod operation;
 mod path;
@@ -58,6 +59,12 @@ async fn call(gateway: &Gateway, address: Address, parts: &Parts, body: Body) ->
         Call::GetModel => model::get(gateway, &address).await,
         Call::ListModels => model::list(gateway, &address, &query).await,
         Call::ListModelVersions => model::list_versions(gateway, &address, &query).await,
+        Call::UpdateModel => lifecycle::update_model(gateway, &address, &query, &body).await,
+        Call::DeleteModel => lifecycle::delete_model(gateway, address).await,
+        Call::DeleteModelVersion => lifecycle::delete_model_version(gateway, address).await,
+        Call::MergeVersionAliases => lifecycle::merge_version_aliases(gateway, &address, &body).await,
+        Call::UpdateEndpoint => lifecycle::update_endpoint(gateway, &address, &query, &body).await,
+        Call::DeleteEndpoint => lifecycle::delete_endpoint(gateway, address, &query).await,
         Call::CreateEndpoint => endpoint::create(gateway, address, &query, &body).await,
         Call::GetEndpoint => endpoint::get(gateway, &address).await,
         Call::ListEndpoints => endpoint::list(gateway, &address, &query).await,

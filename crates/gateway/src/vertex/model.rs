@@ -22,7 +22,7 @@ use super::resource_id;
 use crate::router::Gateway;
 
 /// Fields of Vertex AI's Model that only it writes, or that mean nothing where a bundle describes itself.
-const MEANINGLESS: &[&str] = &[
+pub(crate) const MEANINGLESS: &[&str] = &[
     "name",
     "versionId",
     "versionCreateTime",
@@ -169,7 +169,7 @@ fn page_of(
     Json(page).into_response()
 }
 
-fn written(platform: &Platform, parent: &Parent, version: &ModelVersion) -> Value {
+pub(crate) fn written(platform: &Platform, parent: &Parent, version: &ModelVersion) -> Value {
     let deployed: Vec<Value> = platform
         .deployments_of(&parent.project, &version.model, version.version)
         .into_iter()

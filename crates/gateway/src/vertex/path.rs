@@ -51,6 +51,18 @@ pub(crate) enum Call {
     ListModels,
     /// `GET models/M:listVersions`
     ListModelVersions,
+    /// `PATCH models/M`
+    UpdateModel,
+    /// `DELETE models/M`
+    DeleteModel,
+    /// `DELETE models/M@v:deleteVersion`
+    DeleteModelVersion,
+    /// `POST models/M@v:mergeVersionAliases`
+    MergeVersionAliases,
+    /// `PATCH endpoints/E`
+    UpdateEndpoint,
+    /// `DELETE endpoints/E`
+    DeleteEndpoint,
     /// `POST endpoints`
     CreateEndpoint,
     /// `GET endpoints/E`
@@ -97,6 +109,12 @@ impl Call {
             Self::GetModel => "vertex.GetModel",
             Self::ListModels => "vertex.ListModels",
             Self::ListModelVersions => "vertex.ListModelVersions",
+            Self::UpdateModel => "vertex.UpdateModel",
+            Self::DeleteModel => "vertex.DeleteModel",
+            Self::DeleteModelVersion => "vertex.DeleteModelVersion",
+            Self::MergeVersionAliases => "vertex.MergeVersionAliases",
+            Self::UpdateEndpoint => "vertex.UpdateEndpoint",
+            Self::DeleteEndpoint => "vertex.DeleteEndpoint",
             Self::CreateEndpoint => "vertex.CreateEndpoint",
             Self::GetEndpoint => "vertex.GetEndpoint",
             Self::ListEndpoints => "vertex.ListEndpoints",
@@ -161,10 +179,10 @@ const RPCS: &[Rpc] = &[
     known(Place::Models, Method::POST, "copy", "CopyModel"),
     offered(Place::Model, Method::GET, "", Call::GetModel),
     offered(Place::Model, Method::GET, "listVersions", Call::ListModelVersions),
-    known(Place::Model, Method::PATCH, "", "UpdateModel"),
-    known(Place::Model, Method::DELETE, "", "DeleteModel"),
-    known(Place::Model, Method::DELETE, "deleteVersion", "DeleteModelVersion"),
-    known(Place::Model, Method::POST, "mergeVersionAliases", "MergeVersionAliases"),
+    offered(Place::Model, Method::PATCH, "", Call::UpdateModel),
+    offered(Place::Model, Method::DELETE, "", Call::DeleteModel),
+    offered(Place::Model, Method::DELETE, "deleteVersion", Call::DeleteModelVersion),
+    offered(Place::Model, Method::POST, "mergeVersionAliases", Call::MergeVersionAliases),
     known(Place::Model, Method::POST, "export", "ExportModel"),
     offered(Place::Endpoints, Method::POST, "", Call::CreateEndpoint),
     offered(Place::Endpoints, Method::GET, "", Call::ListEndpoints),
@@ -172,8 +190,8 @@ const RPCS: &[Rpc] = &[
     offered(Place::Endpoint, Method::POST, "deployModel", Call::DeployModel),
     offered(Place::Endpoint, Method::POST, "undeployModel", Call::UndeployModel),
     offered(Place::Endpoint, Method::POST, "predict", Call::Predict),
-    known(Place::Endpoint, Method::PATCH, "", "UpdateEndpoint"),
-    known(Place::Endpoint, Method::DELETE, "", "DeleteEndpoint"),
+    offered(Place::Endpoint, Method::PATCH, "", Call::UpdateEndpoint),
+    offered(Place::Endpoint, Method::DELETE, "", Call::DeleteEndpoint),
     known(Place::Endpoint, Method::POST, "update", "UpdateEndpointLongRunning"),
     known(Place::Endpoint, Method::POST, "mutateDeployedModel", "MutateDeployedModel"),
     known(Place::Endpoint, Method::POST, "rawPredict", "RawPredict"),

@@ -9,3 +9,4 @@ mod keys;
 mod lifecycle;
 mod predict;
 mod refusals;
+mod upkeep;

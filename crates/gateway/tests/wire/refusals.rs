@@ -18,8 +18,8 @@ async fn paths_methods_and_calls_that_are_not_there() {
         answer.refused(404, "NOT_FOUND");
         assert!(!answer.header("x-request-id").is_empty());
     }
-    let answer = server.request(Method::DELETE, &format!("{N}/models/m"), "").await;
-    assert!(answer.refused(501, "UNIMPLEMENTED").contains("DeleteModel"));
+    let answer = server.request(Method::POST, &format!("{N}/models/m:export"), "").await;
+    assert!(answer.refused(501, "UNIMPLEMENTED").contains("ExportModel"));
     let answer = server.request(Method::PUT, &format!("{N}/endpoints/e"), "").await;
     answer.refused(405, "INVALID_ARGUMENT");
     assert_eq!(answer.header("allow"), "GET, PATCH, DELETE");

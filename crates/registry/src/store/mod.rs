@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Job, JobChange, ModelVersion, NewEndpoint, NewJob,
-    NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study, TrafficSplit, Trial,
-    TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
+    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Job, JobChange, ModelVersion,
+    NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study,
+    TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode, VersionUpdate,
 };
 
 /// The registry in a database. Every change is one transaction: it happens wholly or not at all, and once a
@@ -88,6 +88,44 @@ pub trait Store: Send + Sync {
     /// All versions of a model, oldest first.
     async fn list_versions(&self, project: &str, model: &str) -> Result<Vec<ModelVersion>>;
 
+    /// Gives and takes aliases of a version.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Error::NotFound) for an alias to take that it does not have.
+    async fn change_aliases(
+        &self,
+        project: &str,
+        model: &str,
+        version: u32,
+        change: AliasChange,
+        now: Timestamp,
+    ) -> Result<ModelVersion>;
+    /// Changes what is said about a version.
+    async fn update_version(
+        &self,
+        project: &str,
+        model: &str,
+        version: u32,
+        update: VersionUpdate,
+        now: Timestamp,
+    ) -> Result<ModelVersion>;
+    /// Takes a version out of sight: it is then as one whose upload was never finished, and
+    /// [`Store::abandon_version`] forgets it once its files are gone. Its number is not used again.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if it is deployed or the default.
+    async fn withdraw_version(&self, project: &str, model: &str, version: u32) -> Result<()>;
+    /// Does so with all versions of a model, and says which they were.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if one is deployed.
+    async fn withdraw_model(&self, project: &str, model: &str) -> Result<Vec<u32>>;
+
+    /// Removes an endpoint.
+    ///
+    /// # Errors
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if something is deployed on it.
+    async fn delete_endpoint(&self, project: &str, id: &str) -> Result<()>;
     /// Makes an endpoint.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod dataset;
 mod endpoint;
 mod job;
 mod key;
+mod lifecycle;
 mod open;
 mod operation;
 mod project;
@@ -21,9 +22,9 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use crate::store::Store;
 use crate::{
-    ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Error, Job, JobChange, ModelVersion, NewEndpoint,
-    NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study, TrafficSplit,
-    Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
+    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Error, Job, JobChange, ModelVersion,
+    NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study,
+    TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode, VersionUpdate,
 };
 
 /// The registry in a SQLite database.
@@ -132,6 +133,40 @@ impl Store for SqliteStore {
 
     async fn list_versions(&self, project: &str, model: &str) -> Result<Vec<ModelVersion>> {
         version::list(self, project, model).await
+    }
+
+    async fn change_aliases(
+        &self,
+        project: &str,
+        model: &str,
+        version: u32,
+        change: AliasChange,
+        now: Timestamp,
+    ) -> Result<ModelVersion> {
+        lifecycle::change_aliases(self, (project, model, version), change, now).await
+    }
+
+    async fn update_version(
+        &self,
+        project: &str,
+        model: &str,
+        version: u32,
+        update: VersionUpdate,
+        now: Timestamp,
+    ) -> Result<ModelVersion> {
+        lifecycle::update_version(self, (project, model, version), update, now).await
+    }
+
+    async fn withdraw_version(&self, project: &str, model: &str, version: u32) -> Result<()> {
+        lifecycle::withdraw_version(self, (project, model, version)).await
+    }
+
+    async fn withdraw_model(&self, project: &str, model: &str) -> Result<Vec<u32>> {
+        lifecycle::withdraw_model(self, project, model).await
+    }
+
+    async fn delete_endpoint(&self, project: &str, id: &str) -> Result<()> {
+        lifecycle::delete_endpoint(self, project, id).await
     }
 
     async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint> {

@@ -30,19 +30,22 @@ pub(super) async fn reserve(
     id::check_project(project)?;
     id::check_model(model)?;
     let mut transaction = store.write().await?;
-    let last: Option<u32> =
-        sqlx::query_scalar("SELECT last_version FROM models WHERE project = ? AND id = ?")
-            .bind(project)
-            .bind(model)
-            .fetch_optional(&mut *transaction)
-            .await?;
-    match (mode, last) {
-        (UploadMode::NewModel, Some(_)) => {
+    // A model of which all versions were deleted counts as none; its numbers go on.
+    let (any, registered): (bool, bool) = sqlx::query_as(
+        "SELECT count(*) > 0, count(*) FILTER (WHERE state = 'ready') > 0 FROM versions
+         WHERE project = ? AND model = ?",
+    )
+    .bind(project)
+    .bind(model)
+    .fetch_one(&mut *transaction)
+    .await?;
+    match mode {
+        UploadMode::NewModel if any => {
             return Err(Error::AlreadyExists(format!(
                 "project \"{project}\" already has a model \"{model}\"; upload a version of it, or choose another id"
             )));
         }
-        (UploadMode::ExistingModel, None | Some(0)) => {
+        UploadMode::ExistingModel if !registered => {
             return Err(unknown_model(&mut transaction, project, model).await?);
         }
         _ => {}
@@ -128,17 +131,27 @@ async fn set_aliases(
             .fetch_optional(&mut *connection)
             .await?;
     for alias in new.aliases_after(default) {
-        sqlx::query(
-            "INSERT INTO aliases (project, model, alias, version) VALUES (?, ?, ?, ?)
-             ON CONFLICT DO UPDATE SET version = excluded.version",
-        )
-        .bind(project)
-        .bind(model)
-        .bind(alias)
-        .bind(version)
-        .execute(&mut *connection)
-        .await?;
+        set_alias(connection, (project, model, version), &alias).await?;
     }
+    Ok(())
+}
+
+/// Gives an alias to a version; the one that has it loses it.
+pub(super) async fn set_alias(
+    connection: &mut SqliteConnection,
+    (project, model, version): (&str, &str, u32),
+    alias: &str,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO aliases (project, model, alias, version) VALUES (?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET version = excluded.version",
+    )
+    .bind(project)
+    .bind(model)
+    .bind(alias)
+    .bind(version)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -293,9 +306,13 @@ async fn aliases_of(connection: &mut SqliteConnection, project: &str, model: &st
     .await?)
 }
 
-async fn unknown_model(connection: &mut SqliteConnection, project: &str, model: &str) -> Result<Error> {
+pub(super) async fn unknown_model(
+    connection: &mut SqliteConnection,
+    project: &str,
+    model: &str,
+) -> Result<Error> {
     let known: Vec<String> = sqlx::query_scalar(
-        "SELECT id FROM models WHERE project = ? AND last_version > 0 ORDER BY id LIMIT ?",
+        "SELECT DISTINCT model FROM versions WHERE project = ? AND state = 'ready' ORDER BY model LIMIT ?",
     )
     .bind(project)
     .bind(NAMES_READ)

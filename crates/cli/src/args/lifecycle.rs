@@ -1,0 +1,60 @@
+//! Arguments of `model alias|delete|prune` and `endpoint traffic|delete`.
+
+use clap::Args;
+
+use super::TrafficArg;
+
+/// `model alias`
+#[derive(Debug, Args)]
+pub(crate) struct ModelAliasArgs {
+    /// Model and version
+    #[arg(value_name = "MODEL@VERSION")]
+    pub(crate) model: String,
+    /// Aliases to give it; a version that has one loses it
+    #[arg(value_name = "ALIAS")]
+    pub(crate) add: Vec<String>,
+    /// An alias to take from it; may be repeated
+    #[arg(long, value_name = "ALIAS")]
+    pub(crate) remove: Vec<String>,
+}
+
+/// `model delete`
+#[derive(Debug, Args)]
+pub(crate) struct ModelDeleteArgs {
+    /// One version, or without @ the model with all its versions
+    #[arg(value_name = "MODEL[@VERSION]")]
+    pub(crate) model: String,
+}
+
+/// `model prune`
+#[derive(Debug, Args)]
+pub(crate) struct ModelPruneArgs {
+    /// The model
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: String,
+    /// How many versions stay at least; deployed ones and those with an alias stay anyway
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: usize,
+}
+
+/// `endpoint traffic`
+#[derive(Debug, Args)]
+pub(crate) struct EndpointTrafficArgs {
+    /// The endpoint
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Percent of the traffic by deployment from now on
+    #[arg(value_name = "ID=PERCENT,...")]
+    pub(crate) traffic: TrafficArg,
+}
+
+/// `endpoint delete`
+#[derive(Debug, Args)]
+pub(crate) struct EndpointDeleteArgs {
+    /// The endpoint
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Take what is deployed on it out of service first
+    #[arg(long)]
+    pub(crate) force: bool,
+}

@@ -1,0 +1,173 @@
+//! Models and endpoints after they were made: `PATCH`, `DELETE`, `:deleteVersion`, `:mergeVersionAliases`.
+//!
+//! `updateMask` names the fields to change; without one those in the body are changed. `DELETE endpoints/E?force=true`
+//! takes what is deployed on it out of service first.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::response::{IntoResponse, Response};
+use platform::{AliasChange, EndpointUpdate, Error, VersionUpdate};
+use serde_json::json;
+
+use super::error::ApiError;
+use super::fields::{Fields, camel_case};
+use super::operation::{self, EMPTY, Finished};
+use super::path::Address;
+use super::query::Query;
+use super::{endpoint, model};
+use crate::router::Gateway;
+
+/// `PATCH models/M[@v]`
+pub(crate) async fn update_model(
+    gateway: &Gateway,
+    address: &Address,
+    query: &Query,
+    body: &Bytes,
+) -> Result<Response, ApiError> {
+    let mask = Mask::of(query, &["displayName", "description", "versionDescription", "labels"])?;
+    let mut fields = Fields::parse(body)?;
+    let description = fields.take("description")?;
+    let version_description = fields.take("versionDescription")?;
+    let update = VersionUpdate {
+        display_name: mask.keep("displayName", fields.take("displayName")?),
+        description: mask
+            .keep("versionDescription", version_description)
+            .or(mask.keep("description", description)),
+        labels: mask.keep("labels", fields.take("labels")?),
+    };
+    let mut meaningless = model::MEANINGLESS.to_vec();
+    meaningless.extend(["artifactUri", "versionAliases", "explanationSpec", "encryptionSpec"]);
+    fields.finish(&meaningless)?;
+    let platform = &gateway.platform;
+    let version = platform.update_model(&address.parent.project, &address.id, update).await?;
+    Ok(Json(model::written(platform, &address.parent, &version)).into_response())
+}
+
+/// `POST models/M[@v]:mergeVersionAliases`, where `-alias` takes one away.
+pub(crate) async fn merge_version_aliases(
+    gateway: &Gateway,
+    address: &Address,
+    body: &Bytes,
+) -> Result<Response, ApiError> {
+    let mut fields = Fields::parse(body)?;
+    let aliases: Vec<String> = fields.take("versionAliases")?.unwrap_or_default();
+    if aliases.is_empty() {
+        return Err(fields.missing("versionAliases", "[\"default\", \"-old\"]").into());
+    }
+    fields.finish(&["name"])?;
+    let mut change = AliasChange::default();
+    for alias in aliases {
+        match alias.strip_prefix('-') {
+            Some(gone) => change.remove.push(gone.to_owned()),
+            None => change.add.push(alias),
+        }
+    }
+    let platform = &gateway.platform;
+    let version = platform.change_aliases(&address.parent.project, &address.id, change).await?;
+    Ok(Json(model::written(platform, &address.parent, &version)).into_response())
+}
+
+/// `DELETE models/M`
+pub(crate) async fn delete_model(gateway: &Gateway, address: Address) -> Result<Response, ApiError> {
+    if address.id.contains('@') {
+        let message = "a version is deleted with :deleteVersion, a whole model without @version";
+        return Err(Error::invalid("name", message).into());
+    }
+    let (platform, Address { parent, id, .. }) = (Arc::clone(&gateway.platform), address);
+    operation::reply(async move {
+        platform.delete_model(&parent.project, &id).await?;
+        operation::finish(&platform, &parent, deleted(format!("models/{id}"))).await
+    })
+    .await
+}
+
+/// `DELETE models/M@v:deleteVersion`
+pub(crate) async fn delete_model_version(gateway: &Gateway, address: Address) -> Result<Response, ApiError> {
+    let Some((model, _)) = address.id.split_once('@') else {
+        return Err(Error::invalid("name", "name the version: models/MODEL@VERSION:deleteVersion").into());
+    };
+    let resource = format!("models/{model}");
+    let (platform, Address { parent, id, .. }) = (Arc::clone(&gateway.platform), address);
+    operation::reply(async move {
+        platform.delete_model_version(&parent.project, &id).await?;
+        operation::finish(&platform, &parent, deleted(resource)).await
+    })
+    .await
+}
+
+/// `PATCH endpoints/E`
+pub(crate) async fn update_endpoint(
+    gateway: &Gateway,
+    address: &Address,
+    query: &Query,
+    body: &Bytes,
+) -> Result<Response, ApiError> {
+    let mask = Mask::of(query, &["displayName", "labels", "trafficSplit"])?;
+    let mut fields = Fields::parse(body)?;
+    let update = EndpointUpdate {
+        display_name: mask.keep("displayName", fields.take("displayName")?),
+        labels: mask.keep("labels", fields.take("labels")?),
+        traffic_split: mask.keep("trafficSplit", fields.take("trafficSplit")?),
+    };
+    let mut meaningless = endpoint::ENDPOINT_MEANINGLESS.to_vec();
+    meaningless.extend(["deployedModels", "encryptionSpec", "network"]);
+    fields.finish(&meaningless)?;
+    let platform = &gateway.platform;
+    let endpoint = platform.update_endpoint(&address.parent.project, &address.id, update).await?;
+    Ok(Json(endpoint::written(platform, &address.parent, &endpoint)).into_response())
+}
+
+/// `DELETE endpoints/E[?force=true]`
+pub(crate) async fn delete_endpoint(
+    gateway: &Gateway,
+    address: Address,
+    query: &Query,
+) -> Result<Response, ApiError> {
+    let force = query.get("force", "force") == Some("true");
+    let (platform, Address { parent, id, .. }) = (Arc::clone(&gateway.platform), address);
+    operation::reply(async move {
+        platform.delete_endpoint(&parent.project, &id, force).await?;
+        operation::finish(&platform, &parent, deleted(format!("endpoints/{id}"))).await
+    })
+    .await
+}
+
+fn deleted(resource: String) -> Finished {
+    Finished { resource, kind: "Delete", message: EMPTY, response: json!({}) }
+}
+
+/// Which fields are to be changed.
+#[derive(Debug)]
+struct Mask(Option<Vec<String>>);
+
+impl Mask {
+    fn of(query: &Query, known: &[&str]) -> Result<Self, Error> {
+        let Some(text) = query.get("updateMask", "update_mask") else { return Ok(Self(None)) };
+        let names: Vec<String> = text.split(',').map(|name| camel_case(name.trim())).collect();
+        if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+            let message =
+                format!("updateMask names \"{unknown}\"; these can be changed: {}", known.join(", "));
+            return Err(Error::invalid("updateMask", message));
+        }
+        Ok(Self(Some(names)))
+    }
+
+    fn keep<T>(&self, name: &str, value: Option<T>) -> Option<T> {
+        let wanted = self.0.as_ref().is_none_or(|names| names.iter().any(|named| named == name));
+        value.filter(|_| wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_keeps_what_it_names() {
+        let mask = Mask(Some(vec!["labels".to_owned()]));
+        assert_eq!((mask.keep("labels", Some(1)), mask.keep("displayName", Some(1))), (Some(1), None));
+        assert_eq!(Mask(None).keep("displayName", Some(1)), Some(1));
+    }
+}

@@ -1,0 +1,117 @@
+//! Models and endpoints after they were made, over the wire.
+
+use axum::http::Method;
+use serde_json::json;
+
+use crate::fixture::{Answer, N, Server};
+
+impl Server {
+    async fn delete(&self, tail: &str) -> Answer {
+        self.request(Method::DELETE, &format!("{N}/{tail}"), "").await
+    }
+
+    async fn patch(&self, tail: &str, body: &str) -> Answer {
+        self.request(Method::PATCH, &format!("{N}/{tail}"), body).await
+    }
+
+    /// A second version of the model, deployed as 2 beside 1, without traffic.
+    async fn two_versions() -> Self {
+        let server = Self::deployed().await;
+        let mut body: serde_json::Value = serde_json::from_str(&server.upload_body()).unwrap();
+        body.as_object_mut().unwrap().remove("modelId");
+        body["parentModel"] = json!("tiny-model");
+        server.post_ok("models:upload", &body.to_string()).await;
+        let deploy = r#"{"deployedModel": {"model": "tiny-model@2", "id": "2", "cpuCores": 1}, "trafficSplit": {"0": 0, "1": 100}}"#;
+        server.post_ok("endpoints/tiny:deployModel", deploy).await;
+        server
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_move_from_version_to_version() {
+    let server = Server::two_versions().await;
+    let merged = server
+        .post_ok("models/tiny-model@2:mergeVersionAliases", r#"{"versionAliases": ["default", "prod"]}"#)
+        .await;
+    assert_eq!((&merged["versionId"], &merged["versionAliases"]), (&json!("2"), &json!(["default", "prod"])));
+    assert_eq!(server.get_ok("models/tiny-model").await["versionId"], "2");
+    assert_eq!(server.get_ok("models/tiny-model@1").await["versionAliases"], json!([]));
+    let merged = server
+        .post_ok("models/tiny-model@prod:mergeVersionAliases", r#"{"versionAliases": ["-prod"]}"#)
+        .await;
+    assert_eq!(merged["versionAliases"], json!(["default"]));
+    for (body, code, status) in [
+        (r#"{"versionAliases": ["-default"]}"#, 400, "INVALID_ARGUMENT"),
+        (r#"{"versionAliases": ["-gone"]}"#, 404, "NOT_FOUND"),
+        (r#"{"versionAliases": ["1"]}"#, 400, "INVALID_ARGUMENT"),
+        (r#"{"versionAliases": []}"#, 400, "INVALID_ARGUMENT"),
+    ] {
+        server.post("models/tiny-model@2:mergeVersionAliases", body).await.refused(code, status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_and_traffic_are_changed_as_the_mask_says() {
+    let server = Server::two_versions().await;
+    let body = r#"{"displayName": "New", "labels": {"desk": "a"}}"#;
+    let changed = server.patch("models/tiny-model@1?updateMask=labels", body).await.json();
+    assert_eq!((&changed["displayName"], &changed["labels"]), (&json!("Tiny model"), &json!({"desk": "a"})));
+    let changed = server.patch("models/tiny-model@1?updateMask=display_name", body).await.json();
+    assert_eq!(changed["displayName"], "New");
+    server.patch("models/tiny-model@1?updateMask=artifactUri", body).await.refused(400, "INVALID_ARGUMENT");
+
+    let answered = async || {
+        server.post("endpoints/tiny:predict", &vector()).await.header("x-bellwether-model-version").to_owned()
+    };
+    assert_eq!(answered().await, "tiny-model@1");
+    let split = r#"{"trafficSplit": {"1": 0, "2": 100}}"#;
+    let changed = server.patch("endpoints/tiny?updateMask=trafficSplit", split).await.json();
+    assert_eq!(changed["trafficSplit"]["2"], 100);
+    assert_eq!(answered().await, "tiny-model@2");
+    server.patch("endpoints/tiny", r#"{"trafficSplit": {"1": 100}}"#).await;
+    assert_eq!(answered().await, "tiny-model@1", "and back in one call");
+    let wrong = r#"{"trafficSplit": {"1": 50}}"#;
+    server.patch("endpoints/tiny", wrong).await.refused(400, "INVALID_ARGUMENT");
+    assert_eq!(answered().await, "tiny-model@1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_use_is_not_deleted() {
+    let server = Server::two_versions().await;
+    server.delete("models/tiny-model").await.refused(400, "FAILED_PRECONDITION");
+    let message =
+        server.delete("models/tiny-model@1:deleteVersion").await.refused(400, "FAILED_PRECONDITION");
+    assert!(message.contains("default"), "{message}");
+    let message =
+        server.delete("models/tiny-model@2:deleteVersion").await.refused(400, "FAILED_PRECONDITION");
+    assert!(message.contains("deployed on tiny"), "{message}");
+    let message = server.delete("endpoints/tiny").await.refused(400, "FAILED_PRECONDITION");
+    assert!(message.contains("(1, 2)"), "{message}");
+    assert_eq!(server.post("endpoints/tiny:predict", &vector()).await.status, 200);
+
+    server.post_ok("endpoints/tiny:undeployModel", r#"{"deployedModelId": "2"}"#).await;
+    assert_eq!(server.delete("models/tiny-model@2:deleteVersion").await.json()["done"], true);
+    server.get(&format!("{N}/models/tiny-model@2")).await.refused(404, "NOT_FOUND");
+    assert_eq!(server.delete("endpoints/tiny?force=true").await.json()["done"], true);
+    server.post("endpoints/tiny:predict", &vector()).await.refused(404, "NOT_FOUND");
+    assert_eq!(server.delete("models/tiny-model").await.json()["done"], true);
+    assert_eq!(server.get_ok("models").await["models"], json!([]));
+    let artifacts = server.platform.data_dir().join("artifacts/default/tiny-model");
+    let left = std::fs::read_dir(&artifacts).map(Iterator::count).unwrap_or_default();
+    assert_eq!(left, 0, "files of deleted versions are gone");
+
+    // The numbers go on: 1 and 2 have answered.
+    server.post_ok("models:upload", &server.upload_body()).await;
+    assert_eq!(server.get_ok("models/tiny-model").await["versionId"], "3");
+    server.delete("models/none").await.refused(404, "NOT_FOUND");
+    server.delete("models/tiny-model@3").await.refused(400, "INVALID_ARGUMENT");
+}
+
+fn vector() -> String {
+    json!({"instances": [vec![0.01; width()]]}).to_string()
+}
+
+/// Features of the fixture's pipeline: the family ROC of Alpha158.
+fn width() -> usize {
+    5
+}

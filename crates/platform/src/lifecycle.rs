@@ -1,0 +1,154 @@
+//! What happens to models and endpoints after they were made: aliases, texts, traffic, deletion, retention.
+
+use std::collections::BTreeMap;
+
+use registry::{AliasChange, Endpoint, EndpointUpdate, ModelVersion, VersionUpdate};
+
+use crate::model::version_prefix;
+use crate::{Platform, Result};
+
+/// What retention did.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Pruned {
+    /// The model.
+    pub model: String,
+    /// Versions that were deleted, oldest first.
+    pub deleted: Vec<u32>,
+    /// Versions that are left, oldest first.
+    pub kept: Vec<u32>,
+}
+
+impl Platform {
+    /// Gives aliases to a version (`id`, `id@number` or `id@alias`) and takes some from it. Callers that name the model
+    /// without an endpoint get the new version from the next request on.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::Kind::NotFound), and [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for an
+    /// alias that cannot be, or to take the alias `default` away.
+    pub async fn change_aliases(
+        &self,
+        project: &str,
+        reference: &str,
+        change: AliasChange,
+    ) -> Result<ModelVersion> {
+        let _changing = self.changes.lock().await;
+        let version = self.registry.get_version(project, reference).await?;
+        let changed = self
+            .registry
+            .change_aliases(project, &version.model, version.version, change, self.now())
+            .await?;
+        self.refresh_name(project, &version.model).await?;
+        Ok(changed)
+    }
+
+    /// Changes what is said about a version.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::Kind::NotFound), and [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for a text
+    /// that cannot be.
+    pub async fn update_model(
+        &self,
+        project: &str,
+        reference: &str,
+        update: VersionUpdate,
+    ) -> Result<ModelVersion> {
+        let _changing = self.changes.lock().await;
+        let version = self.registry.get_version(project, reference).await?;
+        Ok(self.registry.update_version(project, &version.model, version.version, update, self.now()).await?)
+    }
+
+    /// Deletes a version and its files. Its number is never used again.
+    ///
+    /// # Errors
+    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if it is deployed or the default.
+    pub async fn delete_model_version(&self, project: &str, reference: &str) -> Result<()> {
+        let _changing = self.changes.lock().await;
+        let version = self.registry.get_version(project, reference).await?;
+        self.registry.withdraw_version(project, &version.model, version.version).await?;
+        self.forget(project, &version.model, version.version).await
+    }
+
+    /// Deletes a model with all its versions and their files.
+    ///
+    /// # Errors
+    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if one of them is deployed.
+    pub async fn delete_model(&self, project: &str, model: &str) -> Result<()> {
+        let _changing = self.changes.lock().await;
+        for number in self.registry.withdraw_model(project, model).await? {
+            self.forget(project, model, number).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest versions of a model until `keep` are left. Versions that are deployed or have an alias stay.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::Kind::NotFound) if there is no such model.
+    pub async fn prune_model(&self, project: &str, model: &str, keep: usize) -> Result<Pruned> {
+        let _changing = self.changes.lock().await;
+        let versions = self.registry.list_versions(project, model).await?;
+        let deployed: Vec<u32> = self
+            .registry
+            .list_all_endpoints()
+            .await?
+            .into_iter()
+            .filter(|endpoint| endpoint.project == project)
+            .flat_map(|endpoint| endpoint.deployments)
+            .filter(|deployment| deployment.model == model)
+            .map(|deployment| deployment.version)
+            .collect();
+        let mut surplus = versions.len().saturating_sub(keep);
+        let mut pruned = Pruned { model: model.to_owned(), deleted: Vec::new(), kept: Vec::new() };
+        for version in versions {
+            let number = version.version;
+            if surplus == 0 || !version.aliases.is_empty() || deployed.contains(&number) {
+                pruned.kept.push(number);
+                continue;
+            }
+            self.registry.withdraw_version(project, model, number).await?;
+            self.forget(project, model, number).await?;
+            pruned.deleted.push(number);
+            surplus -= 1;
+        }
+        Ok(pruned)
+    }
+
+    /// Removes the files of a withdrawn version, then the version. What is cut short here, the next start finishes.
+    async fn forget(&self, project: &str, model: &str, number: u32) -> Result<()> {
+        self.artifacts.delete_prefix(&version_prefix(project, model, number)).await?;
+        Ok(self.registry.abandon_version(project, model, number).await?)
+    }
+
+    /// Changes an endpoint's name, labels or traffic. The traffic moves at once and as a whole: to go back to what
+    /// answered before is one call.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::Kind::NotFound), and [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for a split
+    /// that cannot be.
+    pub async fn update_endpoint(&self, project: &str, id: &str, update: EndpointUpdate) -> Result<Endpoint> {
+        let _changing = self.changes.lock().await;
+        let endpoint = self.registry.update_endpoint(project, id, update, self.now()).await?;
+        self.reroute(&endpoint, None).await?;
+        Ok(endpoint)
+    }
+
+    /// Deletes an endpoint; with `force` what is deployed on it goes out of service first.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::Kind::NotFound); [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if
+    /// something is deployed on it.
+    pub async fn delete_endpoint(&self, project: &str, id: &str, force: bool) -> Result<()> {
+        let _changing = self.changes.lock().await;
+        if force {
+            let silent = EndpointUpdate { traffic_split: Some(BTreeMap::new()), ..EndpointUpdate::default() };
+            let mut endpoint = self.registry.update_endpoint(project, id, silent, self.now()).await?;
+            for deployment in endpoint.deployments.clone() {
+                endpoint = self.registry.undeploy(project, id, &deployment.id, None, self.now()).await?;
+            }
+            self.reroute(&endpoint, None).await?;
+        }
+        self.registry.delete_endpoint(project, id).await?;
+        self.forget_route(project, id);
+        Ok(())
+    }
+}
