@@ -4,6 +4,7 @@
 //! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
 
 mod access;
+mod asked;
 mod dialect;
 mod native;
 mod observe;

@@ -11,6 +11,7 @@ use serving::{Limits, LoadSpec, Resources};
 
 use crate::background;
 use crate::served::Names;
+use crate::traffic::{Dealer, Rebalances, Together};
 use crate::{Error, Kind, Page, Paged, Platform, ResourceRequest, Result};
 
 /// An endpoint to make.
@@ -103,7 +104,7 @@ pub(crate) struct DeployedModel {
 struct Route {
     deployed: Vec<(u8, Arc<DeployedModel>)>,
     failed: Vec<DeploymentStatus>,
-    requests: AtomicU64,
+    dealer: Dealer,
 }
 
 type RouteKey = (String, String);
@@ -113,6 +114,7 @@ pub(crate) struct InService {
     routes: RwLock<HashMap<RouteKey, Arc<Route>>>,
     engines: serving::Table,
     names: Names,
+    rebalances: Rebalances,
     deployment_ids: AtomicU64,
     restoring: std::sync::atomic::AtomicBool,
 }
@@ -123,6 +125,7 @@ impl Default for InService {
             routes: RwLock::default(),
             engines: serving::Table::new(serving::machine_bytes()),
             names: Names::default(),
+            rebalances: Rebalances::default(),
             deployment_ids: AtomicU64::new(0),
             restoring: std::sync::atomic::AtomicBool::default(),
         }
@@ -161,22 +164,23 @@ impl InService {
         self.all().into_iter().flat_map(of_route).collect()
     }
 
-    /// The version that answers the next request: requests are dealt out in blocks of 100 by the split.
-    pub(crate) fn pick(&self, project: &str, endpoint: &str) -> Option<Arc<DeployedModel>> {
+    /// The version that answers the next request.
+    pub(crate) fn pick(
+        &self,
+        project: &str,
+        endpoint: &str,
+        together: Option<&Together>,
+    ) -> Option<Arc<DeployedModel>> {
         let route = self.get(project, endpoint)?;
-        if let [(100, only)] = route.deployed.as_slice() {
-            return Some(Arc::clone(only));
-        }
-        // 37 is coprime to 100: within a block each share is spread out, not served in one run.
-        let ticket = (route.requests.fetch_add(1, Ordering::Relaxed).wrapping_mul(37) % 100) as u32;
-        let mut upper = 0u32;
-        for (percent, model) in &route.deployed {
-            upper += u32::from(*percent);
-            if ticket < upper {
-                return Some(Arc::clone(model));
+        match together {
+            None => route.dealer.pick(&route.deployed, None),
+            Some(Together::Key(key)) => route.dealer.pick(&route.deployed, Some(key)),
+            Some(Together::Rebalance(token)) => {
+                let rebalance = (project.to_owned(), endpoint.to_owned(), token.clone());
+                let pick = || route.dealer.pick(&route.deployed, Some(token));
+                self.rebalances.pick(rebalance, &route.deployed, pick)
             }
         }
-        None
     }
 }
 
@@ -295,7 +299,7 @@ impl Platform {
         let mut statuses = Vec::new();
         for endpoint in self.registry.list_all_endpoints().await? {
             let before = self.serving.get(&endpoint.project, &endpoint.id);
-            let mut route = Route { deployed: Vec::new(), failed: Vec::new(), requests: AtomicU64::new(0) };
+            let mut route = Route { deployed: Vec::new(), failed: Vec::new(), dealer: Dealer::default() };
             for deployment in &endpoint.deployments {
                 let percent = endpoint.traffic_split.get(&deployment.id).copied().unwrap_or_default();
                 if let Some(loaded) = before.as_ref().and_then(|route| route.loaded(&deployment.id)) {
@@ -454,7 +458,7 @@ impl Platform {
                 .iter()
                 .flat_map(|route| route.failed.iter().filter(|status| known(&status.deployment)).cloned())
                 .collect(),
-            requests: AtomicU64::new(0),
+            dealer: Dealer::default(),
         };
         self.serving.set(&endpoint.project, &endpoint.id, route);
         let models: BTreeSet<&str> = loaded.iter().map(|model| model.version.model.as_str()).collect();

@@ -36,6 +36,7 @@ mod served;
 mod source_file;
 mod staging;
 mod table;
+mod traffic;
 mod train;
 mod trained_bundle;
 mod upload;
@@ -89,6 +90,7 @@ pub use serving::{Bucket, Counters, ErrorCounts, Histogram};
 pub use source_file::find_source_files;
 pub use staging::{Received, StagedObject, StagedUpload, Staging};
 pub use table::{TablePipeline, TableReport};
+pub use traffic::Together;
 pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
 pub use training::{
     BatchProgress, ComputeDevice, Control, EpochReport, LayerSummary, Observer, Summary, TrainBegin,

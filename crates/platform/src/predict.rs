@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{LoadedDataset, days_between};
 use crate::endpoint::DeployedModel;
+use crate::traffic::Together;
 use crate::{Caller, Error, Kind, Platform, Result};
 
 /// A question to an endpoint.
@@ -192,17 +193,17 @@ impl Platform {
     /// [`Kind::OutOfRange`] for a date before the data, [`Kind::ResourceExhausted`] under overload.
     pub async fn predict(&self, request: PredictRequest) -> Result<PredictReply> {
         let PredictRequest { project, endpoint, question } = request;
-        let target = self.target(&project, &endpoint).await?;
+        let target = self.target(&project, &endpoint, None).await?;
         self.answer(&target, question).await
     }
 
-    /// Who answers the next question to an endpoint.
+    /// Who answers the next question to an endpoint; questions that belong `together` get one answerer.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for an unknown endpoint, [`Kind::FailedPrecondition`] if nothing is deployed,
     /// [`Kind::Unavailable`] if what is deployed cannot answer.
-    pub async fn target(&self, project: &str, endpoint: &str) -> Result<Target> {
-        match self.serving.pick(project, endpoint) {
+    pub async fn target(&self, project: &str, endpoint: &str, together: Option<&Together>) -> Result<Target> {
+        match self.serving.pick(project, endpoint, together) {
             Some(model) => Ok(Target::new(model)),
             None => Err(self.nothing_serves(project, endpoint).await),
         }

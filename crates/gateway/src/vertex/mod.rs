@@ -70,7 +70,7 @@ async fn call(gateway: &Gateway, address: Address, parts: &Parts, body: Body) ->
         Call::ListEndpoints => endpoint::list(gateway, &address, &query).await,
         Call::DeployModel => endpoint::deploy(gateway, address, &body).await,
         Call::UndeployModel => endpoint::undeploy(gateway, address, &body).await,
-        Call::Predict => predict::predict(gateway, &address, &body).await,
+        Call::Predict => predict::predict(gateway, &address, parts, &body).await,
         Call::CreateDataset => dataset::create(gateway, address, &query, &parts.headers, body).await,
         Call::GetDataset => dataset::get(gateway, &address).await,
         Call::ListDatasets => dataset::list(gateway, &address, &query).await,

@@ -359,7 +359,14 @@ mod tests {
     #[test]
     fn every_offered_call_has_its_path() {
         let (get, post) = (&Method::GET, &Method::POST);
+        let (patch, delete) = (&Method::PATCH, &Method::DELETE);
         let cases = [
+            (patch, "models/m", Call::UpdateModel, "m"),
+            (delete, "models/m", Call::DeleteModel, "m"),
+            (delete, "models/m@2:deleteVersion", Call::DeleteModelVersion, "m@2"),
+            (post, "models/m@1:mergeVersionAliases", Call::MergeVersionAliases, "m@1"),
+            (patch, "endpoints/e", Call::UpdateEndpoint, "e"),
+            (delete, "endpoints/e", Call::DeleteEndpoint, "e"),
             (post, "models:upload", Call::UploadModel, ""),
             (get, "models", Call::ListModels, ""),
             (get, "models/m-1", Call::GetModel, "m-1"),
@@ -407,16 +414,11 @@ mod tests {
     #[test]
     fn what_vertex_has_and_we_do_not_is_named() {
         let cases = [
-            (Method::PATCH, "models/m", "UpdateModel"),
-            (Method::DELETE, "models/m", "DeleteModel"),
-            (Method::DELETE, "models/m@2:deleteVersion", "DeleteModelVersion"),
-            (Method::POST, "models/m@1:mergeVersionAliases", "MergeVersionAliases"),
             (Method::POST, "models/m:export", "ExportModel"),
             (Method::POST, "models:copy", "CopyModel"),
             (Method::POST, "endpoints/e:explain", "Explain"),
             (Method::POST, "endpoints/e:rawPredict", "RawPredict"),
             (Method::POST, "endpoints/e:mutateDeployedModel", "MutateDeployedModel"),
-            (Method::DELETE, "endpoints/e", "DeleteEndpoint"),
             (Method::DELETE, "operations/7", "DeleteOperation"),
         ];
         for (method, tail, name) in cases {

@@ -7,6 +7,7 @@
 //! The header `x-bellwether-model-version` says which version answered, `server-timing` how long it took.
 
 use axum::body::Bytes;
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use jiff::civil::Date;
@@ -17,6 +18,7 @@ use super::error::ApiError;
 use super::instances::{PredictBody, tensors};
 use super::path::Address;
 use super::predictions::Predictions;
+use crate::asked::Asked;
 use crate::router::Gateway;
 
 /// The header that says which version answered: `MODEL@VERSION`.
@@ -57,10 +59,12 @@ impl Metadata<'_> {
 pub(crate) async fn predict(
     gateway: &Gateway,
     address: &Address,
+    parts: &Parts,
     body: &Bytes,
 ) -> Result<Response, ApiError> {
     let platform = &gateway.platform;
-    let target = platform.target(&address.parent.project, &address.id).await?;
+    let asked = Asked::of(&parts.headers, &parts.extensions)?;
+    let target = asked.of_endpoint(platform, &address.parent.project, &address.id).await?;
     let answered = match question(&target, body, gateway.options.max_instances) {
         Ok(question) => platform.answer(&target, question).await,
         Err(error) => Err(error),

@@ -76,6 +76,43 @@ async fn texts_and_traffic_are_changed_as_the_mask_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn those_who_belong_together_meet_one_version() {
+    let server = Server::two_versions().await;
+    let split = async |first: u8| {
+        let body = json!({"trafficSplit": {"1": first, "2": 100 - first}}).to_string();
+        assert_eq!(server.patch("endpoints/tiny", &body).await.status, 200);
+    };
+    let ask = async |name: &'static str, text: &str| {
+        let request = axum::http::Request::builder()
+            .method("POST")
+            .uri(format!("{N}/endpoints/tiny:predict"))
+            .header(name, text);
+        let answer = server.send(request.body(vector().into()).unwrap()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.header("x-bellwether-model-version").to_owned()
+    };
+    split(50).await;
+    let mut met = std::collections::BTreeSet::new();
+    for account in 0..20 {
+        let key = format!("account-{account}");
+        let first = ask("x-bellwether-traffic-key", &key).await;
+        for _ in 0..3 {
+            assert_eq!(ask("x-bellwether-traffic-key", &key).await, first);
+        }
+        met.insert(first);
+    }
+    assert_eq!(met.len(), 2, "keys are spread over both versions");
+    split(100).await;
+    let rebalance = ask("x-bellwether-rebalance", "2024-06").await;
+    assert_eq!(rebalance, "tiny-model@1");
+    split(0).await;
+    assert_eq!(ask("x-bellwether-rebalance", "2024-06").await, "tiny-model@1");
+    assert_eq!(ask("x-bellwether-rebalance", "2024-07").await, "tiny-model@2");
+    server.post_ok("endpoints/tiny:undeployModel", r#"{"deployedModelId": "1"}"#).await;
+    assert_eq!(ask("x-bellwether-rebalance", "2024-06").await, "tiny-model@2", "what is gone cannot answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_use_is_not_deleted() {
     let server = Server::two_versions().await;
     server.delete("models/tiny-model").await.refused(400, "FAILED_PRECONDITION");

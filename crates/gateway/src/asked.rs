@@ -1,0 +1,130 @@
+//! What a question brings besides its tensors, the same in every protocol: who asks, with whom the caller belongs together,
+//! and how long the answer is wanted.
+
+use std::time::{Duration, Instant};
+
+use axum::http::{Extensions, HeaderMap, HeaderName};
+use platform::{Caller, Error, ModelName, Platform, Scope, Target, Together, VersionChoice};
+
+/// Whoever sends the same text meets the same version, as long as the traffic split stays.
+const TRAFFIC_KEY: HeaderName = HeaderName::from_static("x-bellwether-traffic-key");
+/// All questions with the same text meet the version that answered the first.
+const REBALANCE: HeaderName = HeaderName::from_static("x-bellwether-rebalance");
+/// After so many milliseconds the answer is not wanted any more.
+const TIMEOUT: HeaderName = HeaderName::from_static("x-bellwether-timeout-ms");
+const KEY_BYTES_MAX: usize = 256;
+
+/// What a question brings besides its tensors.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    caller: Caller,
+    together: Option<Together>,
+    deadline: Option<Instant>,
+}
+
+impl Asked {
+    /// Reads the headers, or the metadata of gRPC.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`](platform::Kind::InvalidArgument) naming the header.
+    pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Result<Self, Error> {
+        let caller = extensions.get::<Caller>().cloned().unwrap_or_default();
+        let together = match (text(headers, &REBALANCE)?, text(headers, &TRAFFIC_KEY)?) {
+            (Some(token), _) => Some(Together::Rebalance(token)),
+            (None, key) => key.map(Together::Key),
+        };
+        let deadline = match text(headers, &TIMEOUT)? {
+            None => None,
+            Some(text) => {
+                let millis: u64 = text.parse().map_err(|_| {
+                    let message = format!("{TIMEOUT} \"{text}\" is not a whole number of milliseconds");
+                    Error::invalid(TIMEOUT.as_str(), message)
+                })?;
+                Instant::now().checked_add(Duration::from_millis(millis))
+            }
+        };
+        Ok(Self { caller, together, deadline })
+    }
+
+    /// The same, with an earlier end if `deadline` is one.
+    pub(crate) fn until(self, deadline: Option<Instant>) -> Self {
+        let earliest = [self.deadline, deadline].into_iter().flatten().min();
+        Self { deadline: earliest, ..self }
+    }
+
+    /// When the answer is not wanted any more.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Who answers at an endpoint.
+    ///
+    /// # Errors
+    /// Those of [`Platform::target`]; [`Kind::PermissionDenied`](platform::Kind::PermissionDenied) if the caller's key is
+    /// of another project.
+    pub(crate) async fn of_endpoint(
+        self,
+        platform: &Platform,
+        project: &str,
+        endpoint: &str,
+    ) -> Result<Target, Error> {
+        self.caller.allow(Some(project), Scope::Predict)?;
+        let target = platform.target(project, endpoint, self.together.as_ref()).await?;
+        Ok(target.until(self.deadline).by(self.caller))
+    }
+
+    /// Who answers for a model that is named without an endpoint.
+    ///
+    /// # Errors
+    /// As [`Asked::of_endpoint`].
+    pub(crate) fn of_model(
+        self,
+        platform: &Platform,
+        name: &ModelName,
+        version: &VersionChoice,
+    ) -> Result<Target, Error> {
+        self.caller.allow(Some(&name.project), Scope::Predict)?;
+        Ok(platform.model_target(name, version)?.until(self.deadline).by(self.caller))
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if (1..=KEY_BYTES_MAX).contains(&text.len()) => Ok(Some(text.to_owned())),
+        _ => {
+            let message = format!("{name} must be 1 to {KEY_BYTES_MAX} visible ASCII characters");
+            Err(Error::invalid(name.as_str(), message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(headers: &[(&'static str, &str)]) -> Result<Asked, Error> {
+        let pair =
+            |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
+        Asked::of(&headers.iter().map(pair).collect(), &Extensions::new())
+    }
+
+    #[test]
+    fn headers_say_with_whom_and_how_long() {
+        assert_eq!(asked(&[]).unwrap().together, None);
+        let key = asked(&[("x-bellwether-traffic-key", "account-7")]).unwrap();
+        assert_eq!(key.together, Some(Together::Key("account-7".to_owned())));
+        let both =
+            asked(&[("x-bellwether-traffic-key", "a"), ("x-bellwether-rebalance", "2024-01")]).unwrap();
+        assert_eq!(both.together, Some(Together::Rebalance("2024-01".to_owned())));
+        let soon = asked(&[("x-bellwether-timeout-ms", "50")]).unwrap();
+        assert!(soon.deadline().unwrap() <= Instant::now() + Duration::from_millis(50));
+        assert_eq!(soon.clone().until(None).deadline(), soon.deadline());
+        let now = Instant::now();
+        assert_eq!(soon.until(Some(now)).deadline(), Some(now));
+        for (name, value) in [("x-bellwether-timeout-ms", "1.5"), ("x-bellwether-rebalance", "")] {
+            let error = asked(&[(name, value)]).unwrap_err();
+            assert_eq!(error.violations()[0].field, name);
+        }
+    }
+}
