@@ -17,8 +17,8 @@ use crate::dialect::Dialect;
 use crate::native::{health, keys, metrics};
 use crate::observe::{self, Metrics, Route};
 use crate::request_id::RequestIds;
-use crate::storage;
 use crate::vertex::{self, error::ApiError};
+use crate::{open_inference, storage};
 
 /// What the gateway allows a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,9 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
         .route("/upload/storage/v1/b/{*rest}", any(storage::answer))
         .route("/bellwether/v1/keys", any(keys::collection))
         .route("/bellwether/v1/keys/{name}", any(keys::one))
+        .route("/v2", any(open_inference::answer))
+        .route("/v2/", any(open_inference::answer))
+        .route("/v2/{*rest}", any(open_inference::answer))
         .layer(from_fn_with_state(Arc::clone(&gateway), limit));
     Router::new()
         .merge(limited)
