@@ -19,6 +19,7 @@ mod router;
 mod server;
 mod status;
 mod storage;
+mod tensorflow_serving;
 mod tls;
 mod vertex;
 

@@ -18,7 +18,7 @@ use crate::native::{health, keys, metrics};
 use crate::observe::{self, Metrics, Route};
 use crate::request_id::RequestIds;
 use crate::vertex::{self, error::ApiError};
-use crate::{open_inference, storage};
+use crate::{open_inference, storage, tensorflow_serving};
 
 /// What the gateway allows a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
         .route("/upload/storage/v1/b/{*rest}", any(storage::answer))
         .route("/bellwether/v1/keys", any(keys::collection))
         .route("/bellwether/v1/keys/{name}", any(keys::one))
+        .route("/v1/", any(tensorflow_serving::answer))
+        .route("/v1/{*rest}", any(tensorflow_serving::answer))
         .route("/v2", any(open_inference::answer))
         .route("/v2/", any(open_inference::answer))
         .route("/v2/{*rest}", any(open_inference::answer))

@@ -11,3 +11,4 @@ mod open_inference;
 mod predict;
 mod refusals;
 mod upkeep;
+mod tensorflow_serving;
