@@ -8,6 +8,7 @@ mod dialect;
 mod answered;
 mod body;
 mod json;
+mod mlflow;
 mod named;
 mod native;
 mod observe;

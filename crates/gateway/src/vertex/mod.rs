@@ -15,7 +15,7 @@ mod model;
 mod operation;
 mod path;
 mod predict;
-mod predictions;
+pub(crate) mod predictions;
 pub(crate) mod query;
 
 use std::sync::Arc;

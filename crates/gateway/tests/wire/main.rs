@@ -7,6 +7,7 @@ mod fixture;
 mod jobs;
 mod keys;
 mod lifecycle;
+mod mlflow;
 mod open_inference;
 mod predict;
 mod refusals;
