@@ -7,6 +7,8 @@ mod access;
 mod dialect;
 mod answered;
 mod body;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod mlflow;
 mod named;

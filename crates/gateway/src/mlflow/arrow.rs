@@ -19,7 +19,7 @@ use arrow_array::{
 };
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
-use arrow_ipc::{Buffer, MessageHeader};
+use arrow_ipc::{Buffer, FieldNode, MessageHeader};
 use arrow_schema::{DataType as ArrowType, Field, Schema};
 use platform::{Tensor, TensorData, TensorSpec};
 
@@ -101,6 +101,14 @@ fn check_messages(body: &[u8], max_rows: usize) -> Result<(), Refusal> {
         };
         if !batch.buffers().is_some_and(|buffers| buffers.iter().all(inside)) {
             return Err(refusal("a buffer lies outside its record batch"));
+        }
+        // A bit an element is the least that any takes, but for those of lists without elements.
+        let elements_max = 8i64.saturating_mul(message.bodyLength()).saturating_add(rows);
+        let counted = |node: &FieldNode| {
+            (0..=elements_max).contains(&node.length()) && (0..=node.length()).contains(&node.null_count())
+        };
+        if !batch.nodes().is_some_and(|nodes| nodes.iter().all(counted)) {
+            return Err(refusal("a column has more elements than its record batch has room for"));
         }
     }
     Ok(())
