@@ -523,6 +523,9 @@ pub(crate) struct ServeArgs {
     /// Folder that a client's artifactUri may name, besides the artifact root; may be repeated [env: BELLWETHER_ALLOW_ROOTS]
     #[arg(long = "allow-root", value_name = "file://DIR")]
     pub(crate) allow_roots: Vec<String>,
+    /// The model that `/invocations` asks, where several are deployed [env: BELLWETHER_DEFAULT_MODEL]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) default_model: Option<String>,
     #[command(flatten)]
     pub(crate) jobs: JobLimitArgs,
 }

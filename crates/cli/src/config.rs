@@ -79,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Setting<String>,
     /// Folders a client's `artifactUri` may name, besides the artifact root.
     pub(crate) allow_roots: Setting<Vec<String>>,
+    /// The model that answers where a protocol has no names.
+    pub(crate) default_model: Setting<Option<String>>,
     /// Jobs of a server that run at a time.
     pub(crate) max_running_jobs: Setting<usize>,
     /// Jobs of a server that may wait.
@@ -98,6 +100,7 @@ pub(crate) struct Flags<'a> {
     global: Option<&'a GlobalArgs>,
     listen: Option<&'a str>,
     allow_roots: &'a [String],
+    default_model: Option<&'a str>,
     jobs: JobLimitArgs,
 }
 
@@ -110,11 +113,11 @@ impl<'a> Flags<'a> {
             Verb::Run(args) => (args.listen.as_deref(), [].as_slice()),
             _ => (None, [].as_slice()),
         };
-        let jobs = match &cli.verb {
-            Verb::Serve(args) => args.jobs,
-            _ => JobLimitArgs::default(),
+        let (jobs, default_model) = match &cli.verb {
+            Verb::Serve(args) => (args.jobs, args.default_model.as_deref()),
+            _ => (JobLimitArgs::default(), None),
         };
-        Self { global: Some(&cli.global), listen, allow_roots, jobs }
+        Self { global: Some(&cli.global), listen, allow_roots, default_model, jobs }
     }
 }
 
@@ -194,6 +197,11 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         said.allow_roots.clone(),
         Vec::new,
     );
+    let default_model = layers.choose_optional(
+        flags.default_model.map(|name| ("--default-model", name.to_owned())),
+        var("BELLWETHER_DEFAULT_MODEL")?,
+        said.default_model.clone(),
+    );
     let jobs = |flag, given: Option<usize>, variable, file, default| {
         let setting = layers.choose(
             given.map(|count| (flag, count)),
@@ -227,6 +235,7 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         log,
         listen,
         allow_roots,
+        default_model,
         max_running_jobs,
         max_queued_jobs,
     })
@@ -306,6 +315,7 @@ struct Keys {
     log: Option<String>,
     listen: Option<String>,
     allow_roots: Option<Vec<String>>,
+    default_model: Option<String>,
     max_running_jobs: Option<usize>,
     max_queued_jobs: Option<usize>,
 }
@@ -438,8 +448,10 @@ mod tests {
     fn listen_and_roots_come_from_the_verbs_flags_too() {
         let case =
             Case::new("listen = \"127.0.0.1:1\"", &[("BELLWETHER_ALLOW_ROOTS", "file:///a, file:///b")]);
-        let settings = case.resolve(&["serve", "--listen", "127.0.0.1:2"]).unwrap();
+        let settings =
+            case.resolve(&["serve", "--listen", "127.0.0.1:2", "--default-model", "deciles"]).unwrap();
         assert_eq!(settings.listen.value, "127.0.0.1:2");
+        assert_eq!(settings.default_model.value.as_deref(), Some("deciles"));
         assert_eq!(settings.allow_roots.value, ["file:///a", "file:///b"]);
         assert_eq!(case.resolve(&["config", "show"]).unwrap().listen.value, "127.0.0.1:1");
     }

@@ -112,7 +112,9 @@ impl Server {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");
         platform.announce_address(&url)?;
-        let router = gateway::router(Arc::clone(platform), GatewayOptions::default());
+        let default_model = settings.default_model.value.clone();
+        let options = GatewayOptions { default_model, ..GatewayOptions::default() };
+        let router = gateway::router(Arc::clone(platform), options);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             // A dropped sender stops the server as well.

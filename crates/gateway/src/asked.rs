@@ -46,17 +46,6 @@ impl Asked {
         Ok(Self { caller, together, deadline })
     }
 
-    /// The same, with an earlier end if `deadline` is one.
-    pub(crate) fn until(self, deadline: Option<Instant>) -> Self {
-        let earliest = [self.deadline, deadline].into_iter().flatten().min();
-        Self { deadline: earliest, ..self }
-    }
-
-    /// When the answer is not wanted any more.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
     /// Who answers at an endpoint.
     ///
     /// # Errors
@@ -118,10 +107,7 @@ mod tests {
             asked(&[("x-bellwether-traffic-key", "a"), ("x-bellwether-rebalance", "2024-01")]).unwrap();
         assert_eq!(both.together, Some(Together::Rebalance("2024-01".to_owned())));
         let soon = asked(&[("x-bellwether-timeout-ms", "50")]).unwrap();
-        assert!(soon.deadline().unwrap() <= Instant::now() + Duration::from_millis(50));
-        assert_eq!(soon.clone().until(None).deadline(), soon.deadline());
-        let now = Instant::now();
-        assert_eq!(soon.until(Some(now)).deadline(), Some(now));
+        assert!(soon.deadline.unwrap() <= Instant::now() + Duration::from_millis(50));
         for (name, value) in [("x-bellwether-timeout-ms", "1.5"), ("x-bellwether-rebalance", "")] {
             let error = asked(&[(name, value)]).unwrap_err();
             assert_eq!(error.violations()[0].field, name);

@@ -1,19 +1,29 @@
-//! The network surface: Vertex AI's REST subset, health and metrics, over the [`platform`] facade.
+//! The network surface: Vertex AI's REST subset, the Open Inference Protocol, health and metrics, over the [`platform`] facade.
 //!
-//! One folder per protocol (`vertex`, `native`); [`router`] puts them on one port, `status` maps the
+//! One folder per protocol (`vertex`, `open_inference`, `native`); [`router`] puts them on one port, `status` maps the
 //! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
 
 mod access;
+mod answered;
 mod asked;
+mod body;
 mod dialect;
+#[doc(hidden)]
+pub mod fuzz;
+mod json;
+mod mlflow;
+mod named;
 mod native;
 mod observe;
+mod open_inference;
 mod origin;
+mod refusal;
 mod request_id;
 mod router;
 mod server;
 mod status;
 mod storage;
+mod tensorflow_serving;
 mod tls;
 mod vertex;
 

@@ -17,8 +17,8 @@ use crate::dialect::Dialect;
 use crate::native::{health, keys, metrics};
 use crate::observe::{self, Metrics, Route};
 use crate::request_id::RequestIds;
-use crate::storage;
 use crate::vertex::{self, error::ApiError};
+use crate::{mlflow, open_inference, storage, tensorflow_serving};
 
 /// What the gateway allows a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct GatewayOptions {
     pub request_timeout: Duration,
     /// The most requests in progress at once; the next is refused with 429. Health and metrics do not count.
     pub max_concurrent_requests: usize,
+    /// The model that answers where a protocol has no names, as `MODEL` or `PROJECT.MODEL`; none: the only one in service.
+    pub default_model: Option<String>,
 }
 
 impl Default for GatewayOptions {
@@ -40,6 +42,7 @@ impl Default for GatewayOptions {
             max_instances: 65_536,
             request_timeout: Duration::from_secs(60),
             max_concurrent_requests: 1024,
+            default_model: None,
         }
     }
 }
@@ -74,9 +77,19 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
         .route("/upload/storage/v1/b/{*rest}", any(storage::answer))
         .route("/bellwether/v1/keys", any(keys::collection))
         .route("/bellwether/v1/keys/{name}", any(keys::one))
+        .route("/invocations", any(mlflow::invocations))
+        .route("/endpoints/{name}/invocations", any(mlflow::endpoint_invocations))
+        .route("/v1/", any(tensorflow_serving::answer))
+        .route("/v1/{*rest}", any(tensorflow_serving::answer))
+        .route("/v2", any(open_inference::answer))
+        .route("/v2/", any(open_inference::answer))
+        .route("/v2/{*rest}", any(open_inference::answer))
         .layer(from_fn_with_state(Arc::clone(&gateway), limit));
     Router::new()
         .merge(limited)
+        .route("/ping", any(mlflow::health))
+        .route("/health", any(mlflow::health))
+        .route("/version", any(mlflow::version))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))

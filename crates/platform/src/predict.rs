@@ -123,10 +123,11 @@ impl Target {
         Self { model, deadline: None, caller: Caller::default() }
     }
 
-    /// The same, for a question whose answer nobody wants later than `deadline`.
+    /// The same, for a question whose answer nobody wants later than `deadline`, or earlier if that was said before.
     #[must_use]
     pub fn until(self, deadline: Option<Instant>) -> Self {
-        Self { deadline, ..self }
+        let earliest = [self.deadline, deadline].into_iter().flatten().min();
+        Self { deadline: earliest, ..self }
     }
 
     /// The same, for a question of this caller, to whom its rows are counted.
@@ -144,6 +145,17 @@ impl Target {
     pub fn takes_rows(&self) -> bool {
         let inputs = &self.signature().inputs;
         matches!(inputs.as_slice(), [only] if only.dtype == DataType::Float32 && only.shape.len() == 2 && only.row_elements().is_some())
+    }
+
+    /// What the columns of a row are called, in the model's order; empty if they have no names.
+    pub fn feature_names(&self) -> &[String] {
+        &self.model.manifest.features.names
+    }
+
+    /// What an input or output is called inside the SavedModel, if the bundle has one.
+    pub fn saved_model_tensor(&self, name: &str) -> Option<&str> {
+        let names = &self.model.manifest.tensor_names.saved_model;
+        names.inputs.get(name).or_else(|| names.outputs.get(name)).map(String::as_str)
     }
 
     /// The deployment's id.
@@ -229,7 +241,13 @@ impl Platform {
                     .map_err(|error| Error::internal("cannot lay out the features", error))?;
                 (vec![input], warnings, source)
             }
-            Question::Tensors(tensors) => (in_order(target.signature(), tensors)?, Vec::new(), None),
+            Question::Tensors(tensors) => {
+                let inputs = in_order(target.signature(), tensors)?;
+                if target.takes_rows() {
+                    check_matrix(model, &inputs[0])?;
+                }
+                (inputs, Vec::new(), None)
+            }
         };
         let rows = inputs.first().map_or(0, Tensor::rows);
         let reply = model.engine.predict(inputs, target.deadline).await?;
@@ -358,35 +376,52 @@ fn vector_rows(model: &DeployedModel, instances: Vec<Instance>) -> Result<Rows> 
 }
 
 fn check_vector(model: &DeployedModel, index: usize, vector: &[f32]) -> Result<()> {
-    let names = &model.manifest.features.names;
-    // An imported model has no names for its columns.
-    let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| at.to_string());
-    let id = format!("{}@{}", model.version.model, model.version.version);
     if vector.len() != width(model) {
+        let names = &model.manifest.features.names;
         let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
         let listed = if shown.is_empty() { String::new() } else { format!(" ({}, ...)", shown.join(", ")) };
         let message = format!(
-            "instance {index} has {} values where model {id} takes {} features{listed}",
+            "instance {index} has {} values where model {} takes {} features{listed}",
             vector.len(),
+            id(model),
             width(model)
         );
         return Err(Error::invalid(&format!("instances[{index}]"), message));
     }
-    if let Some(bad) = vector.iter().position(|x| x.is_infinite()) {
-        let message =
-            format!("instance {index} feature \"{}\" is infinite; use null for a missing value", name(bad));
-        return Err(Error::invalid(&format!("instances[{index}][{bad}]"), message));
+    check_values(model, index, vector)
+}
+
+/// The rows of a tensor obey the same rules; whether it is one of rows is told by the engine.
+fn check_matrix(model: &DeployedModel, input: &Tensor) -> Result<()> {
+    match (input.as_float32(), input.shape()) {
+        (Some(values), [_, columns]) if *columns == width(model) => check_values(model, 0, values),
+        _ => Ok(()),
     }
-    if model.manifest.features.nan_policy == artifact::bundle::NanPolicy::Reject
-        && let Some(bad) = vector.iter().position(|x| x.is_nan())
-    {
-        let message = format!(
-            "instance {index} feature \"{}\" is missing (null or NaN) and model {id} was trained with nan = \"reject\"; give a number",
-            name(bad)
-        );
-        return Err(Error::invalid(&format!("instances[{index}][{bad}]"), message));
-    }
-    Ok(())
+}
+
+/// Refuses infinities, and missing values where the model was trained without; `values` are rows from `first` on.
+fn check_values(model: &DeployedModel, first: usize, values: &[f32]) -> Result<()> {
+    let rejects = model.manifest.features.nan_policy == artifact::bundle::NanPolicy::Reject;
+    let Some(bad) = values.iter().position(|x| x.is_infinite() || (rejects && x.is_nan())) else {
+        return Ok(());
+    };
+    let (index, place) = (first + bad / width(model).max(1), bad % width(model).max(1));
+    // An imported model has no names for its columns.
+    let name = model.manifest.features.names.get(place).cloned().unwrap_or_else(|| place.to_string());
+    let message = if values[bad].is_infinite() {
+        format!("instance {index} feature \"{name}\" is infinite; use null or NaN for a missing value")
+    } else {
+        let id = id(model);
+        format!(
+            "instance {index} feature \"{name}\" is missing (null or NaN) and model {id} was trained with nan = \"reject\"; give a number"
+        )
+    };
+    Err(Error::invalid(&format!("instances[{index}][{place}]"), message))
+}
+
+/// `MODEL@VERSION`
+fn id(model: &DeployedModel) -> String {
+    format!("{}@{}", model.version.model, model.version.version)
 }
 
 fn symbol_rows(

@@ -107,6 +107,16 @@ async fn a_keras_export_is_uploaded_served_and_written_again() {
     let tensor = Tensor::float32(shape, numbers).unwrap();
     let by_tensor = ask(&platform, "dense", Question::Tensors(vec![(name, tensor.clone())])).await.unwrap();
     assert_eq!(by_tensor.outputs, reply.outputs);
+    // Rows obey the same rules as tensors.
+    let mut infinite = tensor.into_data();
+    let platform::TensorData::Float32(values) = &mut infinite else { panic!("of another type") };
+    values[sample("dense", "input").0[1]] = f32::INFINITY;
+    let tensor = Tensor::new(sample("dense", "input").0, infinite).unwrap();
+    let name = version.signature.inputs[0].name.clone();
+    let error = ask(&platform, "dense", Question::Tensors(vec![(name, tensor)])).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidArgument);
+    assert!(error.to_string().starts_with("instance 1 feature \"0\" is infinite"), "{error}");
+    let tensor = Tensor::float32(sample("dense", "input").0, sample("dense", "input").1).unwrap();
 
     let refused = |question| async { ask(&platform, "dense", question).await.unwrap_err() };
     let unknown = refused(Question::Tensors(vec![("odd".to_owned(), tensor)])).await;

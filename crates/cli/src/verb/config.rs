@@ -40,6 +40,7 @@ impl SettingsView {
             ("log", view(&settings.log, json!(settings.log.value))),
             ("listen", view(&settings.listen, json!(settings.listen.value))),
             ("allow_roots", view(&settings.allow_roots, json!(settings.allow_roots.value))),
+            ("default_model", view(&settings.default_model, json!(settings.default_model.value))),
             ("max_running_jobs", view(&settings.max_running_jobs, json!(settings.max_running_jobs.value))),
             ("max_queued_jobs", view(&settings.max_queued_jobs, json!(settings.max_queued_jobs.value))),
         ]);

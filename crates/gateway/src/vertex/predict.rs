@@ -4,11 +4,10 @@
 //! for which the server computes the features from its data as of `parameters.as_of` (default: the newest bar). A model
 //! that takes tensors of any other kind is asked as [`tensors`] says.
 //! The reply's `metadata` carries `warnings`, `as_of` (the date of the bar used) and `dataset`, where there are any.
-//! The header `x-bellwether-model-version` says which version answered, `server-timing` how long it took.
 
 use axum::body::Bytes;
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use jiff::civil::Date;
 use platform::{DatasetUse, PredictReply, Question, Target};
@@ -18,12 +17,9 @@ use super::error::ApiError;
 use super::instances::{PredictBody, tensors};
 use super::path::Address;
 use super::predictions::Predictions;
+use crate::answered;
 use crate::asked::Asked;
 use crate::router::Gateway;
-
-/// The header that says which version answered: `MODEL@VERSION`.
-const MODEL_VERSION: HeaderName = HeaderName::from_static("x-bellwether-model-version");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// The reply, in the names of Vertex AI.
 #[derive(Debug, Serialize)]
@@ -73,10 +69,7 @@ pub(crate) async fn predict(
         Ok(reply) => written(address, &reply),
         Err(error) => {
             let mut response = ApiError::from(error).into_response();
-            let (model, version) = target.version();
-            if let Some(version) = version_header(model, version) {
-                response.headers_mut().insert(MODEL_VERSION, version);
-            }
+            answered::by_target(response.headers_mut(), &target);
             Ok(response)
         }
     }
@@ -101,24 +94,8 @@ fn written(address: &Address, reply: &PredictReply) -> Result<Response, ApiError
     });
     let json = json.map_err(|error| platform::Error::internal("cannot write the reply", error))?;
     let mut response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
-    let headers = response.headers_mut();
-    if let Some(version) = version_header(&reply.model, reply.version) {
-        headers.insert(MODEL_VERSION, version);
-    }
-    let timing =
-        format!("queue;dur={:.3}, compute;dur={:.3}", millis(reply.queue_us), millis(reply.compute_us));
-    if let Ok(timing) = HeaderValue::try_from(timing) {
-        headers.insert(SERVER_TIMING, timing);
-    }
+    answered::by_reply(response.headers_mut(), reply);
     Ok(response)
-}
-
-fn version_header(model: &str, version: u32) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("{model}@{version}")).ok()
-}
-
-fn millis(micros: u64) -> f64 {
-    micros as f64 / 1000.0
 }
 
 #[cfg(test)]

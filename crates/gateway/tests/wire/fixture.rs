@@ -52,7 +52,9 @@ seed = 1
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// What of it is text.
     pub(crate) text: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -62,6 +64,15 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Checks that this is an error with the body `{"error": "MESSAGE"}`, and gives its message.
+    #[track_caller]
+    pub(crate) fn plainly_refused(&self, code: u16) -> String {
+        assert_eq!(self.status.as_u16(), code, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/json", "{}", self.text);
+        assert_eq!(self.json().as_object().unwrap().len(), 1, "{}", self.text);
+        self.json()["error"].as_str().expect("an error is a text").to_owned()
     }
 
     /// Checks that this is an error with the body of Google's APIs, and gives its message.
@@ -82,7 +93,7 @@ pub(crate) struct Server {
     pub(crate) bundle: PathBuf,
     /// The newest row of every name as the bundle's training saw it.
     pub(crate) newest: Vec<FeatureRow>,
-    _dir: TempDir,
+    _dir: Option<TempDir>,
 }
 
 impl Server {
@@ -96,7 +107,7 @@ impl Server {
             platform,
             bundle,
             newest: Vec::new(),
-            _dir: dir,
+            _dir: Some(dir),
         }
     }
 
@@ -117,6 +128,17 @@ impl Server {
         server
     }
 
+    /// The same platform behind other options; it must not outlive this one.
+    pub(crate) fn with(&self, options: GatewayOptions) -> Self {
+        Self {
+            router: gateway::router(Arc::clone(&self.platform), options),
+            platform: Arc::clone(&self.platform),
+            bundle: self.bundle.clone(),
+            newest: Vec::new(),
+            _dir: None,
+        }
+    }
+
     /// A body that uploads the bundle as `tiny-model`.
     pub(crate) fn upload_body(&self) -> String {
         let uri = format!("file://{}", self.bundle.display());
@@ -129,13 +151,28 @@ impl Server {
         Answer {
             status: parts.status,
             headers: parts.headers,
-            text: String::from_utf8(bytes.to_vec()).unwrap(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes: bytes.to_vec(),
         }
     }
 
     pub(crate) async fn request(&self, method: Method, path: &str, body: &str) -> Answer {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    /// A POST with headers and any bytes.
+    pub(crate) async fn post_bytes(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).unwrap()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -11,9 +11,7 @@ use crate::fixture::{N, Server};
 #[tokio::test]
 async fn paths_methods_and_calls_that_are_not_there() {
     let server = Server::empty(GatewayOptions::default()).await;
-    for path in
-        ["/", "/v1/models/x:predict", "/v1/projects/", "/v1/projects/p/locations/l/features", "/metrics/x"]
-    {
+    for path in ["/", "/nothing", "/v1/projects/", "/v1/projects/p/locations/l/features", "/metrics/x"] {
         let answer = server.get(path).await;
         answer.refused(404, "NOT_FOUND");
         assert!(!answer.header("x-request-id").is_empty());

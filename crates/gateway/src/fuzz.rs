@@ -1,0 +1,86 @@
+//! Entry points of the targets in `fuzz/`: any bytes as a body of each protocol. Nobody else calls them.
+//!
+//! Each says whether the bytes were taken; that nothing panics is for the target to see.
+
+use platform::{DataType, Signature, TensorSpec};
+
+use crate::json::{DEPTH_MAX, Reader};
+use crate::mlflow::table::Model as Table;
+use crate::{mlflow, open_inference, tensorflow_serving};
+
+const MAX_ROWS: usize = 64;
+
+/// A model that takes rows of three features, and one that takes several tensors.
+fn signatures() -> [Signature; 2] {
+    let spec = |name: &str, dtype, shape: &[Option<usize>]| TensorSpec {
+        name: name.to_owned(),
+        dtype,
+        shape: shape.to_vec(),
+    };
+    let outputs = vec![spec("p", DataType::Float32, &[None, Some(3)])];
+    let rows = vec![spec("x", DataType::Float32, &[None, Some(3)])];
+    let several = vec![
+        spec("x", DataType::Float32, &[None, Some(1), Some(2)]),
+        spec("n", DataType::Int64, &[None]),
+        spec("d", DataType::Float64, &[None, Some(1)]),
+        spec("b", DataType::Bool, &[None]),
+    ];
+    [Signature { inputs: rows, outputs: outputs.clone() }, Signature { inputs: several, outputs }]
+}
+
+/// A body of the Open Inference Protocol: JSON up to a byte 0, raw tensors after it.
+pub fn open_inference(bytes: &[u8]) -> bool {
+    let (json, raw) = match bytes.iter().position(|byte| *byte == 0) {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (bytes, &[][..]),
+    };
+    let taken = signatures().iter().any(|signature| {
+        let model = open_inference::request::Model { name: "m", signature, max_rows: MAX_ROWS };
+        let _ = open_inference::request::InferRequest::raw(raw, model);
+        open_inference::request::InferRequest::parse(json, raw, model).is_ok()
+    });
+    assert!(!taken || is_json(json), "what is no JSON was taken");
+    taken
+}
+
+/// A body of TensorFlow Serving's `:predict` or `:classify`.
+pub fn tensorflow_serving(bytes: &[u8]) -> bool {
+    let columns = ["A", "B", "C"].map(str::to_owned);
+    signatures().iter().any(|signature| {
+        let columns = if signature.inputs.len() == 1 { columns.as_slice() } else { &[] };
+        let model = tensorflow_serving::examples::Model { signature, columns, max_rows: MAX_ROWS };
+        let examples = tensorflow_serving::examples::parse(bytes, model).is_ok();
+        let predict = tensorflow_serving::request::PredictRequest::parse(bytes, signature, MAX_ROWS);
+        examples || predict.is_ok()
+    })
+}
+
+/// A body of MLflow's `/invocations` as JSON or CSV.
+pub fn mlflow(bytes: &[u8]) -> bool {
+    let features = ["A", "B", "C"].map(str::to_owned);
+    let [rows, several] = signatures();
+    let rows = Table { signature: &rows, row_width: Some(3), features: &features, max_rows: MAX_ROWS };
+    let several = Table { signature: &several, row_width: None, features: &[], max_rows: MAX_ROWS };
+    let json = mlflow::json::parse(bytes, rows).is_ok() | mlflow::json::parse(bytes, several).is_ok();
+    let csv = mlflow::csv::parse(bytes, rows).is_ok() | mlflow::csv::parse(bytes, several).is_ok();
+    assert!(!json || is_json(bytes), "what is no JSON was taken");
+    json | csv
+}
+
+/// A body of MLflow's `/invocations` as a stream of Arrow's.
+pub fn arrow(bytes: &[u8]) -> bool {
+    let features = ["A", "B", "C"].map(str::to_owned);
+    let [rows, several] = signatures();
+    let rows = Table { signature: &rows, row_width: Some(3), features: &features, max_rows: MAX_ROWS };
+    let several = Table { signature: &several, row_width: None, features: &[], max_rows: MAX_ROWS };
+    mlflow::arrow::parse(bytes.to_vec(), rows).is_ok() | mlflow::arrow::parse(bytes.to_vec(), several).is_ok()
+}
+
+/// By our own reader, which takes bare numbers; where those are missing, another reader is asked too.
+fn is_json(bytes: &[u8]) -> bool {
+    let mut reader = Reader::with_bare_numbers(bytes);
+    let ours = reader.skip().and_then(|()| reader.end()).is_ok();
+    let plain = !bytes.iter().any(|byte| matches!(byte, b'N' | b'I'));
+    let deep = bytes.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > DEPTH_MAX;
+    ours && (!plain || deep || serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok())
+}
