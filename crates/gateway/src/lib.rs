@@ -3,6 +3,7 @@
 //! One folder per protocol (`vertex`, `native`); [`router`] puts them on one port, `status` maps the
 //! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
 
+mod grpc;
 mod native;
 mod observe;
 mod origin;

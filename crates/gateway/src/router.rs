@@ -49,7 +49,7 @@ pub(crate) struct Gateway {
     pub(crate) options: GatewayOptions,
     pub(crate) metrics: Metrics,
     pub(crate) request_ids: RequestIds,
-    permits: Semaphore,
+    pub(crate) permits: Semaphore,
 }
 
 /// The service of one platform: Vertex AI REST under `/v1/projects` and `/ui/projects`, the staging area under
@@ -74,6 +74,7 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
         .layer(from_fn_with_state(Arc::clone(&gateway), limit));
     Router::new()
         .merge(limited)
+        .merge(crate::grpc::router())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))
