@@ -15,6 +15,8 @@ mod storage;
 mod tls;
 mod vertex;
 
+#[doc(hidden)]
+pub use grpc::{read_infer_request, read_predict_request};
 pub use router::{GatewayOptions, router};
 pub use server::serve;
 pub use tls::{Tls, TlsFiles};

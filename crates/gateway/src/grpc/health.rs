@@ -18,7 +18,13 @@ use super::call::{self, Asked, Call, Method, Streams};
 use super::reply::{Answer, Refused};
 use crate::router::Gateway;
 
-const SERVICES: [&str; 3] = ["", "grpc.health.v1.Health", "inference.GRPCInferenceService"];
+const SERVICES: [&str; 5] = [
+    "",
+    "grpc.health.v1.Health",
+    "inference.GRPCInferenceService",
+    "tensorflow.serving.ModelService",
+    "tensorflow.serving.PredictionService",
+];
 /// How often a watcher's answer is looked at again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 

@@ -20,6 +20,8 @@ use platform::{ModelName, VersionChoice};
 use protos::serving::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use protos::serving::inference::{InferParameter, InferTensorContents};
 
+pub(super) use tensor::inputs;
+
 use super::call::{self, Asked, Call, Method, Streams};
 use super::cost::Cost;
 use crate::router::Gateway;

@@ -18,7 +18,7 @@ fn of(service: &str) -> HealthCheckRequest {
 async fn services_are_as_healthy_as_the_server() {
     let server = Server::empty(gateway::GatewayOptions::default()).await;
     let path = "/grpc.health.v1.Health/Check";
-    for service in ["", "inference.GRPCInferenceService"] {
+    for service in ["", "inference.GRPCInferenceService", "tensorflow.serving.PredictionService"] {
         let reply: HealthCheckResponse = call(&server, path, of(service)).await.unwrap().into_inner();
         assert_eq!(reply.status(), ServingStatus::Serving, "{service}");
     }

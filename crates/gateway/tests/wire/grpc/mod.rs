@@ -4,6 +4,7 @@ mod bad_input;
 mod health;
 mod open_inference;
 mod port;
+mod tensorflow_serving;
 
 use axum::Router;
 use axum::http::uri::PathAndQuery;
