@@ -16,7 +16,7 @@ mod tls;
 mod vertex;
 
 #[doc(hidden)]
-pub use grpc::{read_infer_request, read_predict_request};
+pub use grpc::fuzz as grpc_fuzz;
 pub use router::{GatewayOptions, router};
 pub use server::serve;
 pub use tls::{Tls, TlsFiles};

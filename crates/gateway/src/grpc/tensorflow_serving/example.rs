@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use platform::{DataType, Error, Kind, PredictReply, Question, Target, Tensor, TensorData, TensorSpec};
+use platform::{
+    DataType, Error, Kind, PredictReply, Question, Signature, Target, Tensor, TensorData, TensorSpec,
+};
 use protos::serving::tensorflow::Feature;
 use protos::serving::tensorflow::feature::Kind as FeatureKind;
 use protos::serving::tensorflow::serving::inference_result::Result as Outcome;
@@ -19,7 +21,6 @@ use protos::serving::tensorflow::serving::{
 use super::{answered, check_signature, target};
 use crate::grpc::call::Asked;
 use crate::grpc::reply::{Answer, By, Refused};
-use crate::router::Gateway;
 
 /// Tasks of one `MultiInference`.
 const TASKS_MAX: usize = 16;
@@ -27,14 +28,14 @@ const CLASSIFY: &str = "tensorflow/serving/classify";
 const REGRESS: &str = "tensorflow/serving/regress";
 
 /// The features of a row by name.
-type Row = BTreeMap<String, Feature>;
+pub(in crate::grpc) type Row = BTreeMap<String, Feature>;
 
 /// The score of each class, for each example.
 pub(super) async fn classify(
     gateway: Asked,
     request: ClassificationRequest,
 ) -> Result<Answer<ClassificationResponse>, Refused> {
-    let rows = rows(&gateway, request.input)?;
+    let rows = rows(gateway.options.max_instances, request.input)?;
     let (target, reply) = ask(&gateway, &request.model_spec, &rows).await?;
     let result = classes(&reply).map_err(|error| Refused::by(&target, error))?;
     let model_spec = answered(request.model_spec, reply.version);
@@ -47,7 +48,7 @@ pub(super) async fn regress(
     gateway: Asked,
     request: RegressionRequest,
 ) -> Result<Answer<RegressionResponse>, Refused> {
-    let rows = rows(&gateway, request.input)?;
+    let rows = rows(gateway.options.max_instances, request.input)?;
     let (target, reply) = ask(&gateway, &request.model_spec, &rows).await?;
     let result = values(&reply).map_err(|error| Refused::by(&target, error))?;
     let model_spec = answered(request.model_spec, reply.version);
@@ -64,7 +65,7 @@ pub(super) async fn several(
         let message = format!("{} tasks; give 1 to {TASKS_MAX}", request.tasks.len());
         return Err(Error::invalid("tasks", message).into());
     }
-    let rows = rows(&gateway, request.input)?;
+    let rows = rows(gateway.options.max_instances, request.input)?;
     let (mut results, mut by) = (Vec::new(), None);
     for task in request.tasks {
         let (target, reply) = ask(&gateway, &task.model_spec, &rows).await?;
@@ -95,20 +96,21 @@ async fn ask(
     let target = target(gateway, spec)?;
     let refused = |error| Refused::by(&target, error);
     check_signature(spec).map_err(refused)?;
-    let inputs = target.signature().inputs.iter().map(|spec| Ok((spec.name.clone(), column(spec, rows)?)));
-    let inputs = inputs.collect::<Result<_, Error>>().map_err(refused)?;
+    let inputs = columns(target.signature(), rows).map_err(refused)?;
     let reply = gateway.platform.answer(&target, Question::Tensors(inputs)).await.map_err(refused)?;
     Ok((target, reply))
 }
 
-/// The examples, each with the features of the context that it does not have itself.
-fn rows(gateway: &Gateway, input: Option<Input>) -> Result<Vec<Row>, Error> {
+/// The examples, `limit` at most, each with the features of the context that it does not have itself.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] for none or too many.
+pub(in crate::grpc) fn rows(limit: usize, input: Option<Input>) -> Result<Vec<Row>, Error> {
     let (examples, context) = match input.and_then(|input| input.kind) {
         Some(InputKind::ExampleList(list)) => (list.examples, None),
         Some(InputKind::ExampleListWithContext(list)) => (list.examples, list.context),
         None => (Vec::new(), None),
     };
-    let limit = gateway.options.max_instances;
     if examples.is_empty() || examples.len() > limit {
         let message = format!("Input is empty or too long: {} examples; give 1 to {limit}", examples.len());
         return Err(Error::invalid("input", message));
@@ -122,6 +124,14 @@ fn rows(gateway: &Gateway, input: Option<Input>) -> Result<Vec<Row>, Error> {
         row
     };
     Ok(examples.into_iter().map(row).collect())
+}
+
+/// The inputs of a signature.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] naming example and feature, [`Kind::FailedPrecondition`] for axes of any size.
+pub(in crate::grpc) fn columns(signature: &Signature, rows: &[Row]) -> Result<Vec<(String, Tensor)>, Error> {
+    signature.inputs.iter().map(|spec| Ok((spec.name.clone(), column(spec, rows)?))).collect()
 }
 
 /// The rows of an input.

@@ -19,6 +19,7 @@ use protos::serving::tensorflow::serving::model_spec::VersionChoice as WireChoic
 use protos::serving::tensorflow::tensor_shape_proto::Dim;
 use protos::serving::tensorflow::{BytesList, Example, Feature, Features, TensorProto, TensorShapeProto};
 
+pub(super) use example::{columns, rows};
 pub(super) use predict::inputs;
 pub(super) use tensor::Bounds;
 
@@ -57,7 +58,8 @@ const EXAMPLE: &[Cost] = &[Cost::messages::<Features>(
 )];
 const EXAMPLES: &[Cost] = &[Cost::messages::<Example>(1, EXAMPLE), Cost::messages::<Example>(2, EXAMPLE)];
 const INPUT: &[Cost] = &[Cost::messages::<Example>(1, EXAMPLES), Cost::messages::<Example>(2, EXAMPLES)];
-const ASK_EXAMPLES: &[Cost] = &[Cost::messages::<Example>(2, INPUT)];
+/// What the parts of a request with examples cost.
+pub(super) const ASK_EXAMPLES: &[Cost] = &[Cost::messages::<Example>(2, INPUT)];
 const ASK_SEVERAL: &[Cost] = &[Cost::messages::<ModelSpec>(1, &[]), Cost::messages::<Example>(2, INPUT)];
 const ASK_METADATA: &[Cost] = &[Cost::value(2)];
 

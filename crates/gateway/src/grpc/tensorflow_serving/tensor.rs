@@ -11,15 +11,9 @@ use protos::serving::tensorflow::{DataType as WireType, TensorProto, TensorShape
 #[derive(Debug, Clone, Copy)]
 pub(in crate::grpc) struct Bounds {
     /// Rows of the first axis.
-    pub(super) rows: usize,
+    pub(in crate::grpc) rows: usize,
     /// Bytes of its elements.
-    pub(super) bytes: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { rows: 65_536, bytes: 32 << 20 }
-    }
+    pub(in crate::grpc) bytes: usize,
 }
 
 /// TensorFlow's name of an element type.
@@ -160,6 +154,8 @@ fn filled<T: Copy + Default>(
 mod tests {
     use super::*;
 
+    const BOUNDS: Bounds = Bounds { rows: 1000, bytes: 1 << 20 };
+
     fn spec(dtype: DataType) -> TensorSpec {
         TensorSpec { name: "x".to_owned(), dtype, shape: vec![None, Some(2)] }
     }
@@ -183,10 +179,9 @@ mod tests {
             TensorProto { float_val: vec![1.0, 2.0], ..proto(WireType::DtFloat, &[2, 2]) },
             TensorProto { float_val: vec![1.0, 2.0, 2.0, 2.0], ..proto(WireType::DtFloat, &[2, 2]) },
         ] {
-            assert_eq!(read(proto, &spec(DataType::Float32), Bounds::default()).unwrap(), expected);
+            assert_eq!(read(proto, &spec(DataType::Float32), BOUNDS).unwrap(), expected);
         }
-        let zeros =
-            read(proto(WireType::DtFloat, &[1, 2]), &spec(DataType::Float32), Bounds::default()).unwrap();
+        let zeros = read(proto(WireType::DtFloat, &[1, 2]), &spec(DataType::Float32), BOUNDS).unwrap();
         assert_eq!(zeros.as_float32(), Some(&[0.0, 0.0][..]));
     }
 
@@ -201,7 +196,7 @@ mod tests {
         ] {
             let spec = spec(data.data_type());
             let tensor = Tensor::new(vec![1, 2], data).unwrap();
-            let again = read(write(tensor.clone()), &spec, Bounds::default()).unwrap();
+            let again = read(write(tensor.clone()), &spec, BOUNDS).unwrap();
             assert_eq!(format!("{again:?}"), format!("{tensor:?}"));
         }
     }
