@@ -3,6 +3,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod job;
+pub(crate) mod key;
 pub(crate) mod model;
 pub(crate) mod train;
 
@@ -15,6 +16,7 @@ use jiff::civil::{Date, DateTime, Time};
 
 use bench::BenchArgs;
 use job::{JobLimitArgs, JobVerb};
+use key::KeyVerb;
 use model::{ConvertArgs, ModelVerb};
 use train::{SearchArgs, TrainArgs};
 
@@ -70,6 +72,12 @@ pub(crate) struct GlobalArgs {
     /// Talk to this server instead of the data directory (train, job, model, endpoint, predict) [env: BELLWETHER_SERVER]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) server: Option<String>,
+    /// API key for that server; better set in the environment, where other users do not see it [env: BELLWETHER_API_KEY]
+    #[arg(long, global = true, value_name = "KEY")]
+    pub(crate) api_key: Option<String>,
+    /// Certificate in PEM that the server's must come from, if the machine does not know it [env: BELLWETHER_SERVER_CERTIFICATE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) server_certificate: Option<PathBuf>,
     /// Print exactly one JSON document on stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -122,6 +130,12 @@ pub(crate) enum Verb {
     /// Serve the deployments of the data directory over HTTP
     #[command(after_help = "Example:\n  bellwether serve --listen 127.0.0.1:8080")]
     Serve(ServeArgs),
+    /// Make, list and revoke API keys
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bellwether key create --scope admin --all-projects --name operator"
+    )]
+    Key(KeyVerb),
     /// Ask an endpoint for predictions
     #[command(
         after_help = "Examples:\n  bellwether predict --endpoint deciles --symbol AAPL,MSFT --as-of 2022-12-28\n  bellwether predict --endpoint deciles --vector @row.json --server http://127.0.0.1:8080"
@@ -161,6 +175,7 @@ impl Verb {
             Self::Train(_) => "bellwether train",
             Self::Search(_) => "bellwether search",
             Self::Job(verb) => verb.command(),
+            Self::Key(verb) => verb.command(),
             Self::Model(ModelVerb::Upload(_)) => "bellwether model upload",
             Self::Model(ModelVerb::Export(_)) => "bellwether model export",
             Self::Model(ModelVerb::List) => "bellwether model list",
@@ -480,9 +495,18 @@ pub(crate) struct EndpointUndeployArgs {
 /// `serve`
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Loopback address to listen on [env: BELLWETHER_LISTEN] [default: 127.0.0.1:8080]
+    /// Address to listen on; one that others can reach needs keys and TLS [env: BELLWETHER_LISTEN] [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<String>,
+    /// Certificate to serve with, in PEM, those between it and the root after it; a replaced file is taken up
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Listen where others can reach the server although it has no keys or no TLS: behind a proxy that has them
+    #[arg(long)]
+    pub(crate) insecure_listen: bool,
     /// Folder that a client's artifactUri may name, besides the artifact root; may be repeated [env: BELLWETHER_ALLOW_ROOTS]
     #[arg(long = "allow-root", value_name = "file://DIR")]
     pub(crate) allow_roots: Vec<String>,

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::args::job::JobLimitArgs;
 use crate::args::{Cli, GlobalArgs, Verb};
+use crate::client::Access;
 
 /// The file that is read from the working directory without being named.
 pub(crate) const FILE_NAME: &str = "bellwether.toml";
@@ -68,6 +69,10 @@ pub(crate) struct Settings {
     pub(crate) project: Setting<String>,
     /// Server to talk to instead of the data directory.
     pub(crate) server: Setting<Option<String>>,
+    /// API key for that server.
+    pub(crate) api_key: Setting<Option<String>>,
+    /// Certificate that server's must come from.
+    pub(crate) server_certificate: Setting<Option<PathBuf>>,
     /// Filter of the log.
     pub(crate) log: Setting<String>,
     /// Address that `serve` listens on.
@@ -78,6 +83,13 @@ pub(crate) struct Settings {
     pub(crate) max_running_jobs: Setting<usize>,
     /// Jobs of a server that may wait.
     pub(crate) max_queued_jobs: Setting<usize>,
+}
+
+impl Settings {
+    /// How a server is reached.
+    pub(crate) fn access(&self) -> Access {
+        Access { key: self.api_key.value.clone(), certificate: self.server_certificate.value.clone() }
+    }
 }
 
 /// What was said on the command line.
@@ -150,6 +162,19 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         var("BELLWETHER_SERVER")?,
         said.server.clone(),
     );
+    let api_key = layers.choose_optional(
+        flag.api_key.clone().map(|key| ("--api-key", key)),
+        var("BELLWETHER_API_KEY")?,
+        None,
+    );
+    let server_certificate = layers.choose_optional(
+        flag.server_certificate
+            .clone()
+            .map(|path| ("--server-certificate", from(surroundings.working_dir, path))),
+        var("BELLWETHER_SERVER_CERTIFICATE")?
+            .map(|(name, text)| (name, from(surroundings.working_dir, text.into()))),
+        said.server_certificate.clone().map(|path| from(&file.dir, path)),
+    );
     let log = layers.choose(
         flag.log.clone().map(|level| ("--log", level)),
         var("BELLWETHER_LOG")?,
@@ -197,6 +222,8 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         artifact_root,
         project,
         server,
+        api_key,
+        server_certificate,
         log,
         listen,
         allow_roots,
@@ -275,6 +302,7 @@ struct Keys {
     artifact_root: Option<String>,
     project: Option<String>,
     server: Option<String>,
+    server_certificate: Option<PathBuf>,
     log: Option<String>,
     listen: Option<String>,
     allow_roots: Option<Vec<String>>,

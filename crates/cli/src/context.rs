@@ -74,7 +74,7 @@ impl Context {
     /// As [`Context::open_platform`]; [`platform::Kind::InvalidArgument`] for a URL that cannot be a server's.
     pub(crate) async fn backend(&self) -> Result<Backend, Error> {
         match &self.settings.server.value {
-            Some(url) => Ok(Backend::Server(Client::new(url, self.project())?)),
+            Some(url) => Ok(Backend::Server(Client::new(url, self.project(), &self.settings.access())?)),
             None => Ok(Backend::Local(self.open_platform().await?)),
         }
     }

@@ -28,9 +28,10 @@ impl Exit {
         match kind {
             Kind::InvalidArgument | Kind::OutOfRange | Kind::Unimplemented => Self::InvalidArgument,
             Kind::NotFound => Self::NotFound,
-            Kind::AlreadyExists | Kind::FailedPrecondition | Kind::PermissionDenied => {
-                Self::FailedPrecondition
-            }
+            Kind::AlreadyExists
+            | Kind::FailedPrecondition
+            | Kind::PermissionDenied
+            | Kind::Unauthenticated => Self::FailedPrecondition,
             Kind::ResourceExhausted | Kind::Unavailable | Kind::DeadlineExceeded => Self::Unavailable,
             Kind::Cancelled => Self::Interrupted,
             Kind::Internal => Self::Internal,
@@ -50,12 +51,13 @@ impl From<Exit> for ExitCode {
 }
 
 /// Kind and name, as the network API spells the status.
-const NAMES: [(Kind, &str); 12] = [
+const NAMES: [(Kind, &str); 13] = [
     (Kind::InvalidArgument, "INVALID_ARGUMENT"),
     (Kind::NotFound, "NOT_FOUND"),
     (Kind::AlreadyExists, "ALREADY_EXISTS"),
     (Kind::FailedPrecondition, "FAILED_PRECONDITION"),
     (Kind::OutOfRange, "OUT_OF_RANGE"),
+    (Kind::Unauthenticated, "UNAUTHENTICATED"),
     (Kind::PermissionDenied, "PERMISSION_DENIED"),
     (Kind::ResourceExhausted, "RESOURCE_EXHAUSTED"),
     (Kind::Unavailable, "UNAVAILABLE"),
@@ -86,7 +88,7 @@ mod tests {
             assert_eq!(name_of(kind), name);
             Exit::of(kind).code()
         });
-        assert_eq!(codes, [2, 3, 4, 4, 2, 4, 5, 5, 5, 130, 2, 1]);
+        assert_eq!(codes, [2, 3, 4, 4, 2, 4, 4, 5, 5, 5, 130, 2, 1]);
         assert_eq!(kind_of("SOMETHING_NEW"), Kind::Internal);
     }
 }

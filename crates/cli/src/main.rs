@@ -24,6 +24,7 @@ use platform::{Error, Kind};
 use tracing_subscriber::EnvFilter;
 
 use args::job::JobVerb;
+use args::key::KeyVerb;
 use args::model::ModelVerb;
 use args::{Cli, ConfigVerb, DataVerb, EndpointVerb, FeaturesVerb, Verb};
 use config::{Flags, Settings, Surroundings};
@@ -138,6 +139,9 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Job(JobVerb::Cancel(args)) => verb::job::cancel(context, &args).await?,
         Verb::Job(JobVerb::Resume(args)) => verb::job::resume(context, &args).await?,
         Verb::Job(JobVerb::Delete(args)) => verb::job::delete(context, args).await?,
+        Verb::Key(KeyVerb::Create(args)) => verb::key::create(context, args).await?,
+        Verb::Key(KeyVerb::List) => verb::key::list(context).await?,
+        Verb::Key(KeyVerb::Revoke(args)) => verb::key::revoke(context, &args).await?,
         Verb::Model(ModelVerb::Upload(args)) => verb::model::upload(context, args).await?,
         Verb::Model(ModelVerb::Export(args)) => verb::convert::export(context, args).await?,
         Verb::Convert(args) => verb::convert::convert(context, args)?,
@@ -150,7 +154,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Endpoint(EndpointVerb::Show(args)) => verb::endpoint::show(context, &args).await?,
         Verb::Endpoint(EndpointVerb::Deploy(args)) => verb::endpoint::deploy(context, args).await?,
         Verb::Endpoint(EndpointVerb::Undeploy(args)) => verb::endpoint::undeploy(context, args).await?,
-        Verb::Serve(_) => verb::serve::serve(context).await?,
+        Verb::Serve(args) => verb::serve::serve(context, &args).await?,
         Verb::Predict(args) => verb::predict::predict(context, args).await?,
         Verb::Config(ConfigVerb::Show) => verb::config::show(context)?,
     }

@@ -18,7 +18,7 @@ use crate::client::{Client, Prediction};
 use crate::context::Context;
 use crate::output::{Column, Output, note, table};
 use crate::progress::Progress;
-use crate::server::{FREE_PORT, Server, bind};
+use crate::server::{FREE_PORT, Guard, Server, bind};
 use crate::verb::data::quality_text;
 use crate::verb::train::cpu_model;
 
@@ -78,8 +78,8 @@ impl Journey<'_> {
         // What else the directory had in service comes back too: the server is the same as `serve`'s.
         platform.restore_deployments().await?;
 
-        let server = Server::start(&platform, listener, &self.context.settings)?;
-        let client = Client::new(server.url(), self.context.project())?;
+        let server = Server::start(&platform, listener, &self.context.settings, None)?;
+        let client = Client::new(server.url(), self.context.project(), &self.context.settings.access())?;
         let (by_symbol, predictions) = self.predict(&client, &trained).await?;
         self.say(&prediction_text(&by_symbol, &predictions));
         let difference = self.predict_by_vector(&client, &trained, &by_symbol).await?;
@@ -117,9 +117,9 @@ impl Journey<'_> {
 
     async fn listener(&self) -> Result<TcpListener, Error> {
         match (&self.listen, self.serve) {
-            (Some(address), _) => bind(address).await,
-            (None, true) => bind(&self.context.settings.listen.value).await,
-            (None, false) => bind(FREE_PORT).await,
+            (Some(address), _) => bind(address, Guard::default()).await,
+            (None, true) => bind(&self.context.settings.listen.value, Guard::default()).await,
+            (None, false) => bind(FREE_PORT, Guard::default()).await,
         }
     }
 

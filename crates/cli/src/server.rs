@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::GatewayOptions;
+use gateway::{GatewayOptions, Tls};
 use platform::jobs::{JobRunner, JobSettings, LocalLauncher};
 use platform::{Error, Kind, Platform};
 use tokio::net::{TcpListener, lookup_host};
@@ -19,32 +19,64 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A free port of this machine.
 pub(crate) const FREE_PORT: &str = "127.0.0.1:0";
 
-/// The addresses of `HOST:PORT`, which must all be this machine's own.
+/// The addresses of `HOST:PORT`.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] for what is no address or could be reached from elsewhere.
-pub(crate) async fn loopback(listen: &str) -> Result<Vec<SocketAddr>, Error> {
+/// [`Kind::InvalidArgument`] for what is no address.
+pub(crate) async fn addresses(listen: &str) -> Result<Vec<SocketAddr>, Error> {
     let found = lookup_host(listen).await.map_err(|error| {
         let message = format!("listen address \"{listen}\" is not HOST:PORT ({error}); try 127.0.0.1:8080");
         Error::invalid("--listen", message)
     })?;
     let addresses: Vec<SocketAddr> = found.collect();
-    if addresses.is_empty() || addresses.iter().any(|address| !address.ip().is_loopback()) {
-        let message = format!(
-            "refusing to listen on {listen}: this version has no API keys, so whoever reaches it could deploy models; \
-             listen on 127.0.0.1 and put a proxy that authenticates in front"
-        );
-        return Err(Error::invalid("--listen", message));
+    if addresses.is_empty() {
+        return Err(Error::invalid("--listen", format!("listen address \"{listen}\" has no address")));
     }
     Ok(addresses)
+}
+
+/// Refuses an address that others can reach, unless there are keys and TLS.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] saying what is missing.
+pub(crate) fn check_exposure(listen: &str, addresses: &[SocketAddr], guard: Guard) -> Result<(), Error> {
+    if guard.insecure || addresses.iter().all(|address| address.ip().is_loopback()) {
+        return Ok(());
+    }
+    let missing = match guard {
+        Guard { keys: false, .. } => {
+            "there are no API keys, so whoever reaches it could deploy models; make one with `bellwether key create --scope \
+             admin --all-projects`"
+        }
+        Guard { tls: false, .. } => {
+            "keys and predictions would travel unencrypted; give --tls-certificate and --tls-key"
+        }
+        _ => return Ok(()),
+    };
+    let message = format!(
+        "refusing to listen on {listen}: {missing}, or listen on 127.0.0.1 behind a proxy (--insecure-listen forces it)"
+    );
+    Err(Error::invalid("--listen", message))
+}
+
+/// What stands between the server and whoever reaches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Guard {
+    /// Callers need keys.
+    pub(crate) keys: bool,
+    /// Connections are encrypted.
+    pub(crate) tls: bool,
+    /// The user wants it without.
+    pub(crate) insecure: bool,
 }
 
 /// Takes the address `HOST:PORT`.
 ///
 /// # Errors
-/// As [`loopback`]; [`Kind::FailedPrecondition`] naming the flag, if the address is taken.
-pub(crate) async fn bind(listen: &str) -> Result<TcpListener, Error> {
-    let addresses = loopback(listen).await?;
+/// As [`addresses`] and [`check_exposure`]; [`Kind::FailedPrecondition`] naming the flag, if the address is taken.
+pub(crate) async fn bind(listen: &str, guard: Guard) -> Result<TcpListener, Error> {
+    let addresses = addresses(listen).await?;
+    check_exposure(listen, &addresses, guard)?;
     TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
         let why = match error.kind() {
             std::io::ErrorKind::AddrInUse => "it is taken by another process".to_owned(),
@@ -73,10 +105,12 @@ impl Server {
         platform: &Arc<Platform>,
         listener: TcpListener,
         settings: &Settings,
+        tls: Option<Tls>,
     ) -> Result<Self, Error> {
         let address =
             listener.local_addr().map_err(|error| Error::internal("cannot tell the address", error))?;
-        let url = format!("http://{address}");
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{address}");
         platform.announce_address(&url)?;
         let router = gateway::router(Arc::clone(platform), GatewayOptions::default());
         let (stop, stopped) = oneshot::channel();
@@ -84,7 +118,7 @@ impl Server {
             // A dropped sender stops the server as well.
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(gateway::serve(listener, router, None, shutdown));
+        let serving = tokio::spawn(gateway::serve(listener, router, tls, shutdown));
         let jobs = platform.run_jobs(Arc::new(launcher()?), job_settings(settings));
         Ok(Self { url, stop, serving, jobs })
     }
@@ -160,22 +194,32 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_this_machine_may_be_listened_on() {
-        assert!(loopback("127.0.0.1:0").await.is_ok());
-        assert!(loopback("[::1]:8080").await.is_ok());
-        for listen in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80"] {
-            let error = loopback(listen).await.unwrap_err();
-            assert_eq!(error.kind(), Kind::InvalidArgument);
-            assert!(error.to_string().contains("no API keys"), "{error}");
+    async fn others_reach_it_with_keys_over_tls_alone() {
+        let check =
+            async |listen: &str, guard| check_exposure(listen, &addresses(listen).await.unwrap(), guard);
+        for listen in ["127.0.0.1:0", "[::1]:8080"] {
+            assert!(check(listen, Guard::default()).await.is_ok());
         }
-        assert!(loopback("8080").await.unwrap_err().to_string().contains("not HOST:PORT"));
+        let (keys, tls) = (Guard { keys: true, ..Guard::default() }, Guard { tls: true, ..Guard::default() });
+        for listen in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80"] {
+            for (guard, missing) in
+                [(Guard::default(), "no API keys"), (tls, "no API keys"), (keys, "--tls-key")]
+            {
+                let error = check(listen, guard).await.unwrap_err();
+                assert_eq!(error.kind(), Kind::InvalidArgument);
+                assert!(error.to_string().contains(missing), "{error}");
+            }
+            assert!(check(listen, Guard { keys: true, tls: true, insecure: false }).await.is_ok());
+            assert!(check(listen, Guard { insecure: true, ..Guard::default() }).await.is_ok());
+        }
+        assert!(addresses("8080").await.unwrap_err().to_string().contains("not HOST:PORT"));
     }
 
     #[tokio::test]
     async fn a_taken_port_names_the_flag() {
         let taken = TcpListener::bind(FREE_PORT).await.unwrap();
         let address = taken.local_addr().unwrap();
-        let error = bind(&address.to_string()).await.unwrap_err();
+        let error = bind(&address.to_string(), Guard::default()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::FailedPrecondition);
         assert!(error.to_string().contains("taken") && error.to_string().contains("--listen"), "{error}");
     }

@@ -1,8 +1,10 @@
-//! The network surface: Vertex AI's REST subset, health and metrics, over the [`platform`] facade.
+//! The network surface: Vertex AI's REST subset, health and metrics, and gRPC, over the [`platform`] facade.
 //!
-//! One folder per protocol (`vertex`, `native`); [`router`] puts them on one port, `status` maps the
+//! One folder per protocol (`vertex`, `grpc`, `native`); [`router`] puts them on one port, `status` maps the
 //! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
 
+mod access;
+mod dialect;
 mod grpc;
 mod native;
 mod observe;

@@ -11,10 +11,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
-use crate::origin;
 use crate::request_id::REQUEST_ID;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
+use crate::{access, origin};
 
 /// Upper bounds of the duration histogram, in seconds: from a warm prediction to the request timeout.
 pub(crate) const DURATION_BOUNDS_SECONDS: [f64; 17] = [
@@ -73,13 +73,20 @@ impl Metrics {
 }
 
 /// The outermost layer: gives the request its id, refuses foreign pages, counts and logs the reply.
-pub(crate) async fn request(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+pub(crate) async fn request(
+    State(gateway): State<Arc<Gateway>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let id = gateway.request_ids.of(request.headers());
     let span = tracing::info_span!("request", id = ?id);
-    let mut response = match origin::check(request.headers()) {
+    let checked = origin::check(request.headers())
+        .map_err(|error| ApiError::from(error).into_response())
+        .and_then(|()| access::check(&gateway.platform, &mut request));
+    let mut response = match checked {
         Ok(()) => next.run(request).instrument(span.clone()).await,
-        Err(error) => ApiError::from(error).into_response(),
+        Err(refusal) => refusal,
     };
     let route = response.extensions().get::<Route>().copied().unwrap_or(UNMATCHED);
     let code = response.status().as_u16();

@@ -13,7 +13,8 @@ use platform::{Error, Kind, Platform};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::native::{health, metrics};
+use crate::dialect::Dialect;
+use crate::native::{health, keys, metrics};
 use crate::observe::{self, Metrics, Route};
 use crate::request_id::RequestIds;
 use crate::storage;
@@ -71,6 +72,8 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
         .route("/storage/v1/b/{*rest}", any(storage::answer))
         .route("/download/storage/v1/b/{*rest}", any(storage::answer))
         .route("/upload/storage/v1/b/{*rest}", any(storage::answer))
+        .route("/bellwether/v1/keys", any(keys::collection))
+        .route("/bellwether/v1/keys/{name}", any(keys::one))
         .layer(from_fn_with_state(Arc::clone(&gateway), limit));
     Router::new()
         .merge(limited)
@@ -87,10 +90,11 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
 
 /// Refuses at once what is over the concurrency limit, and cuts off what takes too long.
 async fn limit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    let dialect = Dialect::of(&request);
     let Ok(_permit) = gateway.permits.try_acquire() else {
         let limit = gateway.options.max_concurrent_requests;
         let message = format!("the server is answering {limit} requests already; try again");
-        return ApiError::from(Error::new(Kind::ResourceExhausted, message)).into_response();
+        return dialect.refusal(Error::new(Kind::ResourceExhausted, message));
     };
     let timeout = gateway.options.request_timeout;
     match tokio::time::timeout(timeout, next.run(request)).await {
@@ -100,7 +104,7 @@ async fn limit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next
                 "no answer within {} s; a change asked for goes on, get the resource to see it",
                 timeout.as_secs_f64()
             );
-            ApiError::from(Error::new(Kind::DeadlineExceeded, message)).into_response()
+            dialect.refusal(Error::new(Kind::DeadlineExceeded, message))
         }
     }
 }

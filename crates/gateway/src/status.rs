@@ -1,8 +1,7 @@
-//! The one place where a kind of failure becomes an HTTP status, a gRPC status name and a gRPC code.
+//! The one place where a kind of failure becomes an HTTP status and a gRPC status name.
 
 use axum::http::StatusCode;
 use platform::Kind;
-use tonic::Code;
 
 /// The HTTP status and the gRPC status name of a kind, as Google's APIs pair them.
 pub(crate) fn of(kind: Kind) -> (StatusCode, &'static str) {
@@ -10,6 +9,7 @@ pub(crate) fn of(kind: Kind) -> (StatusCode, &'static str) {
         Kind::InvalidArgument => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
         Kind::FailedPrecondition => (StatusCode::BAD_REQUEST, "FAILED_PRECONDITION"),
         Kind::OutOfRange => (StatusCode::BAD_REQUEST, "OUT_OF_RANGE"),
+        Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
         Kind::PermissionDenied => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
         Kind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
         Kind::AlreadyExists => (StatusCode::CONFLICT, "ALREADY_EXISTS"),
@@ -22,21 +22,22 @@ pub(crate) fn of(kind: Kind) -> (StatusCode, &'static str) {
     }
 }
 
-/// The gRPC code of a kind: that of its status name.
-pub(crate) fn grpc(kind: Kind) -> Code {
+/// The gRPC status code of a kind.
+pub(crate) fn grpc(kind: Kind) -> u16 {
     match kind {
-        Kind::InvalidArgument => Code::InvalidArgument,
-        Kind::FailedPrecondition => Code::FailedPrecondition,
-        Kind::OutOfRange => Code::OutOfRange,
-        Kind::PermissionDenied => Code::PermissionDenied,
-        Kind::NotFound => Code::NotFound,
-        Kind::AlreadyExists => Code::AlreadyExists,
-        Kind::ResourceExhausted => Code::ResourceExhausted,
-        Kind::Cancelled => Code::Cancelled,
-        Kind::Internal => Code::Internal,
-        Kind::Unimplemented => Code::Unimplemented,
-        Kind::Unavailable => Code::Unavailable,
-        Kind::DeadlineExceeded => Code::DeadlineExceeded,
+        Kind::Cancelled => 1,
+        Kind::InvalidArgument => 3,
+        Kind::DeadlineExceeded => 4,
+        Kind::NotFound => 5,
+        Kind::AlreadyExists => 6,
+        Kind::PermissionDenied => 7,
+        Kind::ResourceExhausted => 8,
+        Kind::FailedPrecondition => 9,
+        Kind::OutOfRange => 11,
+        Kind::Unimplemented => 12,
+        Kind::Internal => 13,
+        Kind::Unavailable => 14,
+        Kind::Unauthenticated => 16,
     }
 }
 
@@ -52,23 +53,23 @@ mod tests {
     #[test]
     fn kinds_map_as_googles_apis_do() {
         let cases = [
-            (Kind::InvalidArgument, 400, "INVALID_ARGUMENT", 3),
-            (Kind::FailedPrecondition, 400, "FAILED_PRECONDITION", 9),
-            (Kind::OutOfRange, 400, "OUT_OF_RANGE", 11),
-            (Kind::PermissionDenied, 403, "PERMISSION_DENIED", 7),
-            (Kind::NotFound, 404, "NOT_FOUND", 5),
-            (Kind::AlreadyExists, 409, "ALREADY_EXISTS", 6),
-            (Kind::ResourceExhausted, 429, "RESOURCE_EXHAUSTED", 8),
-            (Kind::Cancelled, 499, "CANCELLED", 1),
-            (Kind::Internal, 500, "INTERNAL", 13),
-            (Kind::Unimplemented, 501, "UNIMPLEMENTED", 12),
-            (Kind::Unavailable, 503, "UNAVAILABLE", 14),
-            (Kind::DeadlineExceeded, 504, "DEADLINE_EXCEEDED", 4),
+            (Kind::InvalidArgument, 400, "INVALID_ARGUMENT"),
+            (Kind::FailedPrecondition, 400, "FAILED_PRECONDITION"),
+            (Kind::OutOfRange, 400, "OUT_OF_RANGE"),
+            (Kind::Unauthenticated, 401, "UNAUTHENTICATED"),
+            (Kind::PermissionDenied, 403, "PERMISSION_DENIED"),
+            (Kind::NotFound, 404, "NOT_FOUND"),
+            (Kind::AlreadyExists, 409, "ALREADY_EXISTS"),
+            (Kind::ResourceExhausted, 429, "RESOURCE_EXHAUSTED"),
+            (Kind::Cancelled, 499, "CANCELLED"),
+            (Kind::Internal, 500, "INTERNAL"),
+            (Kind::Unimplemented, 501, "UNIMPLEMENTED"),
+            (Kind::Unavailable, 503, "UNAVAILABLE"),
+            (Kind::DeadlineExceeded, 504, "DEADLINE_EXCEEDED"),
         ];
-        for (kind, code, name, grpc_code) in cases {
+        for (kind, code, name) in cases {
             let (status, status_name) = of(kind);
             assert_eq!((status.as_u16(), status_name), (code, name), "{kind:?}");
-            assert_eq!(grpc(kind) as i32, grpc_code, "{kind:?}");
         }
     }
 }

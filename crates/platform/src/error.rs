@@ -13,6 +13,8 @@ pub enum Kind {
     FailedPrecondition,
     /// A value outside what the data covers.
     OutOfRange,
+    /// Nobody has said who is asking, or what was said is not true.
+    Unauthenticated,
     /// The caller may not name this.
     PermissionDenied,
     /// A limit is reached: memory, queue, size.

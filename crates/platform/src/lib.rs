@@ -17,6 +17,7 @@ mod features;
 mod fitting;
 mod import_settings;
 pub mod jobs;
+mod keys;
 mod lock;
 mod machine;
 mod model;
@@ -57,6 +58,7 @@ pub use export::{Exported, ModelFormat, convert_model};
 pub use features::{ComputeFeatures, ComputedFeatures};
 pub use fitting::{FitOptions, StartFrom};
 pub use import_settings::ImportSettings;
+pub use keys::{Caller, CreateKey, CreatedKey, KeyUse};
 pub use lock::Holder;
 pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest};
 pub use market::certificate::{Certificate, Check, Verdict};
@@ -73,7 +75,9 @@ pub use portfolio::report::Command;
 pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest, Question, Target};
 pub use predictor::{DataType, Signature, Tensor, TensorData, TensorSpec};
 pub use read_only::PinnedSnapshot;
-pub use registry::{Deployment, Endpoint, Job, JobState, MadeVersion, ModelVersion, NewOperation, Operation};
+pub use registry::{
+    ApiKey, Deployment, Endpoint, Job, JobState, MadeVersion, ModelVersion, NewOperation, Operation, Scope,
+};
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};
 pub use served::{DEFAULT_PROJECT, ModelName, ServedModel, ServedVersion, VersionChoice};
@@ -133,6 +137,7 @@ pub struct Platform {
     allowed_roots: Vec<String>,
     registry: Box<dyn registry::Store>,
     serving: endpoint::InService,
+    keys: keys::Keys,
     jobs: jobs::Queue,
     /// Changes of models, endpoints and data sets happen one at a time.
     changes: tokio::sync::Mutex<()>,
@@ -190,6 +195,7 @@ impl Platform {
         }
         let staging = Staging::open(&data_dir)?;
         let registry = registry::SqliteStore::open(&data_dir.join(REGISTRY_FILE)).await?;
+        let keys = keys::Keys::of(registry::Store::list_keys(&registry).await?);
         let platform = Self {
             lock: Some(lock),
             data_dir,
@@ -199,6 +205,7 @@ impl Platform {
             allowed_roots,
             registry: Box::new(registry),
             serving: endpoint::InService::default(),
+            keys,
             jobs: jobs::Queue::default(),
             changes: tokio::sync::Mutex::new(()),
             panels: tokio::sync::Mutex::new(Vec::new()),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{LoadedDataset, days_between};
 use crate::endpoint::DeployedModel;
-use crate::{Error, Kind, Platform, Result};
+use crate::{Caller, Error, Kind, Platform, Result};
 
 /// A question to an endpoint.
 #[derive(Debug, Clone)]
@@ -108,6 +108,7 @@ impl PredictReply {
 pub struct Target {
     model: Arc<DeployedModel>,
     deadline: Option<Instant>,
+    caller: Caller,
 }
 
 impl std::fmt::Debug for Target {
@@ -118,13 +119,19 @@ impl std::fmt::Debug for Target {
 
 impl Target {
     pub(crate) fn new(model: Arc<DeployedModel>) -> Self {
-        Self { model, deadline: None }
+        Self { model, deadline: None, caller: Caller::default() }
     }
 
     /// The same, for a question whose answer nobody wants later than `deadline`.
     #[must_use]
     pub fn until(self, deadline: Option<Instant>) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// The same, for a question of this caller, to whom its rows are counted.
+    #[must_use]
+    pub fn by(self, caller: Caller) -> Self {
+        Self { caller, ..self }
     }
 
     /// What the model takes and gives.
@@ -223,7 +230,9 @@ impl Platform {
             }
             Question::Tensors(tensors) => (in_order(target.signature(), tensors)?, Vec::new(), None),
         };
+        let rows = inputs.first().map_or(0, Tensor::rows);
         let reply = model.engine.predict(inputs, target.deadline).await?;
+        target.caller.answered(rows);
         let (as_of, dataset) = source.unzip();
         let names = target.signature().outputs.iter().map(|spec| spec.name.clone());
         Ok(PredictReply {

@@ -45,6 +45,7 @@ impl Platform {
             allowed_roots: Vec::new(),
             registry: Box::new(registry::SqliteStore::in_memory().await?),
             serving: endpoint::InService::default(),
+            keys: crate::keys::Keys::default(),
             jobs: jobs::Queue::default(),
             changes: tokio::sync::Mutex::new(()),
             panels: tokio::sync::Mutex::new(Vec::new()),

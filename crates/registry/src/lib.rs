@@ -1,5 +1,5 @@
 //! What an installation remembers: projects, data sets, models and their versions, endpoints and their
-//! deployments, finished operations, jobs, studies and their trials; and which changes of state are legal.
+//! deployments, finished operations, jobs, studies and their trials, API keys; and which changes of state are legal.
 //!
 //! [`Store`] is the seam between these rules and a database; [`SqliteStore`] is the one file that needs no
 //! server. Deliberately not here: the bytes of artifacts, loaded models, authorisation, the clock (times are
@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 pub mod id;
 mod job;
+mod key;
 mod model;
 mod operation;
 mod store;
@@ -23,6 +24,7 @@ pub use endpoint::{
 };
 pub use error::Error;
 pub use job::{Job, JobChange, JobState, MAX_ENDED_JOBS, MadeVersion, NewJob};
+pub use key::{ApiKey, MAX_KEYS, NewKey, Scope};
 pub use model::{DEFAULT_ALIAS, ModelVersion, NewVersion, UnfinishedUpload, UploadMode};
 pub use operation::{MAX_OPERATIONS, NewOperation, Operation};
 pub use store::Store;

@@ -1,6 +1,7 @@
 //! A client of our own server, over its Vertex AI REST routes: one small typed function per call.
 
 pub(crate) mod job;
+pub(crate) mod key;
 pub(crate) mod resource;
 mod transport;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use resource::{DeployedModelResource, EndpointResource, ModelResource, PredictionResource, last_segment};
+pub(crate) use transport::Access;
 use transport::Transport;
 
 /// The server echoes the location; it is not a partition.
@@ -60,9 +62,9 @@ impl Client {
     /// A client of the server at `url`.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`] for a URL that cannot be a server's.
-    pub(crate) fn new(url: &str, project: &str) -> Result<Self, Error> {
-        Ok(Self { transport: Transport::new(url)?, project: project.to_owned() })
+    /// [`Kind::InvalidArgument`] for a URL that cannot be a server's, or a certificate that cannot be read.
+    pub(crate) fn new(url: &str, project: &str, access: &Access) -> Result<Self, Error> {
+        Ok(Self { transport: Transport::new(url, access)?, project: project.to_owned() })
     }
 
     /// The server's URL.
@@ -316,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_the_user_names_stays_in_its_segment() {
-        let client = Client::new("http://h", "p/../q").unwrap();
+        let client = Client::new("http://h", "p/../q", &Access::default()).unwrap();
         let path = client.path(&format!("models/{}", segment("a/../b@1?x=y#z")));
         assert_eq!(path, "/v1/projects/p%2F..%2Fq/locations/local/models/a%2F..%2Fb%401%3Fx%3Dy%23z");
     }

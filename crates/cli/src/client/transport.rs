@@ -1,13 +1,16 @@
 //! One HTTP exchange with a server: limits, timeouts, and errors as the platform's own.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use platform::{Error, Kind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use ureq::Agent;
 use ureq::http::{HeaderMap, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, RequestBuilder};
 
 use crate::exit::kind_of;
 use crate::output::printable;
@@ -22,6 +25,40 @@ const RESPONSE_BYTES_MAX: u64 = 64 << 20;
 pub(crate) struct Transport {
     agent: Agent,
     base: String,
+    /// Sent with every request, and never shown.
+    key: Option<String>,
+}
+
+/// How a server is reached that does not let everybody in.
+#[derive(Clone, Default)]
+pub(crate) struct Access {
+    /// The API key.
+    pub(crate) key: Option<String>,
+    /// A certificate the server's must come from; absent: those this machine knows.
+    pub(crate) certificate: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+fn tls(access: &Access) -> Result<TlsConfig, Error> {
+    let roots = match &access.certificate {
+        None => RootCerts::PlatformVerifier,
+        Some(path) => {
+            let unfit = |why: String| {
+                let message = format!("cannot read the certificate {}: {why}", path.display());
+                Error::invalid("--server-certificate", message)
+            };
+            let pem = std::fs::read(path).map_err(|error| unfit(error.to_string()))?;
+            let certificate = Certificate::from_pem(&pem).map_err(|error| unfit(error.to_string()))?;
+            RootCerts::new_with_certs(&[certificate])
+        }
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build())
 }
 
 /// What a server answered.
@@ -43,20 +80,16 @@ enum Call {
 }
 
 impl Transport {
-    /// Prepares connections to `http://HOST[:PORT]`.
+    /// Prepares connections to `http://HOST[:PORT]` or `https://HOST[:PORT]`.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`] for any other sort of URL.
-    pub(crate) fn new(url: &str) -> Result<Self, Error> {
+    /// [`Kind::InvalidArgument`] for any other sort of URL, and for a certificate that cannot be read.
+    pub(crate) fn new(url: &str, access: &Access) -> Result<Self, Error> {
         let refused = |why: &str| Error::invalid("--server", format!("server URL \"{url}\" {why}"));
         let uri: Uri = url.parse().map_err(|_| refused("is not a URL; give http://HOST:PORT"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(refused("is https, which this version does not speak; give http://HOST:PORT"));
-            }
-            _ => return Err(refused("has no http:// in front; give http://HOST:PORT")),
-        }
+        let Some(scheme @ ("http" | "https")) = uri.scheme_str() else {
+            return Err(refused("has neither http:// nor https:// in front; give http://HOST:PORT"));
+        };
         let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
             return Err(refused("names no host; give http://HOST:PORT"));
         };
@@ -71,9 +104,11 @@ impl Transport {
             .proxy(None)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(EXCHANGE_TIMEOUT))
+            .tls_config(tls(access)?)
             .user_agent(concat!("bellwether/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { agent: config.into(), base: format!("http://{authority}") })
+        let base = format!("{scheme}://{authority}");
+        Ok(Self { agent: config.into(), base, key: access.key.clone() })
     }
 
     /// The server's URL, without a slash at its end.
@@ -122,9 +157,11 @@ impl Transport {
     fn exchange_blocking<T: DeserializeOwned>(&self, path: &str, call: &Call) -> Result<Reply<T>, Error> {
         let url = format!("{}{path}", self.base);
         let sent = match call {
-            Call::Get => self.agent.get(&url).call(),
-            Call::Delete => self.agent.delete(&url).call(),
-            Call::Post(body) => self.agent.post(&url).content_type("application/json").send(body.as_slice()),
+            Call::Get => self.keyed(self.agent.get(&url)).call(),
+            Call::Delete => self.keyed(self.agent.delete(&url)).call(),
+            Call::Post(body) => {
+                self.keyed(self.agent.post(&url)).content_type("application/json").send(body.as_slice())
+            }
         };
         let mut response = sent.map_err(|error| self.failed(&error))?;
         let read = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec();
@@ -138,6 +175,13 @@ impl Transport {
             Error::new(Kind::Internal, message)
         })?;
         Ok(Reply { body, headers: std::mem::take(response.headers_mut()) })
+    }
+
+    fn keyed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        }
     }
 
     /// No answer came.
@@ -198,7 +242,8 @@ fn refused(base: &str, status: u16, body: &[u8]) -> Error {
 fn kind_of_status(status: u16) -> Kind {
     match status {
         400 | 405 | 411 | 413 | 415 | 422 => Kind::InvalidArgument,
-        401 | 403 => Kind::PermissionDenied,
+        401 => Kind::Unauthenticated,
+        403 => Kind::PermissionDenied,
         404 => Kind::NotFound,
         409 => Kind::AlreadyExists,
         429 => Kind::ResourceExhausted,
@@ -215,7 +260,10 @@ mod tests {
 
     #[test]
     fn only_a_plain_server_url_is_taken() {
-        assert_eq!(Transport::new("http://127.0.0.1:8080/").unwrap().url(), "http://127.0.0.1:8080");
+        assert_eq!(
+            Transport::new("http://127.0.0.1:8080/", &Access::default()).unwrap().url(),
+            "http://127.0.0.1:8080"
+        );
         let cases = [
             ("127.0.0.1:8080", "http://"),
             ("https://host", "https"),
@@ -225,7 +273,7 @@ mod tests {
             ("http://host/?a=1", "more than a host"),
         ];
         for (url, part) in cases {
-            let error = Transport::new(url).unwrap_err();
+            let error = Transport::new(url, &Access::default()).unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidArgument, "{url}");
             assert!(error.to_string().contains(part), "{url}: {error}");
         }
@@ -246,7 +294,11 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let error = Transport::new(&url).unwrap().get::<serde_json::Value>("/v1/x".into()).await.unwrap_err();
+        let error = Transport::new(&url, &Access::default())
+            .unwrap()
+            .get::<serde_json::Value>("/v1/x".into())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable);
         assert!(error.to_string().contains("bellwether serve"), "{error}");
     }

@@ -32,6 +32,11 @@ impl SettingsView {
             ("artifact_root", view(&settings.artifact_root, json!(root))),
             ("project", view(&settings.project, json!(settings.project.value))),
             ("server", view(&settings.server, json!(settings.server.value))),
+            ("api_key", view(&settings.api_key, json!(settings.api_key.value.as_ref().map(|_| "(set)")))),
+            (
+                "server_certificate",
+                view(&settings.server_certificate, json!(settings.server_certificate.value)),
+            ),
             ("log", view(&settings.log, json!(settings.log.value))),
             ("listen", view(&settings.listen, json!(settings.listen.value))),
             ("allow_roots", view(&settings.allow_roots, json!(settings.allow_roots.value))),

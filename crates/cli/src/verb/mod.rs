@@ -8,6 +8,7 @@ pub(crate) mod data;
 pub(crate) mod endpoint;
 pub(crate) mod features;
 pub(crate) mod job;
+pub(crate) mod key;
 pub(crate) mod model;
 pub(crate) mod predict;
 pub(crate) mod search;

@@ -1,11 +1,13 @@
 //! `serve`: brings the deployments of the data directory back and answers until stopped.
 
+use gateway::{Tls, TlsFiles};
 use platform::{DeploymentStatus, Error};
 use serde::Serialize;
 
+use crate::args::ServeArgs;
 use crate::context::Context;
 use crate::output::{Column, Show, table};
-use crate::server::{Server, bind, loopback};
+use crate::server::{Guard, Server, addresses, bind};
 
 /// What is served, and where.
 #[derive(Debug, Serialize)]
@@ -66,13 +68,20 @@ impl Show for ServingView {
 }
 
 /// `serve`
-pub(crate) async fn serve(context: &Context) -> Result<(), Error> {
+pub(crate) async fn serve(context: &Context, args: &ServeArgs) -> Result<(), Error> {
     context.refuse_server()?;
     let listen = &context.settings.listen.value;
     // A wrong address is told before a data directory is made for it.
-    loopback(listen).await?;
+    addresses(listen).await?;
+    let tls = match (&args.tls_certificate, &args.tls_key) {
+        (Some(certificate), Some(key)) => {
+            Some(Tls::load(TlsFiles { certificate: certificate.clone(), key: key.clone() })?)
+        }
+        _ => None,
+    };
     let platform = context.open_platform().await?;
-    let server = Server::start(&platform, bind(listen).await?, &context.settings)?;
+    let guard = Guard { keys: platform.keys_required(), tls: tls.is_some(), insecure: args.insecure_listen };
+    let server = Server::start(&platform, bind(listen, guard).await?, &context.settings, tls)?;
     // Health checks are answered while models load.
     let deployments = tokio::select! {
         restored = platform.restore_deployments() => restored?,

@@ -318,7 +318,7 @@ async fn queue(context: &Context, url: &str, file: &PipelineFile, args: &TrainAr
             "the server registers the bundle as a version of the model; leave --out or --server out";
         return Err(Error::invalid("--out", message));
     }
-    let client = Client::new(url, context.project())?;
+    let client = Client::new(url, context.project(), &context.settings.access())?;
     let job = client.create_job(pipeline.text()).await?;
     context.output.show(&QueuedView::new(job.into(), client.url()))
 }

@@ -12,7 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _};
-use platform::{Error, Kind};
+use platform::{Caller, Error, Kind, ModelName, Scope, Target, VersionChoice};
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -59,12 +59,13 @@ impl Default for Streams {
     }
 }
 
-/// The gateway, as asked by somebody who waits for so long.
+/// The gateway, as asked by a caller who waits for so long.
 #[derive(Clone)]
 pub(super) struct Asked {
     gateway: Arc<Gateway>,
+    caller: Caller,
     /// When nobody waits any more.
-    pub(super) deadline: Option<std::time::Instant>,
+    deadline: Option<std::time::Instant>,
 }
 
 impl Asked {
@@ -72,7 +73,30 @@ impl Asked {
     pub(super) fn within(&self, limit: Duration) -> Self {
         let limited = std::time::Instant::now() + limit;
         let deadline = self.deadline.map_or(limited, |deadline| deadline.min(limited));
-        Self { gateway: Arc::clone(&self.gateway), deadline: Some(deadline) }
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// Whether the caller may ask models of a project.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`] saying what the caller's key is for.
+    pub(super) fn allow(&self, project: &str) -> Result<(), Error> {
+        self.caller.allow(Some(project), Scope::Predict)
+    }
+
+    /// Who answers for a model, if the caller may ask it.
+    ///
+    /// # Errors
+    /// Those of [`Asked::allow`] and [`platform::Platform::model_target`].
+    pub(super) fn target(&self, name: &ModelName, choice: &VersionChoice) -> Result<Target, Error> {
+        self.allow(&name.project)?;
+        let target = self.platform.model_target(name, choice)?;
+        Ok(self.bound(target.by(self.caller.clone())))
+    }
+
+    /// The same, whose answer nobody wants after the deadline.
+    pub(super) fn bound(&self, target: Target) -> Target {
+        target.until(self.deadline)
     }
 }
 
@@ -109,7 +133,7 @@ impl Call {
             check(&self.request)?;
             let deadline = Deadline::of(&self)?;
             let gateway = Arc::clone(&self.gateway);
-            let asked = Asked { gateway: Arc::clone(&gateway), deadline: Some(deadline.at.into_std()) };
+            let asked = self.asked(Some(deadline))?;
             let _permit = if method.counted { Some(permit(&gateway)?) } else { None };
             let service = tower::service_fn(|request: tonic::Request<Q>| {
                 let answered = answer(asked.clone(), request.into_inner());
@@ -132,7 +156,7 @@ impl Call {
     {
         let answered = async {
             let open = self.open(streams)?;
-            let asked = Asked { gateway: Arc::clone(&self.gateway), deadline: None };
+            let asked = self.asked(None)?;
             let service = tower::service_fn(|request: tonic::Request<Streaming<Q>>| {
                 let answers = answer(asked.clone(), request.into_inner());
                 std::future::ready(Ok(tonic::Response::new(open.hold(answers))))
@@ -153,7 +177,7 @@ impl Call {
     {
         let answered = async {
             let open = self.open(streams)?;
-            let asked = Asked { gateway: Arc::clone(&self.gateway), deadline: None };
+            let asked = self.asked(None)?;
             let deadline = Deadline::of(&self)?;
             let service = tower::service_fn(|request: tonic::Request<Q>| {
                 let answers = answer(asked.clone(), request.into_inner());
@@ -164,6 +188,15 @@ impl Call {
             Ok(deadline.hold(grpc.server_streaming(service, self.request)).await?.map(Body::new))
         };
         finished(answered.await, method.route)
+    }
+
+    /// # Errors
+    /// If nobody has looked who calls.
+    fn asked(&self, deadline: Option<Deadline>) -> Result<Asked, Error> {
+        let caller = self.request.extensions().get::<Caller>().cloned();
+        let caller = caller.ok_or_else(|| Error::new(Kind::Unauthenticated, "it is not known who calls"))?;
+        let deadline = deadline.map(|deadline| deadline.at.into_std());
+        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, deadline })
     }
 
     fn open(&self, streams: &Streams) -> Result<Open, NoCall> {

@@ -103,7 +103,7 @@ pub(super) fn status(error: &Error) -> Status {
             "internal error; the server's log says more under this reply's x-request-id",
         );
     }
-    Status::new(crate::status::grpc(error.kind()), shortened(&error.to_string()))
+    Status::new(Code::from_i32(crate::status::grpc(error.kind()).into()), shortened(&error.to_string()))
 }
 
 /// What is not offered, and why.

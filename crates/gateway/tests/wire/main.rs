@@ -6,6 +6,7 @@ mod datasets;
 mod fixture;
 mod grpc;
 mod jobs;
+mod keys;
 mod lifecycle;
 mod predict;
 mod refusals;

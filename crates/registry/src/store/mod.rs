@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    Dataset, Deployment, Endpoint, EndpointUpdate, Job, JobChange, ModelVersion, NewEndpoint, NewJob,
-    NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study, TrafficSplit, Trial,
+    ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Job, JobChange, ModelVersion, NewEndpoint, NewJob,
+    NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study, TrafficSplit, Trial,
     TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
 };
 
@@ -27,6 +27,17 @@ use crate::{
 pub trait Store: Send + Sync {
     /// All projects.
     async fn list_projects(&self) -> Result<Vec<String>>;
+
+    /// Records an API key.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::Error::AlreadyExists) if its id is taken;
+    /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if there are too many.
+    async fn create_key(&self, new: NewKey, now: Timestamp) -> Result<ApiKey>;
+    /// All API keys, revoked and expired ones too, the oldest first.
+    async fn list_keys(&self) -> Result<Vec<ApiKey>>;
+    /// Revokes an API key. Revoking it again changes nothing.
+    async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<ApiKey>;
 
     /// Records a snapshot as a data set's newest. Recording the newest again changes nothing.
     ///

@@ -31,7 +31,7 @@ pub(super) async fn infer(
     let target = super::target(&gateway, &request.model_name, &request.model_version)?;
     let timeout = timeout(&request.parameters).map_err(|error| Refused::by(&target, error))?;
     let target = match timeout {
-        Some(timeout) => target.until(gateway.within(timeout).deadline),
+        Some(timeout) => gateway.within(timeout).bound(target),
         None => target,
     };
     let refused = |error| Refused::by(&target, error);

@@ -115,6 +115,5 @@ fn version(text: &str) -> VersionChoice {
 
 /// Who answers for a model named as the protocol does.
 fn target(gateway: &Asked, name: &str, of_version: &str) -> platform::Result<platform::Target> {
-    let target = gateway.platform.model_target(&ModelName::parse(name), &version(of_version))?;
-    Ok(target.until(gateway.deadline))
+    gateway.target(&ModelName::parse(name), &version(of_version))
 }

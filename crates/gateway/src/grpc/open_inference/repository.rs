@@ -1,6 +1,6 @@
 //! The model repository extension: what is in service, and what may be asked for.
 
-use platform::{Error, Kind, ModelName, ServedVersion};
+use platform::{Error, Kind, ModelName, ServedModel, ServedVersion};
 use protos::serving::inference::repository_index_response::ModelIndex;
 use protos::serving::inference::{
     RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
@@ -9,13 +9,14 @@ use protos::serving::inference::{
 use crate::grpc::call::Asked;
 use crate::grpc::reply::{Answer, Refused};
 
-/// All deployed versions, those that failed with the reason.
+/// All deployed versions of models that the caller may ask, those that failed with the reason.
 pub(super) async fn index(
     gateway: Asked,
     request: RepositoryIndexRequest,
 ) -> Result<Answer<RepositoryIndexResponse>, Refused> {
     let mut models = Vec::new();
-    for model in gateway.platform.served_models() {
+    let allowed = |model: &ServedModel| gateway.allow(&model.name.project).is_ok();
+    for model in gateway.platform.served_models().into_iter().filter(allowed) {
         for version in model.versions.iter().filter(|version| !request.ready || version.is_ready()) {
             models.push(entry(&model.name, version));
         }

@@ -28,6 +28,9 @@ pub(super) async fn statistics(
     }
     let mut versions: BTreeMap<(ModelName, u32), Vec<DeploymentCounters>> = BTreeMap::new();
     for deployment in gateway.platform.serving_counters() {
+        if gateway.allow(&deployment.project).is_err() {
+            continue;
+        }
         let (project, model) = (deployment.project.clone(), deployment.status.model.clone());
         let (name, number) = (ModelName { project, model }, deployment.status.version);
         let wanted = asked

@@ -115,12 +115,10 @@ fn target(gateway: &Asked, spec: &Option<ModelSpec>) -> Result<Target, Error> {
         return Err(Error::invalid("model_spec", "Model name is missing in the ModelSpec; name a model"));
     }
     let (choice, named) = choice(spec);
-    let target = gateway.platform.model_target(&ModelName::parse(&spec.name), &choice);
-    let target = target.map_err(|error| match error.kind() {
+    gateway.target(&ModelName::parse(&spec.name), &choice).map_err(|error| match error.kind() {
         Kind::NotFound => error.context(format!("Servable not found for request: {named}")),
         _ => error,
-    })?;
-    Ok(target.until(gateway.deadline))
+    })
 }
 
 /// The version asked for, and how TensorFlow Serving writes it.

@@ -63,6 +63,7 @@ pub(super) async fn status(
     };
     let (choice, named) = choice(&spec);
     let name = ModelName::parse(&spec.name);
+    gateway.allow(&name.project)?;
     let model = gateway.platform.served_models().into_iter().find(|model| model.name == name);
     let wanted = |version: &ServedVersion| match &choice {
         VersionChoice::Default => true,

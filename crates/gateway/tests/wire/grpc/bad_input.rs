@@ -3,8 +3,10 @@
 use axum::body::Body;
 use axum::http::Request;
 use gateway::GatewayOptions;
+use platform::{CreateKey, Scope};
 use prost::Message as _;
-use protos::serving::inference::{ModelInferRequest, ServerLiveRequest, ServerLiveResponse};
+use protos::serving::inference::*;
+use protos::serving::tensorflow::serving::{GetModelStatusRequest, ModelSpec};
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
 
@@ -64,6 +66,53 @@ async fn what_is_over_a_limit_is_refused() {
     assert_eq!(refused.code(), Code::ResourceExhausted);
     let alive: ServerLiveResponse = call(&full, LIVE, ServerLiveRequest {}).await.unwrap().into_inner();
     assert!(alive.live, "a full server still says that it lives");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_one_project_asks_its_models_alone() {
+    let server = Server::deployed().await;
+    let key = async |project: &str| {
+        let (project, display_name) = (Some(project.to_owned()), "test".to_owned());
+        let request = CreateKey { project, display_name, scope: Scope::Predict, expires_at: None };
+        server.platform.create_key(request).await.unwrap().secret
+    };
+    let (own, other) = (key("default").await, key("other").await);
+    let ask = async |path: &'static str, key: Option<&str>| {
+        let spec = ModelSpec { name: "tiny-model".to_owned(), ..Default::default() };
+        // Of both protocols: the name is where the other has its model.
+        let message = match path {
+            INFER => ModelInferRequest { model_name: spec.name, ..Default::default() }.encode_to_vec(),
+            _ => GetModelStatusRequest { model_spec: Some(spec) }.encode_to_vec(),
+        };
+        let mut request = Request::post(path).header("content-type", "application/grpc");
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let body = framed(0, message.len() as u32, &message);
+        let answer = server.send(request.body(Body::from(body)).unwrap()).await;
+        answer.header("grpc-status").to_owned()
+    };
+    let status = "/tensorflow.serving.ModelService/GetModelStatus";
+    for (path, allowed) in [(INFER, "3"), (status, "")] {
+        assert_eq!(ask(path, None).await, "16", "{path}");
+        assert_eq!(ask(path, Some(&other)).await, "7", "{path}");
+        assert_eq!(ask(path, Some(&own)).await, allowed, "{path}: as far as the model");
+    }
+    assert_eq!(ask("/grpc.health.v1.Health/Check", None).await, "5", "no key, but no such service either");
+    for (key, models) in [(&own, 1), (&other, 0)] {
+        let mut request = tonic::Request::new(RepositoryIndexRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        let path = "/inference.GRPCInferenceService/RepositoryIndex";
+        let index: RepositoryIndexResponse =
+            call_with(client(&server), path, request).await.unwrap().into_inner();
+        assert_eq!(index.models.len(), models);
+        let mut request = tonic::Request::new(ModelStatisticsRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        let path = "/inference.GRPCInferenceService/ModelStatistics";
+        let all: ModelStatisticsResponse =
+            call_with(client(&server), path, request).await.unwrap().into_inner();
+        assert_eq!(all.model_stats.len(), models);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 mod dataset;
 mod endpoint;
 mod job;
+mod key;
 mod open;
 mod operation;
 mod project;
@@ -20,9 +21,9 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use crate::store::Store;
 use crate::{
-    Dataset, Deployment, Endpoint, EndpointUpdate, Error, Job, JobChange, ModelVersion, NewEndpoint, NewJob,
-    NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study, TrafficSplit, Trial,
-    TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
+    ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Error, Job, JobChange, ModelVersion, NewEndpoint,
+    NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study, TrafficSplit,
+    Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
 };
 
 /// The registry in a SQLite database.
@@ -61,6 +62,18 @@ fn limit(limit: usize) -> i64 {
 impl Store for SqliteStore {
     async fn list_projects(&self) -> Result<Vec<String>> {
         project::list(&self.pool).await
+    }
+
+    async fn create_key(&self, new: NewKey, now: Timestamp) -> Result<ApiKey> {
+        key::create(self, new, now).await
+    }
+
+    async fn list_keys(&self) -> Result<Vec<ApiKey>> {
+        key::list(self).await
+    }
+
+    async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<ApiKey> {
+        key::revoke(self, id, now).await
     }
 
     async fn put_snapshot(&self, snapshot: NewSnapshot, now: Timestamp) -> Result<Dataset> {

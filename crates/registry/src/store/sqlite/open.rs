@@ -11,10 +11,11 @@ use super::SqliteStore;
 use crate::{Error, Result};
 
 /// The changes of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "resources", include_str!("../../../migrations/0001_resources.sql")),
     (2, "jobs", include_str!("../../../migrations/0002_jobs.sql")),
     (3, "studies", include_str!("../../../migrations/0003_studies.sql")),
+    (4, "keys", include_str!("../../../migrations/0004_keys.sql")),
 ];
 
 /// How long a call waits for another writer.

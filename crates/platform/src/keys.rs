@@ -1,0 +1,240 @@
+//! API keys: made, listed, revoked, and who a caller is.
+//!
+//! As soon as one key exists every protocol asks for one. A key is written `bw-ID-SECRET`; the secret is 256 random
+//! bits, shown once, and stored as its SHA-256.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use registry::{ApiKey, NewKey, Scope};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Error, Kind, Platform, Result};
+
+const PREFIX: &str = "bw";
+
+/// A key to make.
+#[derive(Debug, Clone)]
+pub struct CreateKey {
+    /// The project it is for; absent: every project.
+    pub project: Option<String>,
+    /// What people call it.
+    pub display_name: String,
+    /// What it allows.
+    pub scope: Scope,
+    /// From when on it is not taken any more.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key that was just made: the only time its secret is known.
+#[derive(Debug, Clone)]
+pub struct CreatedKey {
+    /// The key as it is kept.
+    pub key: ApiKey,
+    /// What its holder sends.
+    pub secret: String,
+}
+
+/// What a key has done since this process started.
+#[derive(Debug, Clone)]
+pub struct KeyUse {
+    /// The key.
+    pub key: ApiKey,
+    /// Its requests.
+    pub requests: u64,
+    /// Rows answered to it.
+    pub rows: u64,
+}
+
+/// A key in memory, and what it has done.
+#[derive(Debug)]
+struct Known {
+    key: ApiKey,
+    done: Arc<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    requests: AtomicU64,
+    rows: AtomicU64,
+}
+
+/// All keys by id.
+#[derive(Debug, Default)]
+pub(crate) struct Keys(RwLock<HashMap<String, Known>>);
+
+impl Keys {
+    pub(crate) fn of(keys: Vec<ApiKey>) -> Self {
+        let known = |key: ApiKey| (key.id.clone(), Known { key, done: Arc::default() });
+        Self(RwLock::new(keys.into_iter().map(known).collect()))
+    }
+
+    fn put(&self, key: ApiKey) {
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let done = keys.get(&key.id).map(|known| Arc::clone(&known.done)).unwrap_or_default();
+        keys.insert(key.id.clone(), Known { key, done });
+    }
+}
+
+/// Who is asking.
+#[derive(Debug, Clone, Default)]
+pub struct Caller(Option<Holder>);
+
+#[derive(Debug, Clone)]
+struct Holder {
+    id: String,
+    project: Option<String>,
+    scope: Scope,
+    done: Arc<Done>,
+}
+
+impl Caller {
+    /// Whether the caller may do something in a project; `None` is what belongs to no project or to all.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`] saying what the key is for.
+    pub fn allow(&self, project: Option<&str>, scope: Scope) -> Result<()> {
+        let Some(holder) = &self.0 else { return Ok(()) };
+        if holder.scope < scope {
+            let message = format!("key {} has the scope {}, and this needs {scope}", holder.id, holder.scope);
+            return Err(Error::new(Kind::PermissionDenied, message));
+        }
+        match (&holder.project, project) {
+            (None, _) => Ok(()),
+            (Some(own), Some(asked)) if own == asked => Ok(()),
+            (Some(own), _) => {
+                let message = format!("key {} is for project \"{own}\" alone", holder.id);
+                Err(Error::new(Kind::PermissionDenied, message))
+            }
+        }
+    }
+
+    /// The id of its key; none where keys are not asked for.
+    pub fn key_id(&self) -> Option<&str> {
+        self.0.as_ref().map(|holder| holder.id.as_str())
+    }
+
+    /// The project its key is for; none if it is for all.
+    pub fn project(&self) -> Option<&str> {
+        self.0.as_ref().and_then(|holder| holder.project.as_deref())
+    }
+
+    pub(crate) fn answered(&self, rows: usize) {
+        if let Some(holder) = &self.0 {
+            holder.done.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Platform {
+    /// Makes a key. From the first one on, every protocol asks for a key.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] for a project or time that cannot be.
+    pub async fn create_key(&self, request: CreateKey) -> Result<CreatedKey> {
+        let CreateKey { project, display_name, scope, expires_at } = request;
+        let id = hex::encode(rand::random::<[u8; 6]>());
+        let secret = hex::encode(rand::random::<[u8; 32]>());
+        let secret_digest = digest(&secret);
+        let new = NewKey { id, project, display_name, scope, secret_digest, expires_at };
+        let key = self.registry.create_key(new, self.now()).await?;
+        self.keys.put(key.clone());
+        let secret = format!("{PREFIX}-{}-{secret}", key.id);
+        Ok(CreatedKey { key, secret })
+    }
+
+    /// All keys and what they have done, the oldest first.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if the registry cannot be read.
+    pub async fn list_keys(&self) -> Result<Vec<KeyUse>> {
+        let keys = self.registry.list_keys().await?;
+        let known = self.keys.0.read().unwrap_or_else(PoisonError::into_inner);
+        let used = |key: ApiKey| {
+            let done = known.get(&key.id).map(|known| &known.done);
+            let get = |counter: fn(&Done) -> &AtomicU64| {
+                done.map_or(0, |done| counter(done).load(Ordering::Relaxed))
+            };
+            KeyUse { requests: get(|done| &done.requests), rows: get(|done| &done.rows), key }
+        };
+        Ok(keys.into_iter().map(used).collect())
+    }
+
+    /// What the keys have done, for monitoring.
+    pub fn key_counters(&self) -> Vec<KeyUse> {
+        let known = self.keys.0.read().unwrap_or_else(PoisonError::into_inner);
+        let used = |known: &Known| KeyUse {
+            key: known.key.clone(),
+            requests: known.done.requests.load(Ordering::Relaxed),
+            rows: known.done.rows.load(Ordering::Relaxed),
+        };
+        let mut all: Vec<KeyUse> = known.values().map(used).collect();
+        all.sort_by(|a, b| a.key.id.cmp(&b.key.id));
+        all
+    }
+
+    /// Revokes a key at once.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is no such key.
+    pub async fn revoke_key(&self, id: &str) -> Result<ApiKey> {
+        let key = self.registry.revoke_key(id, self.now()).await?;
+        self.keys.put(key.clone());
+        Ok(key)
+    }
+
+    /// Whether every caller has to have a key: one exists, revoked or not.
+    pub fn keys_required(&self) -> bool {
+        !self.keys.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Who is asking, by the key that was sent; counts the request.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthenticated`] if a key is asked for and this is none that is taken.
+    pub fn authenticate(&self, sent: Option<&str>) -> Result<Caller> {
+        let keys = self.keys.0.read().unwrap_or_else(PoisonError::into_inner);
+        if keys.is_empty() {
+            return Ok(Caller::default());
+        }
+        let refused = |why: &str| {
+            let message = format!(
+                "{why}; send one as `Authorization: Bearer KEY` or `x-api-key: KEY` (`bellwether key create` makes one)"
+            );
+            Err(Error::new(Kind::Unauthenticated, message))
+        };
+        let Some(sent) = sent else { return refused("this server asks for an API key") };
+        let parts: Vec<&str> = sent.split('-').collect();
+        let [PREFIX, id, secret] = parts.as_slice() else {
+            return refused("this is no API key of this server");
+        };
+        let Some(known) = keys.get(*id).filter(|known| same(&known.key.secret_digest, &digest(secret)))
+        else {
+            return refused("this is no API key of this server");
+        };
+        if known.key.revoked_at.is_some() {
+            return refused("this API key was revoked");
+        }
+        if known.key.expires_at.is_some_and(|end| end <= self.now()) {
+            return refused("this API key has expired");
+        }
+        known.done.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(Caller(Some(Holder {
+            id: known.key.id.clone(),
+            project: known.key.project.clone(),
+            scope: known.key.scope,
+            done: Arc::clone(&known.done),
+        })))
+    }
+}
+
+fn digest(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret.as_bytes()))
+}
+
+/// Whether two digests are equal, in a time that does not tell where they differ.
+fn same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
