@@ -1,6 +1,7 @@
-//! The network surface: Vertex AI's REST subset, the Open Inference Protocol, health and metrics, over the [`platform`] facade.
+//! The network surface: Vertex AI's REST subset, the Open Inference Protocol and TensorFlow Serving over HTTP and gRPC, MLflow,
+//! health, metrics and keys, over the [`platform`] facade.
 //!
-//! One folder per protocol (`vertex`, `open_inference`, `native`); [`router`] puts them on one port, `status` maps the
+//! One folder per protocol (`vertex`, `open_inference`, `grpc`, `native`, ...); [`router`] puts them on one port, `status` maps the
 //! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
 
 mod access;
@@ -10,6 +11,7 @@ mod body;
 mod dialect;
 #[doc(hidden)]
 pub mod fuzz;
+mod grpc;
 mod json;
 mod mlflow;
 mod named;
@@ -27,6 +29,8 @@ mod tensorflow_serving;
 mod tls;
 mod vertex;
 
+#[doc(hidden)]
+pub use grpc::fuzz as grpc_fuzz;
 pub use router::{GatewayOptions, router};
 pub use server::serve;
 pub use tls::{Tls, TlsFiles};

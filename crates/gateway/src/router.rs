@@ -53,7 +53,7 @@ pub(crate) struct Gateway {
     pub(crate) options: GatewayOptions,
     pub(crate) metrics: Metrics,
     pub(crate) request_ids: RequestIds,
-    permits: Semaphore,
+    pub(crate) permits: Semaphore,
 }
 
 /// The service of one platform: Vertex AI REST under `/v1/projects` and `/ui/projects`, the staging area under
@@ -90,6 +90,7 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
         .route("/ping", any(mlflow::health))
         .route("/health", any(mlflow::health))
         .route("/version", any(mlflow::version))
+        .merge(crate::grpc::router())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::text))

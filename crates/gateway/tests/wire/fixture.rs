@@ -19,6 +19,8 @@ use tower::ServiceExt as _;
 /// The prefix of every resource in the tests.
 pub(crate) const N: &str = "/v1/projects/default/locations/us-central1";
 
+/// Features of the trained model.
+pub(crate) const FEATURES: usize = 5;
 const NAMES: usize = 6;
 const DAYS: usize = 300;
 /// What is trained.

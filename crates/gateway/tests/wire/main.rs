@@ -4,6 +4,7 @@
 
 mod datasets;
 mod fixture;
+mod grpc;
 mod jobs;
 mod keys;
 mod lifecycle;

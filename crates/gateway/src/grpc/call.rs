@@ -1,0 +1,433 @@
+//! One call: its deadline, the limits that hold for it, and the way of its messages in and out.
+//!
+//! A unary call that the client gave up or whose deadline passed is dropped where it stands, which takes it off a
+//! model's queue. Deliberately not here: what any method does.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures::{Stream, StreamExt as _};
+use platform::{Caller, Error, Kind, ModelName, Scope, Target, VersionChoice};
+use prost::Message;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use tonic::codec::CompressionEncoding;
+use tonic::server::Grpc;
+use tonic::{Status, Streaming};
+
+use super::codec::Codec;
+use super::cost::Cost;
+use super::reply::{self, Answer, Refused};
+use crate::observe::Route;
+use crate::router::Gateway;
+
+/// The most streams open at once; they may be idle, so requests in progress do not bound them.
+const STREAMS_MAX: usize = 1024;
+const TIMEOUT: &str = "grpc-timeout";
+
+/// What the server has to know of a method.
+pub(super) struct Method {
+    route: Route,
+    costs: &'static [Cost],
+    counted: bool,
+}
+
+impl Method {
+    /// A method whose calls count as requests in progress; `route` is its name in metrics.
+    pub(super) const fn new(route: &'static str, costs: &'static [Cost]) -> Self {
+        Self { route: Route(route), costs, counted: true }
+    }
+
+    /// One that must answer when the server is full: what it asks is in memory.
+    pub(super) const fn uncounted(route: &'static str) -> Self {
+        Self { route: Route(route), costs: &[], counted: false }
+    }
+}
+
+/// The streams that may be opened.
+#[derive(Clone)]
+pub(super) struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS_MAX)))
+    }
+}
+
+/// The gateway, as asked by a caller who waits for so long.
+#[derive(Clone)]
+pub(super) struct Asked {
+    gateway: Arc<Gateway>,
+    caller: Caller,
+    /// When nobody waits any more.
+    deadline: Option<std::time::Instant>,
+}
+
+impl Asked {
+    /// By somebody who waits no longer than `limit` from now.
+    pub(super) fn within(&self, limit: Duration) -> Self {
+        let limited = std::time::Instant::now() + limit;
+        let deadline = self.deadline.map_or(limited, |deadline| deadline.min(limited));
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// Whether the caller may ask models of a project.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`] saying what the caller's key is for.
+    pub(super) fn allow(&self, project: &str) -> Result<(), Error> {
+        self.caller.allow(Some(project), Scope::Predict)
+    }
+
+    /// Who answers for a model, if the caller may ask it.
+    ///
+    /// # Errors
+    /// Those of [`Asked::allow`] and [`platform::Platform::model_target`].
+    pub(super) fn target(&self, name: &ModelName, choice: &VersionChoice) -> Result<Target, Error> {
+        self.allow(&name.project)?;
+        let target = self.platform.model_target(name, choice)?;
+        Ok(self.bound(target.by(self.caller.clone())))
+    }
+
+    /// The same, whose answer nobody wants after the deadline.
+    pub(super) fn bound(&self, target: Target) -> Target {
+        target.until(self.deadline)
+    }
+}
+
+impl std::ops::Deref for Asked {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.gateway
+    }
+}
+
+/// A call.
+pub(super) struct Call {
+    gateway: Arc<Gateway>,
+    request: Request,
+    begun: Instant,
+}
+
+impl Call {
+    pub(super) fn new(gateway: Arc<Gateway>, request: Request) -> Self {
+        Self { gateway, request, begun: Instant::now() }
+    }
+
+    /// One message in, one out.
+    pub(super) async fn unary<Q, R, A, F>(self, method: &Method, answer: A) -> Response
+    where
+        Q: Message + Default + Send + 'static,
+        R: Message + Send + 'static,
+        A: Fn(Asked, Q) -> F + Send + Sync,
+        F: Future<Output = Result<Answer<R>, Refused>> + Send,
+    {
+        let route = method.route;
+        let answered = async {
+            check(&self.request)?;
+            let deadline = Deadline::of(&self)?;
+            let gateway = Arc::clone(&self.gateway);
+            let asked = self.asked(Some(deadline))?;
+            let _permit = if method.counted { Some(permit(&gateway)?) } else { None };
+            let service = tower::service_fn(|request: tonic::Request<Q>| {
+                let answered = answer(asked.clone(), request.into_inner());
+                async { answered.await.map(Answer::into_response).map_err(Refused::into_status) }
+            });
+            let mut grpc = framing::<Q, R>(&gateway, method, &self.request);
+            let response = deadline.hold(grpc.unary(service, self.request)).await?;
+            Ok(response.map(Body::new))
+        };
+        finished(answered.await, route)
+    }
+
+    /// Messages in, messages out. A deadline that the client gave ends it; without one it lasts as long as the client.
+    pub(super) async fn stream<Q, R, A, S>(self, method: &Method, streams: &Streams, answer: A) -> Response
+    where
+        Q: Message + Default + Send + 'static,
+        R: Message + Send + 'static,
+        A: Fn(Asked, Streaming<Q>) -> S + Send + Sync,
+        S: Stream<Item = Result<R, Status>> + Send + 'static,
+    {
+        let answered = async {
+            let open = self.open(streams)?;
+            let asked = self.asked(None)?;
+            let service = tower::service_fn(|request: tonic::Request<Streaming<Q>>| {
+                let answers = answer(asked.clone(), request.into_inner());
+                std::future::ready(Ok(tonic::Response::new(open.hold(answers))))
+            });
+            let mut grpc = framing::<Q, R>(&self.gateway, method, &self.request);
+            Ok(grpc.streaming(service, self.request).await.map(Body::new))
+        };
+        finished(answered.await, method.route)
+    }
+
+    /// One message in, messages out; otherwise as [`Call::stream`].
+    pub(super) async fn watch<Q, R, A, S>(self, method: &Method, streams: &Streams, answer: A) -> Response
+    where
+        Q: Message + Default + Send + 'static,
+        R: Message + Send + 'static,
+        A: Fn(Asked, Q) -> S + Send + Sync,
+        S: Stream<Item = Result<R, Status>> + Send + 'static,
+    {
+        let answered = async {
+            let open = self.open(streams)?;
+            let asked = self.asked(None)?;
+            let deadline = Deadline::of(&self)?;
+            let service = tower::service_fn(|request: tonic::Request<Q>| {
+                let answers = answer(asked.clone(), request.into_inner());
+                std::future::ready(Ok(tonic::Response::new(open.hold(answers))))
+            });
+            let mut grpc = framing::<Q, R>(&self.gateway, method, &self.request);
+            // Until the request is there; what is sent then has no limit of time but the client's.
+            Ok(deadline.hold(grpc.server_streaming(service, self.request)).await?.map(Body::new))
+        };
+        finished(answered.await, method.route)
+    }
+
+    /// # Errors
+    /// If nobody has looked who calls.
+    fn asked(&self, deadline: Option<Deadline>) -> Result<Asked, Error> {
+        let caller = self.request.extensions().get::<Caller>().cloned();
+        let caller = caller.ok_or_else(|| Error::new(Kind::Unauthenticated, "it is not known who calls"))?;
+        let deadline = deadline.map(|deadline| deadline.at.into_std());
+        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, deadline })
+    }
+
+    fn open(&self, streams: &Streams) -> Result<Open, NoCall> {
+        check(&self.request)?;
+        let timeout = asked(self.request.headers())?;
+        let until = timeout.map(|timeout| Deadline::after(self.begun, timeout)).transpose()?;
+        let permit = Arc::clone(&streams.0).try_acquire_owned().map_err(|_| {
+            let message = format!("{STREAMS_MAX} streams are open already; close one or try again");
+            reply::status(&Error::new(Kind::ResourceExhausted, message))
+        })?;
+        Ok(Open { until, permit: Arc::new(permit) })
+    }
+}
+
+/// Refuses at once what is over the limit of requests in progress.
+///
+/// # Errors
+/// [`Kind::ResourceExhausted`].
+pub(super) fn permit(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Error> {
+    gateway.permits.try_acquire().map_err(|_| {
+        let limit = gateway.options.max_concurrent_requests;
+        let message = format!("the server is answering {limit} requests already; try again");
+        Error::new(Kind::ResourceExhausted, message)
+    })
+}
+
+/// The reply to a call of a method that is not there.
+pub(super) fn no_method(service: &str, method: &str) -> Response {
+    refused(&reply::unimplemented(format!("{service} has no method \"{method}\"")))
+}
+
+/// The reply to a call of a method that is there and not offered.
+pub(super) fn not_offered(why: &str) -> Response {
+    refused(&reply::unimplemented(why))
+}
+
+/// Why a call did not get as far as its method.
+enum NoCall {
+    /// It is no gRPC.
+    NotGrpc(StatusCode, &'static str),
+    Refused(Box<Status>),
+}
+
+impl From<Status> for NoCall {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+impl From<Error> for NoCall {
+    fn from(error: Error) -> Self {
+        reply::status(&error).into()
+    }
+}
+
+fn finished(answered: Result<Response, NoCall>, route: Route) -> Response {
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(NoCall::Refused(status)) => refused(&status),
+        Err(NoCall::NotGrpc(code, why)) => (code, why).into_response(),
+    };
+    response.extensions_mut().insert(route);
+    response
+}
+
+fn refused(status: &Status) -> Response {
+    status.clone().into_http()
+}
+
+/// Whether a request is a call at all.
+fn check(request: &Request) -> Result<(), NoCall> {
+    if request.method() != Verb::POST {
+        return Err(NoCall::NotGrpc(StatusCode::METHOD_NOT_ALLOWED, "a gRPC method is called by POST"));
+    }
+    let kind = request.headers().get(header::CONTENT_TYPE).map_or(&[][..], |kind| kind.as_bytes());
+    let is_grpc = kind
+        .strip_prefix(b"application/grpc")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+proto") || rest.starts_with(b";"));
+    if is_grpc {
+        return Ok(());
+    }
+    let why = "a gRPC method takes content-type application/grpc (with protocol buffers)";
+    Err(NoCall::NotGrpc(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))
+}
+
+/// Frames of at most the size of a body over HTTP, compressed or not: what is unpacked counts. A reply is compressed
+/// for who compresses requests; clients say that they could read it whether or not it would help them.
+fn framing<Q, R>(gateway: &Gateway, method: &Method, request: &Request) -> Grpc<Codec<Q, R>>
+where
+    Q: Message + Default + Send + 'static,
+    R: Message + Send + 'static,
+{
+    let grpc = Grpc::new(Codec::new(method.costs))
+        .max_decoding_message_size(gateway.options.max_body_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate);
+    if request.headers().get("grpc-encoding").is_none_or(|encoding| encoding == "identity") {
+        return grpc;
+    }
+    grpc.send_compressed(CompressionEncoding::Gzip).send_compressed(CompressionEncoding::Deflate)
+}
+
+/// A stream that may go on.
+struct Open {
+    until: Option<Deadline>,
+    permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Open {
+    /// Ends the stream at its deadline, and lets another be opened when it has ended.
+    fn hold<R, S>(&self, answers: S) -> impl Stream<Item = Result<R, Status>> + Send + 'static
+    where
+        R: Send + 'static,
+        S: Stream<Item = Result<R, Status>> + Send + 'static,
+    {
+        let (until, permit) = (self.until, Arc::clone(&self.permit));
+        futures::stream::unfold(Some((Box::pin(answers), permit)), move |state| async move {
+            let (mut answers, permit) = state?;
+            let next = match until {
+                None => answers.next().await,
+                Some(deadline) => match tokio::time::timeout_at(deadline.at, answers.next()).await {
+                    Ok(next) => next,
+                    Err(_) => return Some((Err(deadline.passed()), None)),
+                },
+            };
+            Some((next?, Some((answers, permit))))
+        })
+    }
+}
+
+/// When a call must be answered.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    allowed: Duration,
+}
+
+impl Deadline {
+    /// The client's, but not later than the server's own.
+    fn of(call: &Call) -> Result<Self, Status> {
+        let longest = call.gateway.options.request_timeout;
+        let allowed = asked(call.request.headers())?.map_or(longest, |timeout| timeout.min(longest));
+        Self::after(call.begun, allowed)
+    }
+
+    /// # Errors
+    /// If it has passed.
+    fn after(begun: Instant, allowed: Duration) -> Result<Self, Status> {
+        let deadline = Self { at: begun + allowed, allowed };
+        if deadline.at <= Instant::now() { Err(deadline.passed()) } else { Ok(deadline) }
+    }
+
+    async fn hold<T>(self, answer: impl Future<Output = T>) -> Result<T, Status> {
+        tokio::time::timeout_at(self.at, answer).await.map_err(|_| self.passed())
+    }
+
+    fn passed(self) -> Status {
+        let message = format!("no answer within {} s, the deadline of the call", self.allowed.as_secs_f64());
+        reply::status(&Error::new(Kind::DeadlineExceeded, message))
+    }
+}
+
+/// The time a client gives its call: up to 8 digits and a unit.
+fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+    let Some(value) = headers.get(TIMEOUT) else { return Ok(None) };
+    let parsed = value.to_str().ok().and_then(timeout);
+    let message = "grpc-timeout is no time: up to 8 digits and one of H, M, S, m, u, n";
+    parsed.map(Some).ok_or_else(|| reply::status(&Error::new(Kind::InvalidArgument, message)))
+}
+
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_digits_and_a_unit() {
+        for (text, expected) in [
+            ("100m", Some(Duration::from_millis(100))),
+            ("0S", Some(Duration::ZERO)),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("1n", Some(Duration::from_nanos(1))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("123456789S", None),
+            ("S", None),
+            ("", None),
+            ("-1S", None),
+            ("1.5S", None),
+            ("1é", None),
+            ("10", None),
+        ] {
+            assert_eq!(timeout(text), expected, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_at_its_deadline_and_gives_its_place_back() {
+        let streams = Streams(Arc::new(Semaphore::new(1)));
+        let until = Deadline::after(Instant::now(), Duration::from_millis(20)).unwrap();
+        let permit = Arc::new(Arc::clone(&streams.0).try_acquire_owned().unwrap());
+        let answers = futures::stream::iter([Ok(1)]).chain(futures::stream::pending());
+        let open = Open { until: Some(until), permit };
+        let mut held = Box::pin(open.hold(answers));
+        drop(open);
+        assert_eq!(held.next().await.unwrap().unwrap(), 1);
+        assert_eq!(streams.0.available_permits(), 0);
+        assert_eq!(held.next().await.unwrap().unwrap_err().code(), tonic::Code::DeadlineExceeded);
+        assert!(held.next().await.is_none());
+        assert_eq!(streams.0.available_permits(), 1);
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_none() {
+        let passed = Deadline::after(Instant::now(), Duration::ZERO).unwrap_err();
+        assert_eq!(passed.code(), tonic::Code::DeadlineExceeded);
+    }
+}

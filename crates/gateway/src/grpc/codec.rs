@@ -1,0 +1,82 @@
+//! Messages from and to the bytes of a frame.
+
+use std::marker::PhantomData;
+
+use bytes::{Buf as _, Bytes};
+use platform::{Error, Kind};
+use prost::Message;
+use tonic::Status;
+use tonic::codec::{DecodeBuf, EncodeBuf};
+
+use super::cost::{self, Cost};
+use super::reply;
+
+/// Reads requests `Q` whose parts cost this, and writes replies `R`.
+pub(super) struct Codec<Q, R> {
+    costs: &'static [Cost],
+    types: PhantomData<fn(Q) -> R>,
+}
+
+impl<Q, R> Codec<Q, R> {
+    pub(super) fn new(costs: &'static [Cost]) -> Self {
+        Self { costs, types: PhantomData }
+    }
+}
+
+/// Reads a message. What it has of type `bytes` shares the memory of `message`.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] for bytes that are no such message, [`Kind::ResourceExhausted`] for too costly ones.
+pub(super) fn read<Q: Message + Default>(message: Bytes, costs: &'static [Cost]) -> Result<Q, Error> {
+    cost::check(&message, costs)?;
+    Q::decode(message).map_err(|error| Error::new(Kind::InvalidArgument, error.to_string()))
+}
+
+impl<Q, R> tonic::codec::Codec for Codec<Q, R>
+where
+    Q: Message + Default + Send + 'static,
+    R: Message + Send + 'static,
+{
+    type Encode = R;
+    type Decode = Q;
+    type Encoder = Encoder<R>;
+    type Decoder = Decoder<Q>;
+
+    fn encoder(&mut self) -> Encoder<R> {
+        Encoder(PhantomData)
+    }
+
+    fn decoder(&mut self) -> Decoder<Q> {
+        Decoder { costs: self.costs, message: PhantomData }
+    }
+}
+
+/// Writes messages.
+pub(super) struct Encoder<R>(PhantomData<fn(R)>);
+
+impl<R: Message> tonic::codec::Encoder for Encoder<R> {
+    type Item = R;
+    type Error = Status;
+
+    fn encode(&mut self, message: R, frame: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // Once, and not in steps of the buffer's default.
+        frame.reserve(message.encoded_len());
+        message.encode(frame).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+/// Reads messages.
+pub(super) struct Decoder<Q> {
+    costs: &'static [Cost],
+    message: PhantomData<fn() -> Q>,
+}
+
+impl<Q: Message + Default> tonic::codec::Decoder for Decoder<Q> {
+    type Item = Q;
+    type Error = Status;
+
+    fn decode(&mut self, frame: &mut DecodeBuf<'_>) -> Result<Option<Q>, Status> {
+        let message = frame.copy_to_bytes(frame.remaining());
+        read(message, self.costs).map(Some).map_err(|error| reply::status(&error))
+    }
+}

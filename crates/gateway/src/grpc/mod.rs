@@ -1,0 +1,31 @@
+//! gRPC, on the port of everything else: the Open Inference Protocol, TensorFlow Serving, and health checks.
+//!
+//! One route a service, one line a method: `tonic` frames messages and writes statuses, [`call`] holds what is true of
+//! every call (deadline, limits, metadata), [`cost`] refuses a message before it takes more memory than it may. A
+//! reply's metadata are its HTTP headers, so what other layers say in headers reaches gRPC clients too.
+
+mod call;
+mod codec;
+mod cost;
+pub mod fuzz;
+mod health;
+mod open_inference;
+mod reply;
+mod tensorflow_serving;
+
+use std::sync::Arc;
+
+use axum::routing::any;
+use axum::{Extension, Router};
+
+use crate::router::Gateway;
+
+/// The services, to be merged into the router of the port.
+pub(crate) fn router() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/inference.GRPCInferenceService/{method}", any(open_inference::answer))
+        .route("/tensorflow.serving.PredictionService/{method}", any(tensorflow_serving::predictions))
+        .route("/tensorflow.serving.ModelService/{method}", any(tensorflow_serving::models))
+        .route("/grpc.health.v1.Health/{method}", any(health::answer))
+        .layer(Extension(call::Streams::default()))
+}

@@ -1,0 +1,177 @@
+//! `ModelInfer`, and the same in a stream.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use platform::{Error, Kind, PredictReply, Question, Tensor};
+use protos::serving::inference::infer_parameter::ParameterChoice;
+use protos::serving::inference::model_infer_request::InferRequestedOutputTensor;
+use protos::serving::inference::model_infer_response::InferOutputTensor;
+use protos::serving::inference::{
+    InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
+};
+use tonic::{Status, Streaming};
+
+use super::classification::classes;
+use super::tensor;
+use crate::grpc::call::{Asked, permit};
+use crate::grpc::reply::{self, Answer, By, Refused};
+
+/// Requests of one stream that are worked on at once. Their replies keep their order.
+const STREAM_REQUESTS_MAX: usize = 8;
+/// Asks for a last empty reply in protocols where one request has many replies.
+const FINAL: &str = "triton_enable_empty_final_response";
+
+/// Asks a model.
+pub(super) async fn infer(
+    gateway: Asked,
+    request: ModelInferRequest,
+) -> Result<Answer<ModelInferResponse>, Refused> {
+    let target = super::target(&gateway, &request.model_name, &request.model_version)?;
+    let timeout = timeout(&request.parameters).map_err(|error| Refused::by(&target, error))?;
+    let target = match timeout {
+        Some(timeout) => gateway.within(timeout).bound(target),
+        None => target,
+    };
+    let refused = |error| Refused::by(&target, error);
+    let inputs =
+        tensor::inputs(&request, target.signature(), gateway.options.max_instances).map_err(refused)?;
+    let answered = gateway.platform.answer(&target, Question::Tensors(inputs));
+    let answered = match timeout {
+        None => answered.await,
+        Some(timeout) => tokio::time::timeout(timeout, answered).await.unwrap_or_else(|_| {
+            let message = format!("no answer within {} s, the request's timeout", timeout.as_secs_f64());
+            Err(Error::new(Kind::DeadlineExceeded, message))
+        }),
+    };
+    let reply = answered.map_err(refused)?;
+    let by = By::reply(&reply);
+    let message = response(request, &reply).map_err(refused)?;
+    Ok(Answer { message, by: Some(by) })
+}
+
+/// Asks models in turn. What one request is refused for is in its reply, and the stream goes on.
+pub(super) fn stream(
+    gateway: Asked,
+    requests: Streaming<ModelInferRequest>,
+) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> + Send + 'static {
+    let answer = move |request: Result<ModelInferRequest, Status>| one(gateway.clone(), request);
+    requests.map(answer).buffered(STREAM_REQUESTS_MAX)
+}
+
+async fn one(
+    gateway: Asked,
+    request: Result<ModelInferRequest, Status>,
+) -> Result<ModelStreamInferResponse, Status> {
+    let request = request?;
+    // An error says whose it is, as far as the request did.
+    let mut response = ModelInferResponse {
+        model_name: request.model_name.clone(),
+        model_version: request.model_version.clone(),
+        id: request.id.clone(),
+        ..Default::default()
+    };
+    let last = matches!(choice(&request.parameters, FINAL), Some(ParameterChoice::BoolParam(true)));
+    let limit = gateway.options.request_timeout;
+    let answered = async {
+        let _permit = permit(&gateway)?;
+        tokio::time::timeout(limit, infer(gateway.within(limit), request)).await.unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", limit.as_secs_f64());
+            Err(Error::new(Kind::DeadlineExceeded, message).into())
+        })
+    };
+    let error_message = match answered.await {
+        Ok(answer) => {
+            response = answer.message;
+            String::new()
+        }
+        Err(refused) => {
+            let status = reply::status(&refused.error);
+            format!("[{}] {}", crate::status::of(refused.error.kind()).1, status.message())
+        }
+    };
+    if last {
+        let parameter = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
+        response.parameters.insert("triton_final_response".to_owned(), parameter);
+    }
+    Ok(ModelStreamInferResponse { error_message, infer_response: Some(response) })
+}
+
+fn response(request: ModelInferRequest, reply: &PredictReply) -> Result<ModelInferResponse, Error> {
+    let mut response = ModelInferResponse {
+        model_name: request.model_name,
+        model_version: reply.version.to_string(),
+        id: request.id,
+        ..Default::default()
+    };
+    if request.outputs.is_empty() {
+        for (name, tensor) in &reply.outputs {
+            push(&mut response, name, tensor);
+        }
+        return Ok(response);
+    }
+    for asked in &request.outputs {
+        let Some((name, tensor)) = reply.outputs.iter().find(|(name, _)| *name == asked.name) else {
+            let known: Vec<&str> = reply.outputs.iter().map(|(name, _)| name.as_str()).collect();
+            let message =
+                format!("unexpected output \"{}\"; the model gives {}", asked.name, known.join(", "));
+            return Err(Error::invalid("outputs", message));
+        };
+        match classification(asked)? {
+            None => push(&mut response, name, tensor),
+            Some(count) => {
+                let (shape, bytes) = classes(name, tensor, count)?;
+                let (name, datatype) = (name.clone(), "BYTES".to_owned());
+                response.outputs.push(InferOutputTensor { name, datatype, shape, ..Default::default() });
+                response.raw_output_contents.push(bytes);
+            }
+        }
+    }
+    Ok(response)
+}
+
+fn push(response: &mut ModelInferResponse, name: &str, tensor: &Tensor) {
+    response.outputs.push(InferOutputTensor {
+        name: name.to_owned(),
+        datatype: tensor::datatype(tensor.data_type()).to_owned(),
+        shape: tensor.shape().iter().map(|axis| i64::try_from(*axis).unwrap_or(i64::MAX)).collect(),
+        ..Default::default()
+    });
+    response.raw_output_contents.push(tensor::raw(tensor));
+}
+
+/// How many classes a requested output is asked for.
+fn classification(asked: &InferRequestedOutputTensor) -> Result<Option<usize>, Error> {
+    if asked.parameters.keys().any(|key| key.starts_with("shared_memory")) {
+        let name = &asked.name;
+        let message = format!("output \"{name}\" is asked for in shared memory, which is not offered");
+        return Err(Error::new(Kind::Unimplemented, message));
+    }
+    let Some(count) = choice(&asked.parameters, "classification") else { return Ok(None) };
+    let count = number(count).and_then(|count| usize::try_from(count).ok());
+    let message = format!("classification of output \"{}\" is not a count of classes", asked.name);
+    count.map(Some).ok_or_else(|| Error::invalid("outputs", message))
+}
+
+/// The request's own limit of time, in microseconds on the wire; 0 is none.
+fn timeout(parameters: &BTreeMap<String, InferParameter>) -> Result<Option<Duration>, Error> {
+    let Some(given) = choice(parameters, "timeout") else { return Ok(None) };
+    match number(given) {
+        Some(0) => Ok(None),
+        Some(micros) => Ok(Some(Duration::from_micros(micros))),
+        None => Err(Error::invalid("parameters", "timeout is not a number of microseconds")),
+    }
+}
+
+fn choice<'a>(parameters: &'a BTreeMap<String, InferParameter>, name: &str) -> Option<&'a ParameterChoice> {
+    parameters.get(name)?.parameter_choice.as_ref()
+}
+
+fn number(choice: &ParameterChoice) -> Option<u64> {
+    match choice {
+        ParameterChoice::Int64Param(number) => u64::try_from(*number).ok(),
+        ParameterChoice::Uint64Param(number) => Some(*number),
+        _ => None,
+    }
+}

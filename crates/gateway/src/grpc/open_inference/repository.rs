@@ -1,0 +1,59 @@
+//! The model repository extension: what is in service, and what may be asked for.
+
+use platform::{Error, Kind, ModelName, ServedModel, ServedVersion};
+use protos::serving::inference::repository_index_response::ModelIndex;
+use protos::serving::inference::{
+    RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
+};
+
+use crate::grpc::call::Asked;
+use crate::grpc::reply::{Answer, Refused};
+
+/// All deployed versions of models that the caller may ask, those that failed with the reason.
+pub(super) async fn index(
+    gateway: Asked,
+    request: RepositoryIndexRequest,
+) -> Result<Answer<RepositoryIndexResponse>, Refused> {
+    let mut models = Vec::new();
+    let allowed = |model: &ServedModel| gateway.allow(&model.name.project).is_ok();
+    for model in gateway.platform.served_models().into_iter().filter(allowed) {
+        for version in model.versions.iter().filter(|version| !request.ready || version.is_ready()) {
+            models.push(entry(&model.name, version));
+        }
+    }
+    Ok(RepositoryIndexResponse { models }.into())
+}
+
+/// Loads nothing: a model in service is loaded, any other is told how it becomes so.
+pub(super) async fn load(
+    gateway: Asked,
+    request: RepositoryModelLoadRequest,
+) -> Result<Answer<RepositoryModelLoadResponse>, Refused> {
+    let name = &request.model_name;
+    if let Some(parameter) = request.parameters.keys().next() {
+        let message = format!(
+            "a model is not loaded with \"{parameter}\"; upload it with `bellwether model upload` and deploy it"
+        );
+        return Err(Error::new(Kind::Unimplemented, message).into());
+    }
+    super::target(&gateway, name, "").map_err(|error| {
+        let way_out = "deploy it with `bellwether endpoint deploy ENDPOINT --model MODEL`";
+        Error::new(Kind::FailedPrecondition, format!("failed to load \"{name}\": {error}; {way_out}"))
+    })?;
+    Ok(RepositoryModelLoadResponse {}.into())
+}
+
+fn entry(name: &ModelName, version: &ServedVersion) -> ModelIndex {
+    let reason = version.deployments.iter().find_map(|status| status.error.clone());
+    let (state, reason) = if version.is_ready() {
+        ("READY", String::new())
+    } else {
+        ("UNAVAILABLE", reason.unwrap_or_default())
+    };
+    ModelIndex {
+        name: name.to_string(),
+        version: version.number.to_string(),
+        state: state.to_owned(),
+        reason,
+    }
+}

@@ -1,0 +1,147 @@
+//! What every reply says beside its message: who answered, how long it took; or why there is no answer.
+
+use platform::{Error, Kind, PredictReply, Target};
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+use tonic::{Code, Status};
+
+/// Characters of an error's message; it travels in a header.
+const MESSAGE_CHARS_MAX: usize = 1000;
+
+/// A message, and who answered.
+pub(super) struct Answer<R> {
+    pub(super) message: R,
+    pub(super) by: Option<By>,
+}
+
+impl<R> From<R> for Answer<R> {
+    fn from(message: R) -> Self {
+        Self { message, by: None }
+    }
+}
+
+impl<R> Answer<R> {
+    /// The answer as the call's response.
+    pub(super) fn into_response(self) -> tonic::Response<R> {
+        let mut response = tonic::Response::new(self.message);
+        if let Some(by) = self.by {
+            by.write(response.metadata_mut());
+        }
+        response
+    }
+}
+
+/// Why there is no answer, and who gave none.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) error: Error,
+    by: Option<Box<By>>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { error, by: None }
+    }
+}
+
+impl Refused {
+    /// By a model that was found.
+    pub(super) fn by(target: &Target, error: Error) -> Self {
+        Self { error, by: Some(Box::new(By::target(target))) }
+    }
+
+    /// The status of the call.
+    pub(super) fn into_status(self) -> Status {
+        let mut status = status(&self.error);
+        if let Some(by) = self.by {
+            by.write(status.metadata_mut());
+        }
+        status
+    }
+}
+
+/// The version that answered.
+#[derive(Debug)]
+pub(super) struct By {
+    model: String,
+    version: u32,
+    /// Microseconds waited and computed.
+    took: Option<(u64, u64)>,
+}
+
+impl By {
+    pub(super) fn target(target: &Target) -> Self {
+        let (model, version) = target.version();
+        Self { model: model.to_owned(), version, took: None }
+    }
+
+    pub(super) fn reply(reply: &PredictReply) -> Self {
+        let took = Some((reply.queue_us, reply.compute_us));
+        Self { model: reply.model.clone(), version: reply.version, took }
+    }
+
+    /// `x-bellwether-model-version` and `server-timing`, as replies over HTTP have them.
+    fn write(&self, metadata: &mut MetadataMap) {
+        let version = format!("{}@{}", self.model, self.version);
+        if let Ok(version) = AsciiMetadataValue::try_from(version) {
+            metadata.insert("x-bellwether-model-version", version);
+        }
+        let Some((queue_us, compute_us)) = self.took else { return };
+        let millis = |micros: u64| micros as f64 / 1000.0;
+        let timing = format!("queue;dur={:.3}, compute;dur={:.3}", millis(queue_us), millis(compute_us));
+        if let Ok(timing) = AsciiMetadataValue::try_from(timing) {
+            metadata.insert("server-timing", timing);
+        }
+    }
+}
+
+/// The status of an error. What went wrong inside stays inside: the log has it.
+pub(super) fn status(error: &Error) -> Status {
+    if error.kind() == Kind::Internal {
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::error!(%error, source, "internal error");
+        return Status::internal(
+            "internal error; the server's log says more under this reply's x-request-id",
+        );
+    }
+    Status::new(Code::from_i32(crate::status::grpc(error.kind()).into()), shortened(&error.to_string()))
+}
+
+/// What is not offered, and why.
+pub(super) fn unimplemented(why: impl Into<String>) -> Status {
+    Status::new(Code::Unimplemented, why)
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_a_code_and_its_message() {
+        let refused = Refused::from(Error::new(Kind::NotFound, "model \"é\" is not there")).into_status();
+        assert_eq!((refused.code(), refused.message()), (Code::NotFound, "model \"é\" is not there"));
+        let long = Refused::from(Error::new(Kind::Unavailable, "é".repeat(3000))).into_status();
+        assert_eq!(long.message().chars().count(), MESSAGE_CHARS_MAX + 3);
+        let inside =
+            Refused::from(Error::internal("cannot write /srv/registry", "disk sda1 is full")).into_status();
+        assert_eq!(inside.code(), Code::Internal);
+        assert!(!inside.message().contains("srv") && !inside.message().contains("sda1"));
+    }
+
+    #[test]
+    fn who_answered_is_in_the_metadata() {
+        let by = By { model: "m".to_owned(), version: 7, took: Some((12, 3456)) };
+        let response = Answer { message: (), by: Some(by) }.into_response();
+        assert_eq!(response.metadata().get("x-bellwether-model-version").unwrap(), "m@7");
+        assert_eq!(response.metadata().get("server-timing").unwrap(), "queue;dur=0.012, compute;dur=3.456");
+        let by = By { model: "m".to_owned(), version: 7, took: None };
+        let status = Refused { error: Error::new(Kind::Internal, "x"), by: Some(Box::new(by)) }.into_status();
+        assert_eq!(status.metadata().get("x-bellwether-model-version").unwrap(), "m@7");
+    }
+}
