@@ -3,6 +3,7 @@
 mod bytes;
 pub mod onnx;
 pub mod saved_model;
+mod traced;
 
 use std::path::Path;
 

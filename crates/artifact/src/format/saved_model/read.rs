@@ -9,20 +9,15 @@ mod checkpoint;
 mod constant;
 mod convert;
 mod dilated;
-mod dim;
 mod files;
-mod finish;
-mod fold;
 mod limits;
 mod node;
 mod objects;
 mod ops;
-mod pattern;
 mod recurrent;
 mod restore;
 mod signature;
 mod table;
-mod target;
 mod value;
 
 use std::collections::HashMap;
@@ -35,6 +30,7 @@ use protos::tensorflow::{FunctionDef, GraphDef, MetaGraphDef, SavedModel};
 use self::checkpoint::Checkpoint;
 pub use self::checkpoint::{VariablesIndex, parse_variables_index_bytes};
 use crate::Error;
+use crate::format::traced::{dim, finish, pattern, target};
 use crate::import::ImportedModel;
 
 const GRAPH_FILE: &str = "saved_model.pb";
