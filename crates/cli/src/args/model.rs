@@ -31,7 +31,7 @@ pub(crate) enum ModelVerb {
 /// `model upload`
 #[derive(Debug, Args)]
 pub(crate) struct ModelUploadArgs {
-    /// A bundle, a SavedModel folder, an .onnx file, an archive of one, or a folder of numbered versions
+    /// A bundle, a SavedModel folder, an .onnx or .keras file, an archive of one, or a folder of numbered versions
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
     /// Model to add a version to, created if it does not exist [default: the name in the bundle, or of the file]
@@ -59,7 +59,7 @@ pub(crate) struct ModelExportArgs {
 /// `convert`
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// A bundle, a SavedModel folder, an .onnx file, or an archive of one
+    /// A bundle, a SavedModel folder, an .onnx or .keras file, or an archive of one
     #[arg(value_name = "IN")]
     pub(crate) path: PathBuf,
     /// The file or folder to write

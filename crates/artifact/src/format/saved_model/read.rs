@@ -9,7 +9,6 @@ mod checkpoint;
 mod constant;
 mod convert;
 mod dilated;
-mod files;
 mod limits;
 mod node;
 mod objects;
@@ -30,6 +29,7 @@ use protos::tensorflow::{FunctionDef, GraphDef, MetaGraphDef, SavedModel};
 use self::checkpoint::Checkpoint;
 pub use self::checkpoint::{VariablesIndex, parse_variables_index_bytes};
 use crate::Error;
+use crate::format::files;
 use crate::format::traced::{dim, finish, pattern, target};
 use crate::import::ImportedModel;
 

@@ -2,9 +2,12 @@
 
 mod activation;
 mod arithmetic;
+mod einsum;
 mod layout;
 mod normalized;
 mod places;
+mod recurrent;
+mod resized;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
