@@ -130,8 +130,10 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  bellwether convert ./keras-export net.onnx\n  bellwether convert net.tar.gz ./net-bundle --signature score"
     )]
     Convert(ConvertArgs),
-    /// Show the inference engines of this machine
-    #[command(after_help = "Example:\n  bellwether engines")]
+    /// Show the inference engines of this machine, and which deployment uses which
+    #[command(
+        after_help = "Examples:\n  bellwether engines\n  bellwether engines --server http://127.0.0.1:8080"
+    )]
     Engines,
     /// Show the configuration in effect
     #[command(subcommand, after_help = "Example:\n  bellwether config show")]

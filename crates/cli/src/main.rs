@@ -140,7 +140,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Model(ModelVerb::Upload(args)) => verb::model::upload(context, args).await?,
         Verb::Model(ModelVerb::Export(args)) => verb::convert::export(context, args).await?,
         Verb::Convert(args) => verb::convert::convert(context, args)?,
-        Verb::Engines => verb::convert::engines(context)?,
+        Verb::Engines => verb::convert::engines(context).await?,
         Verb::Model(ModelVerb::List) => verb::model::list(context).await?,
         Verb::Model(ModelVerb::Show(args)) => verb::model::show(context, &args).await?,
         Verb::Endpoint(EndpointVerb::Create(args)) => verb::endpoint::create(context, args).await?,

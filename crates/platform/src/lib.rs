@@ -47,7 +47,7 @@ pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
 pub use certify::Certified;
 pub use dataset::{ImportDataset, ImportMode, ImportedDataset};
 pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
-pub use engines::{EngineInfo, engines, look_for_onnxruntime};
+pub use engines::{EngineInfo, EngineUse, engines, look_for_onnxruntime, pinned_engine};
 pub use error::{Error, FieldViolation, Kind, Result};
 pub use evaluate::{
     ClassMetrics, Evaluation, NumberMetrics, TestMetrics, expected_class, is_distribution, score,
