@@ -6,7 +6,10 @@ rten at three batch sizes from one file.
 
 import json
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import onnx
@@ -226,3 +229,48 @@ def test_a_subclassed_model_is_refused(program: Program, tmp_path: Path):
     model.save(tmp_path / "model.keras")
     message = refusal(program, tmp_path / "model.keras")
     assert "Subclassed is Python code" in message and 'model.export("folder")' in message
+
+
+@pytest.fixture
+def website(tmp_path: Path):
+    """A web server on a folder: its URL, and the folder."""
+    folder = tmp_path / "website"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", folder
+        server.shutdown()
+
+
+def test_a_version_made_of_a_keras_file_answers(program: Program, website, tmp_path: Path):
+    url, folder = website
+    model = saved("net_mlp", folder / "net.keras")
+    uploaded = program.succeed("model", "upload", f"{url}/net.keras")
+    assert uploaded["model"] == "net" and uploaded["summary"]["origin"]["format"] == "keras"
+    program.succeed("endpoint", "create", "e")
+    program.succeed("endpoint", "deploy", "e", "--model", "net")
+    shown = program.succeed("engines")
+    pinned = shown["deployments"]
+    assert [(each["endpoint"], each["model"], each["engine"]) for each in pinned] == [("e", "net@1", "rten")]
+    assert "note" not in shown
+    server = program.serve("--allow-root", f"{url}/")
+    try:
+        rows = keras_models.batch(keras_models.MODELS["net_mlp"], 3)["features"]
+        path = "/v1/projects/default/locations/us-central1"
+        reply = server.post(f"{path}/endpoints/e:predict", {"instances": rows.tolist()})
+        assert reply.status == 200, reply.text
+        ours = np.array(reply.json["predictions"], np.float32)
+        assert program.succeed("engines", "--server", server.url)["deployments"] == pinned
+        held = program.succeed("engines")
+        assert held["deployments"] == [] and server.url in held["note"]
+        again = program.succeed("model", "upload", f"{url}/net.keras", "--server", server.url)
+        assert again["model"] == "net" and again["version"] == 2
+        elsewhere = program.run("model", "upload", "http://127.0.0.1:9/net.keras", "--server", server.url, "--json")
+        assert elsewhere.error["kind"] == "PERMISSION_DENIED" and "--allow-root" in elsewhere.error["message"]
+    finally:
+        server.stop()
+    assert difference(ours, model.predict(rows, verbose=0)) <= TOLERANCE
+    missing = program.run("model", "upload", f"{url}/none.keras", "--json")
+    assert missing.status != 0 and f"{url}/none.keras" in missing.error["message"]

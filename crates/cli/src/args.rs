@@ -477,8 +477,8 @@ pub(crate) struct ServeArgs {
     /// Loopback address to listen on [env: BELLWETHER_LISTEN] [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<String>,
-    /// Folder that a client's artifactUri may name, besides the artifact root; may be repeated [env: BELLWETHER_ALLOW_ROOTS]
-    #[arg(long = "allow-root", value_name = "file://DIR")]
+    /// Folder, or place in a store (gs://bucket/models), that a client's artifactUri may name, besides the artifact root; may be repeated [env: BELLWETHER_ALLOW_ROOTS]
+    #[arg(long = "allow-root", value_name = "URI")]
     pub(crate) allow_roots: Vec<String>,
     #[command(flatten)]
     pub(crate) jobs: JobLimitArgs,

@@ -27,15 +27,15 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    /// The bundle at a path, or those of the numbered versions of a model, oldest first. Blocks while it reads and
-    /// computes.
+    /// The bundle at a path, or those of the numbered versions of a model, oldest first; `named` is what messages call it.
+    /// Blocks while it reads and computes.
     ///
     /// # Errors
     /// [`crate::Kind::InvalidArgument`] for what is no model or damaged, [`crate::Kind::FailedPrecondition`] for one that no engine
     /// here computes, with everything that stands in the way.
-    pub(crate) fn bundles(&self, path: &Path) -> Result<Vec<Bundle>> {
+    pub(crate) fn bundles(&self, path: &Path, named: &Path) -> Result<Vec<Bundle>> {
         let source = Source::open(path)?;
-        source.models.iter().map(|found| self.bundle(found, path)).collect()
+        source.models.iter().map(|found| self.bundle(found, named)).collect()
     }
 
     fn bundle(&self, found: &Found, named: &Path) -> Result<Bundle> {
@@ -109,7 +109,8 @@ impl Import {
 pub fn model_id(path: &Path) -> String {
     let absolute = path.canonicalize().unwrap_or_else(|_| PathBuf::from(path));
     let name = absolute.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let stem = [".tar.gz", ".tgz", ".tar", ".zip", ".onnx", ".keras"].iter().find_map(|end| name.strip_suffix(end));
+    let stem =
+        [".tar.gz", ".tgz", ".tar", ".zip", ".onnx", ".keras"].iter().find_map(|end| name.strip_suffix(end));
     let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
     let id: String = stem.unwrap_or(&name).chars().map(plain).collect();
     let id = id.trim_matches('-');

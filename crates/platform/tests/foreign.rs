@@ -192,6 +192,30 @@ async fn a_keras_file_becomes_a_version_and_its_engine_is_shown() {
     assert_eq!(ask(&platform, "chain", question).await.unwrap().outputs[0].1.shape(), [1, 2]);
 }
 
+/// Nothing is asked of a store that the operator did not allow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_names_no_store_outside_of_the_allowed_roots() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = |roots: &[&str]| Options {
+        allowed_roots: roots.iter().map(|root| (*root).to_owned()).collect(),
+        ..options(&dir.path().join("data"))
+    };
+    let platform = Platform::open(options(&["http://127.0.0.1:9/models/"])).await.unwrap();
+    for (uri, kind) in [
+        ("http://127.0.0.1:9/others/net.onnx", Kind::PermissionDenied),
+        ("http://127.0.0.1:9/models/../others/net.onnx", Kind::PermissionDenied),
+        ("gs://models/net", Kind::PermissionDenied),
+    ] {
+        let error =
+            platform.upload_model(upload(ArtifactSource::Uri(uri.to_owned()), "x")).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{uri}: {error}");
+        assert!(error.to_string().contains(uri), "{error}");
+    }
+    drop(platform);
+    let error = Platform::open(options(&["gopher://models"])).await.unwrap_err();
+    assert!(error.to_string().contains("allowed root \"gopher://models\""), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_model_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
