@@ -1,10 +1,12 @@
 """A call of a model in microseconds: our engines beside onnxruntime in Python and TensorFlow on the same files, and our evaluator of
-trees beside LightGBM and onnxruntime, each on one thread; and what loading a file takes.
+trees beside LightGBM and onnxruntime, each on one thread; what loading a file takes; and what `bellwether convert` takes from a
+SavedModel or a `.keras` file to ONNX, beside tf2onnx.
 
 Every engine is measured in turn, several times over, and the best median counts: a busy machine slows them all.
 """
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -122,6 +124,43 @@ def peers(path: Path, name: str) -> Callable[[np.ndarray], float]:
     return lambda x: median(lambda: loaded.run(outputs, {name: x}))
 
 
+def seconds(call: Callable[[], object]) -> float:
+    """The best of several times."""
+    took = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
+def conversions(figures: Figures, case: str, model: keras.Model, folder: Path) -> None:
+    """Whole commands, as a user waits for them (ours runs the result once, too), and tf2onnx in a process that has TensorFlow loaded."""
+    exported, saved, out = folder / "saved_model", folder / "network.keras", folder / "converted.onnx"
+    model.export(exported, verbose=False)
+    model.save(saved)
+
+    def command(*words: str | Path) -> Callable[[], object]:
+        def run() -> None:
+            out.unlink(missing_ok=True)
+            subprocess.run([str(word) for word in words], check=True, capture_output=True)
+
+        return run
+
+    peer = f"tf2onnx {tf2onnx.__version__}"
+    binary = os.environ["BELLWETHER"]
+    module = [sys.executable, "-m", "tf2onnx.convert", "--opset", "18", "--saved-model", exported, "--output", out]
+    inputs = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="x")]
+    function = tf.function(lambda x: model(x), input_signature=inputs)
+    for engine, metric, call in [
+        (OURS, "convert SavedModel", command(binary, "convert", exported, out)),
+        (OURS, "convert .keras", command(binary, "convert", saved, out)),
+        (peer, "convert SavedModel", command(*module)),
+        (f"{peer}, loaded", "convert SavedModel", lambda: tf2onnx.convert.from_function(function, inputs, opset=18)),
+    ]:
+        figures.add(case, engine, metric, seconds(call), "s")
+
+
 def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -143,6 +182,8 @@ def main() -> None:
                 f"tensorflow {tf.__version__}": lambda x: median(lambda t=tf.constant(x): concrete(t).numpy()),
             }
             measured(figures, case, engines, tuple(model.inputs[0].shape[1:]))
+            with tempfile.TemporaryDirectory() as converted:
+                conversions(figures, case, model, Path(converted))
         for case, (model, exported, width) in trees().items():
             path = folder / "trees.onnx"
             onnx.save(exported, path)

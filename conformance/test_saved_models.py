@@ -25,8 +25,6 @@ BATCHES = [1, 5, 32]
 # What rten 0.27 does not run, and why; onnxruntime runs the same files.
 NOT_ON_RTEN = {
     "conv3d": "rten convolves along one or two axes",
-    "integer_lookup": "inputs of int64 are not given to rten",
-    "integer_lookup_multi_hot": "inputs of int64 are not given to rten",
 }
 
 

@@ -1,6 +1,6 @@
-//! Converts a SavedModel to ONNX, and runs an ONNX model on rten:
+//! Converts a SavedModel or a `.keras` file to ONNX, and runs an ONNX model on rten:
 //!
-//! - `convert DIRECTORY OUT.onnx [--signature NAME]` prints the signature and notes as JSON;
+//! - `convert MODEL OUT.onnx [--signature NAME]` prints the signature and notes as JSON;
 //! - `run MODEL.onnx` takes inputs as JSON on standard input, `{"x": {"shape": [..], "dtype": "float32", "elements": [..]}}`,
 //!   and prints the outputs alike. Several runs are a list.
 
@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use artifact::engine;
+use artifact::format::keras::KerasSource;
 use artifact::format::saved_model::read::SavedModelSource;
+use artifact::import::{Kind, Source};
 use predictor::{DataType, Predictor, Signature, Tensor, TensorData, TensorSpec};
 use prost::Message;
 use protos::onnx::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
@@ -22,17 +24,23 @@ fn main() -> anyhow::Result<()> {
         ["run", model] => run(Path::new(model))?,
         [directory, out] => convert(Path::new(directory), Path::new(out), "serving_default")?,
         [directory, out, "--signature", name] => convert(Path::new(directory), Path::new(out), name)?,
-        _ => bail!("usage: convert DIRECTORY OUT.onnx [--signature NAME] | convert run MODEL.onnx"),
+        _ => bail!("usage: convert MODEL OUT.onnx [--signature NAME] | convert run MODEL.onnx"),
     };
     use std::io::Write;
     writeln!(std::io::stdout(), "{document}")?;
     Ok(())
 }
 
-fn convert(directory: &Path, out: &Path, signature: &str) -> anyhow::Result<Value> {
-    let source = SavedModelSource::open(directory)?;
-    let names: Vec<String> = source.signatures().into_iter().map(|named| named.name).collect();
-    let imported = source.convert(signature)?;
+fn convert(path: &Path, out: &Path, signature: &str) -> anyhow::Result<Value> {
+    let source = Source::open(path)?;
+    let found = source.models.first().context("nothing was found")?;
+    let (imported, names) = if found.kind == Kind::Keras {
+        (KerasSource::open(&found.path)?.convert()?, vec![])
+    } else {
+        let source = SavedModelSource::open(&found.path)?;
+        let names: Vec<String> = source.signatures().into_iter().map(|named| named.name).collect();
+        (source.convert(signature)?, names)
+    };
     std::fs::write(out, imported.model.encode_to_vec())?;
     let operators: Vec<String> = imported
         .model

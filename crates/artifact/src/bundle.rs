@@ -22,7 +22,7 @@ use crate::engine::{self, EngineKind};
 pub use golden::GOLDEN_TOLERANCE;
 pub use manifest::{
     FeatureContract, FileEntry, FormatTensorNames, Golden, GoldenRow, Manifest, NamedExpression, NanPolicy,
-    Origin, TensorNames, Version,
+    ObservedColumn, Origin, TensorNames, Version,
 };
 pub use recorded::{RecordedCall, RecordedTensor};
 use verify::Verified;

@@ -1,8 +1,11 @@
 //! The file formats a graph is written in. A new format is one module and one line in [`all`].
 
 mod bytes;
+mod files;
+pub mod keras;
 pub mod onnx;
 pub mod saved_model;
+mod traced;
 
 use std::path::Path;
 

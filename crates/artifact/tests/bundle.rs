@@ -7,7 +7,7 @@ mod sample;
 use std::path::Path;
 
 use artifact::Error;
-use artifact::bundle::{self, Bundle, Golden, Manifest};
+use artifact::bundle::{self, Bundle, Golden, Manifest, ObservedColumn};
 use bytes::Bytes;
 use sample::Model;
 use store::Store;
@@ -217,4 +217,23 @@ fn version_1_is_read_for_ever() {
     assert!(manifest.golden.inputs.concat().iter().any(|x| x.is_nan()));
     assert_eq!(manifest.files["model.onnx"].sha256.len(), 64);
     assert_eq!(manifest.created_at, "2026-01-02T03:04:05Z");
+}
+
+#[test]
+fn what_training_rows_held_is_kept_and_may_be_missing() {
+    let names = ["a", "b"].map(str::to_owned);
+    let rows = [1.0, f32::NAN, -2.0, f32::INFINITY, 0.5, f32::NAN];
+    let observed = ObservedColumn::of_rows(&names, &rows);
+    assert_eq!((observed[0].min, observed[0].max, observed[0].missing), (Some(-2.0), Some(1.0), 0));
+    assert_eq!((observed[1].min, observed[1].max, observed[1].missing), (None, None, 3));
+    assert!(ObservedColumn::of_rows(&names, &rows[..5]).is_empty());
+
+    let directory = written();
+    let bundle = Bundle::open(directory.path()).unwrap();
+    let observed = &bundle.manifest.features.observed;
+    assert!(observed.iter().map(|column| &column.name).eq(&bundle.manifest.features.names));
+    assert!(observed.iter().all(|column| column.min <= column.max));
+    // Bundles of before say nothing of it.
+    let old = Manifest::from_json(include_bytes!("bundle_version_1.json")).unwrap();
+    assert!(old.features.observed.is_empty());
 }

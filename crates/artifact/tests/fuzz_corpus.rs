@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use artifact::format::keras::KerasSource;
 use artifact::format::onnx::parse_and_load;
 use artifact::format::saved_model::read::{SavedModelSource, parse_variables_index_bytes};
 use artifact::import::Source;
@@ -76,6 +77,17 @@ fn graphs_of_saved_models() {
 #[test]
 fn indices_of_variables() {
     assert!(each("variables_index", |bytes| parse_variables_index_bytes(bytes).is_ok()) >= 2);
+}
+
+#[test]
+fn networks_of_keras() {
+    let converted = |bytes: &[u8]| {
+        let mut parts = bytes.splitn(2, |byte| *byte == 0);
+        let config = parts.next().unwrap_or_default();
+        let weights = parts.next().unwrap_or_default();
+        KerasSource::parse(config, weights.to_vec()).is_ok_and(|source| source.convert().is_ok())
+    };
+    assert!(each("keras", converted) >= 3);
 }
 
 #[test]

@@ -153,8 +153,10 @@ pub(crate) enum Verb {
         after_help = "Example:\n  bellwether bench --url http://127.0.0.1:8080/v1/models/deciles:predict --body row.json --connections 16"
     )]
     Bench(BenchArgs),
-    /// Show the inference engines of this machine
-    #[command(after_help = "Example:\n  bellwether engines")]
+    /// Show the inference engines of this machine, and which deployment uses which
+    #[command(
+        after_help = "Examples:\n  bellwether engines\n  bellwether engines --server http://127.0.0.1:8080"
+    )]
     Engines,
     /// Show the configuration in effect
     #[command(subcommand, after_help = "Example:\n  bellwether config show")]
@@ -520,8 +522,8 @@ pub(crate) struct ServeArgs {
     /// Listen where others can reach the server although it has no keys or no TLS: behind a proxy that has them
     #[arg(long)]
     pub(crate) insecure_listen: bool,
-    /// Folder that a client's artifactUri may name, besides the artifact root; may be repeated [env: BELLWETHER_ALLOW_ROOTS]
-    #[arg(long = "allow-root", value_name = "file://DIR")]
+    /// Folder, or place in a store (gs://bucket/models), that a client's artifactUri may name, besides the artifact root; may be repeated [env: BELLWETHER_ALLOW_ROOTS]
+    #[arg(long = "allow-root", value_name = "URI")]
     pub(crate) allow_roots: Vec<String>,
     /// The model that `/invocations` asks, where several are deployed [env: BELLWETHER_DEFAULT_MODEL]
     #[arg(long, value_name = "MODEL")]

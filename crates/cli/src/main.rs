@@ -165,7 +165,7 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Model(ModelVerb::Export(args)) => verb::convert::export(context, args).await?,
         Verb::Convert(args) => verb::convert::convert(context, args)?,
         Verb::Bench(args) => verb::bench::bench(context, args).await?,
-        Verb::Engines => verb::convert::engines(context)?,
+        Verb::Engines => verb::convert::engines(context).await?,
         Verb::Model(ModelVerb::List) => verb::model::list(context).await?,
         Verb::Model(ModelVerb::Show(args)) => verb::model::show(context, &args).await?,
         Verb::Endpoint(EndpointVerb::Create(args)) => verb::endpoint::create(context, args).await?,

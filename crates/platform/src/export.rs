@@ -82,7 +82,7 @@ pub fn convert_model(
     now: jiff::Timestamp,
 ) -> Result<Exported> {
     let import = Import { signature, created_by: CREATED_BY.to_owned(), created_at: now.to_string() };
-    match import.bundles(path)?.as_slice() {
+    match import.bundles(path, path)?.as_slice() {
         [bundle] => write(bundle, format, out),
         several => {
             let message = format!(

@@ -23,6 +23,7 @@ mod lifecycle;
 mod lock;
 mod machine;
 mod model;
+mod model_source;
 mod page;
 mod pipeline;
 mod placebo;
@@ -52,7 +53,7 @@ pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
 pub use certify::Certified;
 pub use dataset::{ImportDataset, ImportMode, ImportedDataset};
 pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
-pub use engines::{EngineInfo, engines, look_for_onnxruntime};
+pub use engines::{EngineInfo, EngineUse, engines, look_for_onnxruntime, pinned_engine};
 pub use error::{Error, FieldViolation, Kind, Result};
 pub use evaluate::{
     ClassMetrics, Evaluation, NumberMetrics, TestMetrics, expected_class, is_distribution, score,
@@ -71,7 +72,8 @@ pub use market::{
     AcceptJumps, Decimal, Finding, FindingKind, Quality, SourceFile, ic::IcSummary, snapshot::Snapshot,
 };
 pub use market::{Explained, Expression, Operator, operators};
-pub use model::{ArtifactSource, UploadModel, UploadTarget};
+pub use model::{UploadModel, UploadTarget};
+pub use model_source::ArtifactSource;
 pub use page::{PAGE_SIZE_MAX, Page, Paged};
 pub use pipeline::{DataSource, Pipeline};
 pub use placebo::{ModelCheck, Outcome};
@@ -113,7 +115,7 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// URI of the artifact store, a folder or a place in a bucket; absent: `artifacts` in the data directory.
     pub artifact_root: Option<String>,
-    /// `file://` roots a client's artifact URI may name, besides the artifact root.
+    /// Roots that a client's artifact URI may lie under, besides the artifact root: `file://` ones, or of a store (`gs://bucket/models`).
     pub allowed_roots: Vec<String>,
     /// What this process is, shown to a second one that wants the same directory.
     pub holder: String,
@@ -193,8 +195,14 @@ impl Platform {
         let datasets = store::Store::open(&file_uri(&data_dir)?)?;
         let mut allowed_roots = options.allowed_roots;
         for root in &allowed_roots {
-            model::file_path(root)
-                .map_err(|why| Error::invalid("allow-root", format!("allowed root \"{root}\" {why}")))?;
+            let refused =
+                |why: String| Error::invalid("allow-root", format!("allowed root \"{root}\" {why}"));
+            if root.starts_with("file:") || !root.contains("://") {
+                model::file_path(root).map_err(refused)?;
+            } else {
+                store::Store::open_read_only(root, &store::Options::default())
+                    .map_err(|error| refused(format!("cannot be read: {error}")))?;
+            }
         }
         if artifact_root.starts_with("file:") {
             allowed_roots.push(artifact_root);

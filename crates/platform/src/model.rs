@@ -7,6 +7,7 @@ use artifact::bundle::{Bundle, MANIFEST};
 use registry::{ModelVersion, NewVersion, UploadMode};
 use serde_json::json;
 
+use crate::model_source::ArtifactSource;
 use crate::trained_bundle::CREATED_BY;
 use crate::upload::Import;
 use crate::{Error, Kind, Page, Paged, Platform, Result};
@@ -52,15 +53,6 @@ pub enum UploadTarget {
     },
 }
 
-/// Where a bundle is read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ArtifactSource {
-    /// A folder, an `.onnx` file or an archive named by the person at this machine.
-    Path(PathBuf),
-    /// A `file://` URI named by a client: it must lie under an allowed root.
-    Uri(String),
-}
-
 impl Platform {
     /// Copies a model into the artifact store and registers it as a version; the versions made, oldest first: several
     /// if the source has numbered folders. What is no bundle of ours is converted and run before anything is registered.
@@ -73,19 +65,13 @@ impl Platform {
     /// with everything that stands in the way; [`Kind::PermissionDenied`] for a URI outside the allowed roots,
     /// [`Kind::NotFound`] and [`Kind::AlreadyExists`] as the target says.
     pub async fn upload_models(&self, request: UploadModel) -> Result<Vec<ModelVersion>> {
-        let path = match &request.source {
-            ArtifactSource::Path(path) => path.clone(),
-            ArtifactSource::Uri(uri) => match self.staging.resolve(uri) {
-                Some(staged) => staged,
-                None => self.allowed_path("artifactUri", uri, "a file or folder", Path::exists)?,
-            },
-        };
+        let located = self.locate(&request.source).await?;
         let import = Import {
             signature: request.signature.clone(),
             created_by: CREATED_BY.to_owned(),
             created_at: self.now().to_string(),
         };
-        let opened = tokio::task::spawn_blocking(move || import.bundles(&path)).await;
+        let opened = tokio::task::spawn_blocking(move || import.bundles(&located.path, &located.named)).await;
         let bundles =
             opened.map_err(|error| Error::internal("reading the model stopped unexpectedly", error))??;
         let _changing = self.changes.lock().await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use artifact::bundle::ObservedColumn;
 use market::{
     FeatureMatrix, FeatureSet, FittedProcessors, Fold, Labels, Panel, RowKey, RowRange, SplitKind, Universe,
     compute, folds, label,
@@ -82,6 +83,8 @@ pub(crate) struct Prepared {
     pub(crate) universe: Vec<usize>,
     pub(crate) splits: Fold,
     pub(crate) processors: FittedProcessors,
+    /// What the training rows held of each column, before the processors.
+    pub(crate) observed: Vec<ObservedColumn>,
     pub(crate) train: WindowRows,
     pub(crate) valid: WindowRows,
     pub(crate) test: WindowRows,
@@ -119,6 +122,8 @@ pub(crate) fn prepare_in(
     if pipeline.processors.drops_missing() {
         train_raw.drop_missing(matrix.columns);
     }
+    let names: Vec<String> = chosen.set.names().into_iter().map(str::to_owned).collect();
+    let observed = ObservedColumn::of_rows(&names, &train_raw.features);
     // Each bar of a row is scaled alike, by what the newest bars of the training rows were.
     let steps = chosen.columns.steps;
     let newest: Vec<f32> = newest_step(&train_raw.features, matrix.columns, steps);
@@ -156,6 +161,7 @@ pub(crate) fn prepare_in(
         universe: instruments,
         splits,
         processors,
+        observed,
         train,
         valid,
         test,

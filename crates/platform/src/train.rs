@@ -237,6 +237,7 @@ impl Job<'_> {
             features: prepared.set.names().into_iter().map(str::to_owned).collect(),
             expressions: prepared.set.expressions(),
             lookback_bars: prepared.set.lookback_bars(),
+            observed: prepared.observed.clone(),
             label: document("the label", &self.pipeline.label)?,
             dataset: self.dataset_document(),
             splits: self.splits_document(prepared),

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use artifact::bundle::{
-    self, Bundle, BundleParts, FeatureContract, Golden, GoldenRow, Manifest, NamedExpression, Version,
+    self, Bundle, BundleParts, FeatureContract, Golden, GoldenRow, Manifest, NamedExpression, ObservedColumn,
+    Version,
 };
 use artifact::format;
 use market::{FittedProcessors, NanPolicy};
@@ -34,6 +35,8 @@ pub(crate) struct TrainedBundle<'a> {
     pub(crate) features: Vec<String>,
     pub(crate) expressions: Vec<(String, String)>,
     pub(crate) lookback_bars: usize,
+    /// What the training rows held of each column, if that was looked at.
+    pub(crate) observed: Vec<ObservedColumn>,
     pub(crate) label: Value,
     pub(crate) dataset: Value,
     pub(crate) splits: Value,
@@ -53,6 +56,12 @@ impl TrainedBundle<'_> {
         let golden = self.golden();
         let signature = graph.signature();
         let named = |(name, expression)| NamedExpression { name, expression };
+        let units: BTreeMap<&str, &str> = self.expressions.iter().filter_map(unit_of).collect();
+        let with_unit = |column: ObservedColumn| ObservedColumn {
+            unit: units.get(column.name.as_str()).map(|unit| (*unit).to_owned()),
+            ..column
+        };
+        let observed = self.observed.into_iter().map(with_unit).collect();
         let manifest = Manifest {
             version: Version::V1,
             created_by: CREATED_BY.to_owned(),
@@ -70,6 +79,7 @@ impl TrainedBundle<'_> {
                     NanPolicy::Fill => bundle::NanPolicy::Fill,
                     NanPolicy::Reject => bundle::NanPolicy::Reject,
                 },
+                observed,
             },
             processors: document("the processors", self.processors)?,
             label: self.label,
@@ -106,8 +116,32 @@ impl TrainedBundle<'_> {
     }
 }
 
+/// The unit of a column that is a field of a bar as it is; what is computed of fields has none that is known.
+fn unit_of((name, expression): &(String, String)) -> Option<(&str, &'static str)> {
+    let unit = match expression.trim() {
+        "$open" | "$high" | "$low" | "$close" | "$vwap" => "price",
+        "$volume" => "shares",
+        _ => return None,
+    };
+    Some((name, unit))
+}
+
 /// A part of the manifest; `what` names it in the error.
 pub(crate) fn document(what: &str, value: &impl Serialize) -> Result<Value> {
     serde_json::to_value(value)
         .map_err(|error| Error::internal(format!("cannot write {what} into the bundle"), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_alone_have_units() {
+        let unit = |expression: &str| unit_of(&("x".to_owned(), expression.to_owned())).map(|(_, unit)| unit);
+        assert_eq!(
+            [unit("$close"), unit(" $volume"), unit("$close/$open")],
+            [Some("price"), Some("shares"), None]
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use artifact::bundle::{self, Bundle};
+use artifact::format::keras::KerasSource;
 use artifact::format::onnx;
 use artifact::format::saved_model::read::SavedModelSource;
 use artifact::import::{Foreign, Found, ImportedModel, Kind as Layout, Source};
@@ -26,15 +27,15 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    /// The bundle at a path, or those of the numbered versions of a model, oldest first. Blocks while it reads and
-    /// computes.
+    /// The bundle at a path, or those of the numbered versions of a model, oldest first; `named` is what messages call it.
+    /// Blocks while it reads and computes.
     ///
     /// # Errors
     /// [`crate::Kind::InvalidArgument`] for what is no model or damaged, [`crate::Kind::FailedPrecondition`] for one that no engine
     /// here computes, with everything that stands in the way.
-    pub(crate) fn bundles(&self, path: &Path) -> Result<Vec<Bundle>> {
+    pub(crate) fn bundles(&self, path: &Path, named: &Path) -> Result<Vec<Bundle>> {
         let source = Source::open(path)?;
-        source.models.iter().map(|found| self.bundle(found, path)).collect()
+        source.models.iter().map(|found| self.bundle(found, named)).collect()
     }
 
     fn bundle(&self, found: &Found, named: &Path) -> Result<Bundle> {
@@ -46,9 +47,13 @@ impl Import {
         let (imported, signature) = self.read(found).map_err(context)?;
         let model = model_id(named);
         let foreign = Foreign {
-            format: if found.kind == Layout::SavedModel { "saved_model" } else { "onnx" },
+            format: match found.kind {
+                Layout::SavedModel => "saved_model",
+                Layout::Keras => "keras",
+                Layout::Onnx | Layout::Bundle => "onnx",
+            },
             signature,
-            folder: (found.kind == Layout::SavedModel).then_some(found.path.as_path()),
+            folder: matches!(found.kind, Layout::SavedModel | Layout::Keras).then_some(found.path.as_path()),
             model: &model,
             created_by: &self.created_by,
             created_at: &self.created_at,
@@ -65,6 +70,13 @@ impl Import {
                 return Err(Error::invalid("signature", message));
             }
             return Ok((onnx::read_onnx(&found.path)?, None));
+        }
+        if found.kind == Layout::Keras {
+            if self.signature.is_some() {
+                let message = "a Keras model has one signature without a name; leave --signature out";
+                return Err(Error::invalid("signature", message));
+            }
+            return Ok((KerasSource::open(&found.path)?.convert()?, None));
         }
         let source = SavedModelSource::open(&found.path)?;
         let names: Vec<String> = source.signatures().into_iter().map(|signature| signature.name).collect();
@@ -97,7 +109,8 @@ impl Import {
 pub fn model_id(path: &Path) -> String {
     let absolute = path.canonicalize().unwrap_or_else(|_| PathBuf::from(path));
     let name = absolute.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let stem = [".tar.gz", ".tgz", ".tar", ".zip", ".onnx"].iter().find_map(|end| name.strip_suffix(end));
+    let stem =
+        [".tar.gz", ".tgz", ".tar", ".zip", ".onnx", ".keras"].iter().find_map(|end| name.strip_suffix(end));
     let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
     let id: String = stem.unwrap_or(&name).chars().map(plain).collect();
     let id = id.trim_matches('-');

@@ -30,15 +30,18 @@ fn sample(name: &str, side: &str) -> (Vec<usize>, Vec<f32>) {
     (shape.collect(), numbers.collect())
 }
 
-async fn open(data_dir: &Path) -> Arc<Platform> {
-    let options = Options {
+fn options(data_dir: &Path) -> Options {
+    Options {
         data_dir: data_dir.to_owned(),
         artifact_root: None,
         allowed_roots: Vec::new(),
         holder: "test".to_owned(),
         clock: Arc::new(|| "2024-01-02T00:00:00Z".parse().unwrap()),
-    };
-    Platform::open(options).await.unwrap()
+    }
+}
+
+async fn open(data_dir: &Path) -> Arc<Platform> {
+    Platform::open(options(data_dir)).await.unwrap()
 }
 
 fn upload(source: ArtifactSource, id: &str) -> UploadModel {
@@ -180,6 +183,47 @@ async fn sequences_and_numbered_versions_come_by_staging() {
     assert!(refusal.to_string().contains("takes no row of features but the inputs"), "{refusal}");
     let nowhere = ArtifactSource::Uri("gs://models/elsewhere".to_owned());
     assert!(platform.upload_models(upload(nowhere, "x")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keras_file_becomes_a_version_and_its_engine_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = open(&dir.path().join("data")).await;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../artifact/tests/keras/chain.keras");
+    assert!(platform.engine_uses("default").await.unwrap().is_empty());
+    let version = platform.upload_model(upload(ArtifactSource::Path(file), "chain")).await.unwrap();
+    assert_eq!(version.summary["origin"]["format"], "keras");
+    served(&platform, "chain").await;
+    let uses = platform.engine_uses("default").await.unwrap();
+    let shown: Vec<[&str; 3]> =
+        uses.iter().map(|each| [&each.endpoint, &each.model, &each.engine].map(String::as_str)).collect();
+    assert_eq!(shown, [["chain", "chain@1", "rten"]]);
+    let question = Question::Rows { instances: vec![Instance::Vector(vec![0.1, 0.2, 0.3])], as_of: None };
+    assert_eq!(ask(&platform, "chain", question).await.unwrap().outputs[0].1.shape(), [1, 2]);
+}
+
+/// Nothing is asked of a store that the operator did not allow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_names_no_store_outside_of_the_allowed_roots() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = |roots: &[&str]| Options {
+        allowed_roots: roots.iter().map(|root| (*root).to_owned()).collect(),
+        ..options(&dir.path().join("data"))
+    };
+    let platform = Platform::open(options(&["http://127.0.0.1:9/models/"])).await.unwrap();
+    for (uri, kind) in [
+        ("http://127.0.0.1:9/others/net.onnx", Kind::PermissionDenied),
+        ("http://127.0.0.1:9/models/../others/net.onnx", Kind::PermissionDenied),
+        ("gs://models/net", Kind::PermissionDenied),
+    ] {
+        let error =
+            platform.upload_model(upload(ArtifactSource::Uri(uri.to_owned()), "x")).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{uri}: {error}");
+        assert!(error.to_string().contains(uri), "{error}");
+    }
+    drop(platform);
+    let error = Platform::open(options(&["gopher://models"])).await.unwrap_err();
+    assert!(error.to_string().contains("allowed root \"gopher://models\""), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

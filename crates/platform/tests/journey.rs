@@ -203,6 +203,14 @@ async fn prices_become_an_answer_and_survive_a_restart() {
     assert_eq!(report.features.len(), 16);
     assert_eq!(report.history.len(), 2);
     assert!(report.metrics.rows > 500);
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("bundle.json")).unwrap()).unwrap();
+    let observed = manifest["features"]["observed"].as_array().unwrap();
+    assert!(observed.iter().map(|column| &column["name"]).eq(report.features.iter()));
+    for column in observed {
+        let (least, most) = (column["min"].as_f64().unwrap(), column["max"].as_f64().unwrap());
+        assert!(least < most && column["missing"].is_u64(), "{column}");
+    }
 
     let first = platform.upload_model(upload(&out)).await.unwrap();
     assert_eq!((first.model.as_str(), first.version), ("tiny", 1));

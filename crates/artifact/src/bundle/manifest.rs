@@ -120,6 +120,50 @@ pub struct FeatureContract {
     pub lookback_bars: usize,
     /// What becomes of a missing value.
     pub nan_policy: NanPolicy,
+    /// What the training rows held of each column, in the same order; empty if that was not looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<ObservedColumn>,
+}
+
+/// What the training rows held of a column, before any processor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObservedColumn {
+    /// Column name.
+    pub name: String,
+    /// The unit of its values, where one is known: `price`, `shares`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The smallest finite value; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f32>,
+    /// The largest finite value; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f32>,
+    /// How many rows had no finite value.
+    pub missing: u64,
+}
+
+impl ObservedColumn {
+    /// Looks at rows of these columns, row by row in `values`; none if the values are no whole rows.
+    pub fn of_rows(names: &[String], values: &[f32]) -> Vec<Self> {
+        if names.is_empty() || values.is_empty() || !values.len().is_multiple_of(names.len()) {
+            return Vec::new();
+        }
+        let nothing =
+            |name: &String| Self { name: name.clone(), unit: None, min: None, max: None, missing: 0 };
+        let mut columns: Vec<Self> = names.iter().map(nothing).collect();
+        for row in values.chunks_exact(names.len()) {
+            for (column, value) in columns.iter_mut().zip(row) {
+                if value.is_finite() {
+                    column.min = Some(column.min.map_or(*value, |least| least.min(*value)));
+                    column.max = Some(column.max.map_or(*value, |most| most.max(*value)));
+                } else {
+                    column.missing += 1;
+                }
+            }
+        }
+        columns
+    }
 }
 
 /// A feature and how it is computed.

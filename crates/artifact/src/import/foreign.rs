@@ -72,6 +72,7 @@ impl Foreign<'_> {
                 expressions: Vec::new(),
                 lookback_bars: 0,
                 nan_policy: NanPolicy::Fill,
+                observed: Vec::new(),
             },
             processors: Value::Null,
             label: Value::Null,

@@ -1,11 +1,16 @@
 //! What lies at a path: a bundle of ours, or a model in somebody else's format, alone or in numbered versions.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::archive::{Packing, unpack};
 use crate::Error;
 use crate::bundle::{MANIFEST, ONNX_MODEL};
+use crate::format::keras;
 
+const NO_MODEL: &str = "it is no folder, no .onnx file, no .keras file and no archive (.zip, .tar, .tar.gz)";
+const HDF5: &str = "it is an HDF5 file of older Keras; load it with Keras 3 and save it again with model.save(\"model.keras\"), \
+                    or export it with model.export(\"folder\")";
 /// More files in one folder are not looked at.
 const ENTRIES_MAX: usize = 10_000;
 
@@ -16,6 +21,8 @@ pub enum Kind {
     Bundle,
     /// A folder with `saved_model.pb`.
     SavedModel,
+    /// A folder with `config.json` and `model.weights.h5`: an unpacked `.keras` file.
+    Keras,
     /// An `.onnx` file.
     Onnx,
 }
@@ -41,7 +48,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Looks at a folder, an `.onnx` file, or an archive (`.zip`, `.tar`, `.tar.gz`) of either.
+    /// Looks at a folder, an `.onnx` file, a `.keras` file, or an archive (`.zip`, `.tar`, `.tar.gz`) of these.
     ///
     /// # Errors
     /// [`Error::Import`] saying what was found instead, [`Error::Io`].
@@ -56,13 +63,8 @@ impl Source {
             return Ok(Self { models: vec![found], _unpacked: None });
         }
         let Some(packing) = Packing::of(path)? else {
-            return Err(nothing(path, "it is no folder, no .onnx file and no archive (.zip, .tar, .tar.gz)"));
+            return Err(nothing(path, if is_hdf5(path)? { HDF5 } else { NO_MODEL }));
         };
-        if path.extension().is_some_and(|extension| extension == "keras") {
-            let way_out = "a .keras file holds a network's description, not its graph; export it with \
-                           model.export(\"folder\") and give that folder";
-            return Err(nothing(path, way_out));
-        }
         let unpacked = tempfile::tempdir().map_err(|source| Error::Io {
             action: "make a temporary folder for",
             path: path.to_owned(),
@@ -81,6 +83,13 @@ fn nothing(path: &Path, reason: &str) -> Error {
     Error::Import { place: path.display().to_string(), reason: reason.to_owned() }
 }
 
+fn is_hdf5(path: &Path) -> Result<bool, Error> {
+    let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let mut begin = Vec::new();
+    std::fs::File::open(path).map_err(io)?.take(8).read_to_end(&mut begin).map_err(io)?;
+    Ok(keras::is_hdf5(&begin))
+}
+
 fn onnx_file(path: &Path) -> Option<Found> {
     let is =
         path.is_file() && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
@@ -95,6 +104,9 @@ fn folder_itself(folder: &Path) -> Result<Option<Found>, Error> {
     }
     if folder.join("saved_model.pb").is_file() {
         return Ok(found(Kind::SavedModel));
+    }
+    if folder.join(keras::CONFIG).is_file() && folder.join(keras::WEIGHTS).is_file() {
+        return Ok(found(Kind::Keras));
     }
     if let Some(found) = onnx_file(&folder.join(ONNX_MODEL)) {
         return Ok(Some(found));
@@ -124,8 +136,8 @@ fn in_folder(folder: &Path) -> Result<Vec<Found>, Error> {
         models.push(Found { number: Some(number), ..found });
     }
     if models.is_empty() {
-        let reason = "it holds no bundle.json, saved_model.pb or .onnx file, nor numbered folders with them; give the \
-                      folder that does";
+        let reason = "it holds no bundle.json, saved_model.pb, .onnx file or config.json with model.weights.h5, nor numbered folders \
+                      with them; give the folder that does";
         return Err(nothing(folder, reason));
     }
     models.sort_by_key(|found| found.number);
@@ -185,10 +197,11 @@ mod tests {
     #[test]
     fn every_layout_is_recognised() {
         type Layout<'a> = (&'a [&'a str], &'a [(Kind, Option<u64>)]);
-        let known: [Layout<'_>; 5] = [
+        let known: [Layout<'_>; 6] = [
             (&["bundle.json", "saved_model.pb", "model.onnx"], &[(Kind::Bundle, None)]),
             (&["saved_model.pb", "variables/variables.index"], &[(Kind::SavedModel, None)]),
             (&["net.onnx", "net.onnx.data"], &[(Kind::Onnx, None)]),
+            (&["config.json", "metadata.json", "model.weights.h5"], &[(Kind::Keras, None)]),
             (
                 &["10/saved_model.pb", "2/saved_model.pb", "notes.txt"],
                 &[(Kind::SavedModel, Some(2)), (Kind::SavedModel, Some(10))],
@@ -204,6 +217,9 @@ mod tests {
         assert!(kinds(folder(&["readme.md"]).path()).unwrap_err().contains("holds no bundle.json"));
         assert!(kinds(folder(&["1/readme.md"]).path()).unwrap_err().contains("numbered folder"));
         assert!(kinds(&folder(&["x.pt"]).path().join("x.pt")).unwrap_err().contains("no archive"));
+        let old = folder(&["x.h5"]);
+        std::fs::write(old.path().join("x.h5"), b"\x89HDF\r\n\x1a\n and more").unwrap();
+        assert!(kinds(&old.path().join("x.h5")).unwrap_err().contains("model.save(\"model.keras\")"));
     }
 
     #[test]

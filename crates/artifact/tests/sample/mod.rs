@@ -4,7 +4,8 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use artifact::bundle::{
-    BundleParts, FeatureContract, Golden, GoldenRow, Manifest, NamedExpression, NanPolicy, Version,
+    BundleParts, FeatureContract, Golden, GoldenRow, Manifest, NamedExpression, NanPolicy, ObservedColumn,
+    Version,
 };
 use artifact::format;
 use artifact::graph::{Graph, GraphBuilder};
@@ -150,9 +151,10 @@ pub fn parts(model: &Model) -> BundleParts {
         tensor_names: format::tensor_names(&graph.signature()),
         features: FeatureContract {
             expressions: names.iter().map(expression).collect(),
-            names,
+            names: names.clone(),
             lookback_bars: 61,
             nan_policy: NanPolicy::Fill,
+            observed: ObservedColumn::of_rows(&names, &inputs.concat()),
         },
         processors: json!({"version": "1", "clip": CLIP}),
         label: json!({"expression": "Ref($close,-2)/Ref($close,-1)-1", "classes": CLASSES}),

@@ -12,7 +12,7 @@ use super::lifecycle::{ModelAliasArgs, ModelDeleteArgs, ModelPruneArgs};
 pub(crate) enum ModelVerb {
     /// Upload a bundle, a SavedModel or an ONNX model as a new version of a model
     #[command(
-        after_help = "Examples:\n  bellwether model upload ./sp500-deciles-bundle --model sp500-deciles\n  bellwether model upload ./keras-export --model mine\n  bellwether model upload net.onnx"
+        after_help = "Examples:\n  bellwether model upload ./sp500-deciles-bundle --model sp500-deciles\n  bellwether model upload ./keras-export --model mine\n  bellwether model upload net.onnx\n  bellwether model upload gs://bucket/models/net --model net"
     )]
     Upload(ModelUploadArgs),
     /// Write a version as a SavedModel, an ONNX file or a bundle
@@ -44,9 +44,9 @@ pub(crate) enum ModelVerb {
 /// `model upload`
 #[derive(Debug, Args)]
 pub(crate) struct ModelUploadArgs {
-    /// A bundle, a SavedModel folder, an .onnx file, an archive of one, or a folder of numbered versions
-    #[arg(value_name = "PATH")]
-    pub(crate) path: PathBuf,
+    /// A bundle, a SavedModel folder, an .onnx or .keras file, an archive of one, or a folder of numbered versions; also in a store (gs://, s3://, az://, https://)
+    #[arg(value_name = "PATH|URI")]
+    pub(crate) source: String,
     /// Model to add a version to, created if it does not exist [default: the name in the bundle, or of the file]
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
@@ -72,7 +72,7 @@ pub(crate) struct ModelExportArgs {
 /// `convert`
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// A bundle, a SavedModel folder, an .onnx file, or an archive of one
+    /// A bundle, a SavedModel folder, an .onnx or .keras file, or an archive of one
     #[arg(value_name = "IN")]
     pub(crate) path: PathBuf,
     /// The file or folder to write

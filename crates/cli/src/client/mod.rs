@@ -11,7 +11,7 @@ use std::path::Path;
 
 use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use platform::{Error, Instance, Kind, ResourceRequest};
+use platform::{ArtifactSource, Error, Instance, Kind, ResourceRequest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -76,11 +76,14 @@ impl Client {
     /// Uploads a file or folder, which the server must be able to read, as a version of `model`; the newest one made.
     pub(crate) async fn upload_model(
         &self,
-        path: &Path,
+        source: &ArtifactSource,
         model: &str,
         signature: Option<&str>,
     ) -> Result<ModelResource, Error> {
-        let uri = file_uri(path)?;
+        let uri = match source {
+            ArtifactSource::Path(path) => file_uri(path)?,
+            ArtifactSource::Store(uri) | ArtifactSource::Uri(uri) => uri.clone(),
+        };
         let new = match self.get_model(model).await {
             Ok(_) => false,
             Err(error) if error.kind() == Kind::NotFound => true,

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use platform::{EngineInfo, Error, Exported, Kind, ModelFormat};
+use platform::{EngineInfo, EngineUse, Error, Exported, Kind, ModelFormat};
 use serde::Serialize;
 
 use crate::args::model::{ConvertArgs, ModelExportArgs};
+use crate::client::resource::last_segment;
 use crate::context::{Backend, Context};
 use crate::output::{Column, Show, table};
 
@@ -52,10 +53,14 @@ fn by_name(out: &Path) -> ModelFormat {
     }
 }
 
-/// Every engine.
+/// Every engine, and who uses which.
 #[derive(Debug, Serialize)]
 struct EnginesView {
     engines: Vec<EngineInfo>,
+    deployments: Vec<EngineUse>,
+    /// Why the deployments are not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 impl Show for EnginesView {
@@ -65,11 +70,51 @@ impl Show for EnginesView {
             let version = engine.version.clone().unwrap_or_else(|| "-".to_owned());
             vec![engine.name.clone(), version, engine.origin.clone()]
         };
-        table(&columns, self.engines.iter().map(row))
+        let engines = table(&columns, self.engines.iter().map(row));
+        let deployments = match (&self.note, self.deployments.as_slice()) {
+            (Some(note), _) => format!("deployments are not known: {note}\n"),
+            (None, []) => "nothing is deployed\n".to_owned(),
+            (None, uses) => {
+                let columns = ["endpoint", "deployment", "model", "engine"].map(Column::Text);
+                let row = |each: &EngineUse| {
+                    let EngineUse { endpoint, deployment, model, engine } = each.clone();
+                    vec![endpoint, deployment, model, engine]
+                };
+                table(&columns, uses.iter().map(row))
+            }
+        };
+        format!("{engines}\n{deployments}")
     }
 }
 
-/// `engines`
-pub(crate) fn engines(context: &Context) -> Result<(), Error> {
-    context.output.show(&EnginesView { engines: platform::engines() })
+/// `engines`: those of this machine, with the deployments of the server that is named, or of the data directory.
+pub(crate) async fn engines(context: &Context) -> Result<(), Error> {
+    let (deployments, note) = match uses(context).await {
+        Ok(uses) => (uses, None),
+        // A directory that a server holds says who does, and how to ask.
+        Err(error) if error.kind() == Kind::FailedPrecondition => (Vec::new(), Some(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    context.output.show(&EnginesView { engines: platform::engines(), deployments, note })
+}
+
+async fn uses(context: &Context) -> Result<Vec<EngineUse>, Error> {
+    // Nothing is made by looking.
+    if context.settings.server.value.is_none() && !context.settings.data_dir.value.exists() {
+        return Ok(Vec::new());
+    }
+    let client = match context.backend().await? {
+        Backend::Local(platform) => return platform.engine_uses(context.project()).await,
+        Backend::Server(client) => client,
+    };
+    let mut uses = Vec::new();
+    for endpoint in client.list_endpoints().await? {
+        for deployed in endpoint.deployed_models {
+            let model = format!("{}@{}", last_segment(&deployed.model), deployed.model_version_id);
+            let engine = platform::pinned_engine(&client.get_model(&model).await?.metadata);
+            let endpoint = last_segment(&endpoint.name).to_owned();
+            uses.push(EngineUse { endpoint, deployment: deployed.id, model, engine });
+        }
+    }
+    Ok(uses)
 }

@@ -182,10 +182,12 @@ pub(crate) async fn upload(context: &Context, args: ModelUploadArgs) -> Result<(
         Backend::Server(client) => {
             let model = match args.model {
                 Some(model) => model,
-                None => suggested_model(&args.path)?,
+                None => suggested_model(&ArtifactSource::named(&args.source))?,
             };
             let signature = args.signature.as_deref();
-            vec![ModelView::from_server(client.upload_model(&args.path, &model, signature).await?)?]
+            vec![ModelView::from_server(
+                client.upload_model(&ArtifactSource::named(&args.source), &model, signature).await?,
+            )?]
         }
         Backend::Local(platform) => {
             let request = UploadModel {
@@ -193,7 +195,7 @@ pub(crate) async fn upload(context: &Context, args: ModelUploadArgs) -> Result<(
                 target: UploadTarget::NewOrVersionOf { id: args.model },
                 display_name: None,
                 description: String::new(),
-                source: ArtifactSource::Path(args.path),
+                source: ArtifactSource::named(&args.source),
                 aliases: Vec::new(),
                 labels: BTreeMap::new(),
                 signature: args.signature,
@@ -241,7 +243,13 @@ pub(crate) async fn show(context: &Context, args: &ModelShowArgs) -> Result<(), 
 }
 
 /// The model name inside a bundle, or made of the name of what is none; the server checks the rest.
-fn suggested_model(dir: &std::path::Path) -> Result<String, Error> {
+fn suggested_model(source: &ArtifactSource) -> Result<String, Error> {
+    let dir = match source {
+        ArtifactSource::Path(dir) => dir,
+        ArtifactSource::Store(uri) | ArtifactSource::Uri(uri) => {
+            return Ok(platform::model_id(std::path::Path::new(uri)));
+        }
+    };
     if dir.exists() && !dir.join(MANIFEST_NAME).is_file() {
         return Ok(platform::model_id(dir));
     }
@@ -287,11 +295,13 @@ mod tests {
     #[test]
     fn the_bundle_suggests_the_model() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(suggested_model(&dir.path().join("none")).unwrap_err().kind(), Kind::NotFound);
-        assert!(suggested_model(dir.path()).is_ok());
+        let at = ArtifactSource::Path;
+        assert_eq!(suggested_model(&ArtifactSource::named("gs://b/My Net.onnx")).unwrap(), "my-net");
+        assert_eq!(suggested_model(&at(dir.path().join("none"))).unwrap_err().kind(), Kind::NotFound);
+        assert!(suggested_model(&at(dir.path().to_owned())).is_ok());
         std::fs::write(dir.path().join(MANIFEST_NAME), r#"{"version":"1","model":"m"}"#).unwrap();
-        assert_eq!(suggested_model(dir.path()).unwrap(), "m");
+        assert_eq!(suggested_model(&at(dir.path().to_owned())).unwrap(), "m");
         std::fs::write(dir.path().join(MANIFEST_NAME), "{").unwrap();
-        assert_eq!(suggested_model(dir.path()).unwrap_err().kind(), Kind::InvalidArgument);
+        assert_eq!(suggested_model(&at(dir.path().to_owned())).unwrap_err().kind(), Kind::InvalidArgument);
     }
 }

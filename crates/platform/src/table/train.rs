@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use artifact::bundle::ObservedColumn;
 use market::row_table::{RowBlock, RowStream, RowTable};
 use market::{FittedProcessors, NanPolicy};
 use serde::Serialize;
@@ -105,6 +106,7 @@ impl Job<'_> {
         };
         let raw_golden = self.golden_inputs(&table, stream.as_ref())?;
         let config = self.fit_config();
+        let observed = ObservedColumn::of_rows(&table.names, &table.train.features);
         let processors = self.processors(&table)?;
         for block in [&mut table.train, &mut table.valid, &mut table.test] {
             processors.apply(&mut block.features);
@@ -147,7 +149,13 @@ impl Job<'_> {
             }
         };
         observer.on_stage("save", &self.options.out.display().to_string());
-        let saved = Saved { trained: &trained, processors: &processors, document: &document, test: &test };
+        let saved = Saved {
+            trained: &trained,
+            processors: &processors,
+            observed: &observed,
+            document: &document,
+            test: &test,
+        };
         let bundle_digest = self.save(&table, raw_golden, &saved)?;
         Ok(TableReport {
             name: self.pipeline.name().to_owned(),
@@ -220,7 +228,7 @@ impl Job<'_> {
     }
 
     fn save(&self, table: &RowTable, golden_inputs: Vec<Vec<f32>>, saved: &Saved<'_>) -> Result<String> {
-        let Saved { trained, processors, document: dataset, test } = *saved;
+        let Saved { trained, processors, observed, document: dataset, test } = *saved;
         TrainedBundle {
             trained,
             processors,
@@ -231,6 +239,7 @@ impl Job<'_> {
             features: table.names.clone(),
             expressions: Vec::new(),
             lookback_bars: 0,
+            observed: observed.to_vec(),
             label: document("the label", &self.pipeline.label)?,
             dataset: dataset.clone(),
             splits: json!({
@@ -283,6 +292,7 @@ impl Rows for Streamed {
 struct Saved<'a> {
     trained: &'a Trained,
     processors: &'a FittedProcessors,
+    observed: &'a [ObservedColumn],
     document: &'a serde_json::Value,
     test: &'a BTreeMap<String, f64>,
 }

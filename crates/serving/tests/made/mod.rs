@@ -88,6 +88,7 @@ fn manifest(graph: &Graph) -> Manifest {
             expressions: vec![],
             lookback_bars: 1,
             nan_policy: NanPolicy::Fill,
+            observed: Vec::new(),
         },
         processors: Value::Null,
         label: Value::Null,

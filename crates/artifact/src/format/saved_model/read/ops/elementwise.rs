@@ -5,7 +5,7 @@ use predictor::DataType;
 use super::{Entry, Inputs, one};
 use crate::format::saved_model::read::convert::Converter;
 use crate::format::saved_model::read::node::Node;
-use crate::format::saved_model::read::target::{Call, Step};
+use crate::format::saved_model::read::target::Step;
 use crate::format::saved_model::read::value::{Traced, Value, scalar};
 
 pub(super) const TABLE: &[Entry] = &[
@@ -69,18 +69,20 @@ pub(super) const TABLE: &[Entry] = &[
     ("ClipByValue", |c, _, x| clip(c, x)),
     ("DivNoNan", |c, _, x| div_no_nan(c, x)),
     ("MulNoNan", |c, _, x| mul_no_nan(c, x)),
-    ("Elu", |c, _, x| attributed(c, x, "Elu", 1.0)),
-    ("LeakyRelu", |c, node, x| attributed(c, x, "LeakyRelu", node.float("alpha", 0.2))),
+    ("Elu", |c, _, x| one(c.target.with_alpha("Elu", x.tensor(0)?, 1.0)?)),
+    ("LeakyRelu", |c, node, x| {
+        one(c.target.with_alpha("LeakyRelu", x.tensor(0)?, node.float("alpha", 0.2))?)
+    }),
     ("Erfc", |c, _, x| erfc(c, x)),
-    ("Expm1", |c, _, x| expm1(c, x)),
+    ("Expm1", |c, _, x| one(c.target.expm1(x.tensor(0)?)?)),
     ("Log1p", |c, _, x| log1p(c, x)),
     ("IsFinite", |c, _, x| is_finite(c, x)),
-    ("Relu6", |c, _, x| relu6(c, x)),
+    ("Relu6", |c, _, x| one(c.target.relu6(x.tensor(0)?)?)),
     ("Select", |c, _, x| select(c, x)),
     ("SelectV2", |c, _, x| one(c.target.select(x.tensor(0)?, x.tensor(1)?, x.tensor(2)?)?)),
-    ("Selu", |c, _, x| selu(c, x)),
-    ("Softplus", |c, _, x| softplus(c, x)),
-    ("Softsign", |c, _, x| softsign(c, x)),
+    ("Selu", |c, _, x| one(c.target.selu(x.tensor(0)?)?)),
+    ("Softplus", |c, _, x| one(c.target.softplus(x.tensor(0)?)?)),
+    ("Softsign", |c, _, x| one(c.target.softsign(x.tensor(0)?)?)),
     ("Square", |c, _, x| one(c.target.binary("Mul", x.tensor(0)?, x.tensor(0)?)?)),
     ("SquaredDifference", |c, _, x| squared_difference(c, x)),
     ("Xdivy", |c, _, x| guarded(c, x, |c, x, y| c.target.binary("Div", x, y))),
@@ -207,26 +209,9 @@ fn guarded(
     one(c.target.select(&zero, &scalar(x.dtype, 0.0), &value)?)
 }
 
-fn attributed(c: &mut Converter, x: &[Value], operator: &'static str, alpha: f32) -> Step<Vec<Value>> {
-    let x = x.tensor(0)?;
-    let call = Call::new(operator, &[x]).float("alpha", alpha);
-    one(c.target.emit(&call, x.dtype, x.shape.clone())?)
-}
-
 fn erfc(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
     let erf = c.target.unary("Erf", x.tensor(0)?)?;
     one(c.target.number_with("Sub", 1.0, &erf)?)
-}
-
-/// exp(x) - 1 as 2 sinh(x/2) exp(x/2), which keeps the digits near 0: sinh as tanh / sqrt(1 - tanh²) would lose them, so
-/// it is tanh(x/2) (exp(x) + 1).
-fn expm1(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
-    let x = x.tensor(0)?;
-    let half = c.target.with_number("Mul", x, 0.5)?;
-    let tanh = c.target.unary("Tanh", &half)?;
-    let exp = c.target.unary("Exp", x)?;
-    let raised = c.target.with_number("Add", &exp, 1.0)?;
-    one(c.target.binary("Mul", &tanh, &raised)?)
 }
 
 /// log(1 + x), corrected by what the sum lost: x log(u) / (u - 1) with u = 1 + x (Higham, Accuracy and Stability, 1.14.1).
@@ -250,13 +235,6 @@ fn is_finite(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
     one(c.target.with_number("Equal", &difference, 0.0)?)
 }
 
-fn relu6(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
-    let x = x.tensor(0)?;
-    let (low, high) = (scalar(x.dtype, 0.0), scalar(x.dtype, 6.0));
-    let call = Call::new("Clip", &[x, &low, &high]);
-    one(c.target.emit(&call, x.dtype, x.shape.clone())?)
-}
-
 /// The first version of `Select` takes whole rows where its condition is a vector.
 fn select(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
     let (condition, a, b) = (x.tensor(0)?, x.tensor(1)?, x.tensor(2)?);
@@ -264,32 +242,6 @@ fn select(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
     let axes: Vec<usize> = (1..a.rank()).collect();
     let condition = if rows { c.target.unsqueeze(condition, &axes)? } else { condition.clone() };
     one(c.target.select(&condition, a, b)?)
-}
-
-/// Klambauer et al., Self-Normalizing Neural Networks (2017), equation 2.
-fn selu(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
-    const SCALE: f64 = 1.050_700_987_355_480_5;
-    const ALPHA: f32 = 1.673_263_2;
-    let x = x.tensor(0)?;
-    let call = Call::new("Elu", &[x]).float("alpha", ALPHA);
-    let elu = c.target.emit(&call, x.dtype, x.shape.clone())?;
-    one(c.target.with_number("Mul", &elu, SCALE)?)
-}
-
-/// As max(x, 0) + softplus(-|x|): rten 0.27 takes the exponential of x, which overflows above 88.
-fn softplus(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
-    let x = x.tensor(0)?;
-    let below = c.target.unaries(&["Abs", "Neg"], x)?;
-    let rest = c.target.unary("Softplus", &below)?;
-    let above = c.target.unary("Relu", x)?;
-    one(c.target.binary("Add", &above, &rest)?)
-}
-
-fn softsign(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
-    let x = x.tensor(0)?;
-    let size = c.target.unary("Abs", x)?;
-    let divisor = c.target.with_number("Add", &size, 1.0)?;
-    one(c.target.binary("Div", x, &divisor)?)
 }
 
 fn squared_difference(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {

@@ -3,7 +3,7 @@
 use super::{Entry, Inputs, one};
 use crate::format::saved_model::read::convert::Converter;
 use crate::format::saved_model::read::node::Node;
-use crate::format::saved_model::read::target::{Call, Step};
+use crate::format::saved_model::read::target::Step;
 use crate::format::saved_model::read::value::Value;
 
 pub(super) const TABLE: &[Entry] = &[
@@ -16,7 +16,7 @@ pub(super) const TABLE: &[Entry] = &[
 
 fn softmax(c: &mut Converter, x: &[Value], operator: &'static str) -> Step<Vec<Value>> {
     let x = x.tensor(0)?;
-    one(c.target.emit(&Call::new(operator, &[x]).int("axis", -1), x.dtype, x.shape.clone())?)
+    one(c.target.along(operator, x, -1)?)
 }
 
 /// Scale and offset are known, so they become one factor and one summand.

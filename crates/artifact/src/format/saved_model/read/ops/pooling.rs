@@ -1,11 +1,10 @@
 //! Windows that are reduced.
 
-use super::convolution::{Windows, onnx_pads};
+use super::convolution::{padding, windows};
 use super::{Entry, Inputs, one};
 use crate::format::saved_model::read::convert::Converter;
-use crate::format::saved_model::read::dim::Dim;
 use crate::format::saved_model::read::node::Node;
-use crate::format::saved_model::read::target::{Call, Step};
+use crate::format::saved_model::read::target::Step;
 use crate::format::saved_model::read::value::Value;
 
 pub(super) const TABLE: &[Entry] = &[
@@ -16,7 +15,6 @@ pub(super) const TABLE: &[Entry] = &[
     ("AvgPool3D", |c, node, x| pool(c, node, x, "AveragePool")),
 ];
 
-/// Averages count real elements only, as ONNX's do unless told otherwise.
 fn pool(c: &mut Converter, node: Node, x: &[Value], operator: &'static str) -> Step<Vec<Value>> {
     let x = x.tensor(0)?;
     let rank = x.rank();
@@ -26,17 +24,7 @@ fn pool(c: &mut Converter, node: Node, x: &[Value], operator: &'static str) -> S
     if sizes.len() != rank || rank < 3 || (0..rank).any(|axis| !spatial.contains(&axis) && sizes[axis] != 1) {
         return Err(format!("its windows {sizes:?} are not taken").into());
     }
-    let windows = Windows::read(node, rank, sizes[spatial.clone()].to_vec())?;
-    let pads = windows.pads(node, &x.shape[spatial.clone()])?;
-    let counts = windows.counts(&x.shape[spatial], &pads);
-    let first = windows.channels_first(c, x)?;
-    let call = Call::new(operator, &[&first])
-        .ints("kernel_shape", &windows.size)
-        .ints("strides", &windows.strides)
-        .ints("pads", &onnx_pads(&pads));
-    let channels: Dim = first.shape[1].clone();
-    let shape: Vec<Option<Dim>> =
-        [Some(x.shape[0].clone()), Some(channels)].into_iter().chain(counts).collect();
-    let y = c.target.emit_open(&call, x.dtype, &shape)?;
-    one(windows.back_to_layout(c, &y)?)
+    let windows = windows(node, rank, sizes[spatial].to_vec())?;
+    let padding = padding(node, &windows)?;
+    one(c.target.pool(operator, x, &windows, &padding)?)
 }

@@ -113,28 +113,18 @@ pub(super) fn item_of(
 
 /// The columns of a weight, cut into gates, in another order and as rows: `[1, gates · units, inputs]`.
 pub(super) fn weight(c: &mut Converter, weight: &Rc<Tensor>, order: &[usize]) -> Step {
-    let weight = gates(c, &Traced::shared(Rc::clone(weight)), 1, order)?;
-    let rows = c.target.transpose(&weight, &[1, 0])?;
-    c.target.unsqueeze(&rows, &[0])
-}
-
-/// The parts of an axis in another order.
-pub(super) fn gates(c: &mut Converter, x: &Traced, axis: usize, order: &[usize]) -> Step {
-    let size = x.shape[axis].known().unwrap_or_default() / order.len() as i64;
-    let parts = c.target.split(x, axis, &vec![size; order.len()])?;
-    let ordered: Vec<&Traced> = order.iter().map(|place| &parts[*place]).collect();
-    c.target.concat(&ordered, axis)
+    c.target.gate_rows(&Traced::shared(Rc::clone(weight)), order)
 }
 
 /// The sum of biases in another order of gates, `[gates · units]`; zeros if there is none.
-pub(super) fn bias(c: &mut Converter, biases: &[Rc<Tensor>], order: &[usize], units: i64) -> Step {
-    let count = order.len() * usize::try_from(units).unwrap_or_default();
+pub(super) fn bias(c: &mut Converter, biases: &[Rc<Tensor>], order: &[usize], units: usize) -> Step {
+    let count = order.len() * units;
     let zeros = Tensor::float32(vec![count], vec![0.0; count]).map_err(|error| error.to_string())?;
     let mut sum = Traced::known(zeros);
     for bias in biases {
         sum = c.target.binary("Add", &sum, &Traced::shared(Rc::clone(bias)))?;
     }
-    gates(c, &sum, 0, order)
+    c.target.gates(&sum, 0, order)
 }
 
 /// Whether a weight is a float32 matrix of this size.

@@ -8,8 +8,7 @@ use predictor::{DataType, Tensor};
 use super::cell::{self, Sum, either, operand, operands};
 use super::{Results, Stepped};
 use crate::format::saved_model::read::convert::Converter;
-use crate::format::saved_model::read::dim::Dim;
-use crate::format::saved_model::read::target::{Call, Step, Target};
+use crate::format::saved_model::read::target::{Step, Target};
 use crate::format::saved_model::read::value::{Traced, Value};
 
 /// What the operator takes.
@@ -99,27 +98,13 @@ fn mixed<'t>(target: &'t Target, after: &str, before: &str) -> Option<(&'t str, 
 }
 
 pub(super) fn emit(c: &mut Converter, cell: &Cell, stepped: &Stepped) -> Step<Results> {
-    let units = cell.units as i64;
     let kernel = cell::weight(c, &cell.kernel, &cell.orders[0])?;
     let recurrent = cell::weight(c, &cell.recurrent, &cell.orders[1])?;
-    let bias = cell::bias(c, &cell.biases[0], &cell.orders[0], units)?;
-    let recurrent_bias = cell::bias(c, &cell.biases[1], &cell.orders[1], units)?;
-    let bias = c.target.concat(&[&bias, &recurrent_bias], 0)?;
-    let bias = c.target.unsqueeze(&bias, &[0])?;
-    let hidden = c.target.unsqueeze(&stepped.states[0].initial, &[0])?;
-    let batch = cell.input.shape[1].clone();
-    let last = vec![Dim::fixed(1), batch.clone(), Dim::fixed(units)];
-    let all = vec![stepped.steps.clone(), Dim::fixed(1), batch, Dim::fixed(units)];
-    let call = Call::new("GRU", &[&cell.input, &kernel, &recurrent, &bias])
-        .without()
-        .input(&hidden)
-        .int("hidden_size", units)
-        .int("linear_before_reset", 1);
-    let float = DataType::Float32;
-    let results = c.target.emit_all(&call, vec![Some((float, all)), Some((float, last))])?;
-    let [Some(all), Some(hidden)] = results.as_slice() else { return Err("it has two results".into()) };
-    let all = c.target.squeeze(all, &[1])?;
-    let hidden = c.target.squeeze(hidden, &[0])?;
+    let of_input = cell::bias(c, &cell.biases[0], &cell.orders[0], cell.units)?;
+    let of_state = cell::bias(c, &cell.biases[1], &cell.orders[1], cell.units)?;
+    let bias = c.target.gate_bias([Some(&of_input), Some(&of_state)], 3 * cell.units)?;
+    let state = &stepped.states[0].initial;
+    let [all, hidden] = c.target.gru(&cell.input, [&kernel, &recurrent, &bias], state)?;
     let lists = stepped.writes.iter().map(|write| write.place.is_none().then(|| all.clone())).collect();
     Ok(Results { last: vec![hidden], lists })
 }

@@ -7,8 +7,7 @@ use predictor::{DataType, Tensor};
 use super::cell::{self, Sum, either, operand};
 use super::{Results, Stepped};
 use crate::format::saved_model::read::convert::Converter;
-use crate::format::saved_model::read::dim::Dim;
-use crate::format::saved_model::read::target::{Call, Step, Target};
+use crate::format::saved_model::read::target::{Step, Target};
 use crate::format::saved_model::read::value::{Traced, Value};
 
 /// What the operator takes.
@@ -91,32 +90,12 @@ fn matched(target: &Target, stepped: &Stepped, states: [usize; 2]) -> Option<(St
 }
 
 pub(super) fn emit(c: &mut Converter, cell: &Cell, stepped: &Stepped) -> Step<Results> {
-    let units = cell.units as i64;
     let kernel = cell::weight(c, &cell.kernel, &cell.order)?;
     let recurrent = cell::weight(c, &cell.recurrent, &cell.order)?;
-    let bias = cell::bias(c, &cell.biases, &cell.order, units)?;
-    let none = cell::bias(c, &[], &cell.order, units)?;
-    let bias = c.target.concat(&[&bias, &none], 0)?;
-    let bias = c.target.unsqueeze(&bias, &[0])?;
-    let [hidden, carry] = cell.states.map(|at| c.target.unsqueeze(&stepped.states[at].initial, &[0]));
-    let (hidden, carry) = (hidden?, carry?);
-    let batch = cell.input.shape[1].clone();
-    let last = vec![Dim::fixed(1), batch.clone(), Dim::fixed(units)];
-    let all = vec![stepped.steps.clone(), Dim::fixed(1), batch, Dim::fixed(units)];
-    let call = Call::new("LSTM", &[&cell.input, &kernel, &recurrent, &bias])
-        .without()
-        .input(&hidden)
-        .input(&carry)
-        .int("hidden_size", units);
-    let float = DataType::Float32;
-    let results = c
-        .target
-        .emit_all(&call, vec![Some((float, all)), Some((float, last.clone())), Some((float, last))])?;
-    let [Some(all), Some(hidden), Some(carry)] = results.as_slice() else {
-        return Err("it has three results".into());
-    };
-    let all = c.target.squeeze(all, &[1])?;
-    let (hidden, carry) = (c.target.squeeze(hidden, &[0])?, c.target.squeeze(carry, &[0])?);
+    let bias = cell::bias(c, &cell.biases, &cell.order, cell.units)?;
+    let bias = c.target.gate_bias([Some(&bias), None], 4 * cell.units)?;
+    let states = cell.states.map(|at| &stepped.states[at].initial);
+    let [all, hidden, carry] = c.target.lstm(&cell.input, [&kernel, &recurrent, &bias], states)?;
     let last = if cell.states == [0, 1] { vec![hidden, carry] } else { vec![carry, hidden] };
     let lists = stepped.writes.iter().map(|write| write.place.is_none().then(|| all.clone())).collect();
     Ok(Results { last, lists })

@@ -1,21 +1,21 @@
 //! Operators that move elements without changing them.
 
 use super::{Call, Step, Target};
-use crate::format::saved_model::read::dim::{self, Dim};
-use crate::format::saved_model::read::value::{Traced, integers, vector};
-use crate::format::saved_model::read::{fold, limits};
+use crate::format::traced::dim::{self, Dim};
+use crate::format::traced::tensor::{Traced, integers, vector};
+use crate::format::traced::{fold, limits};
 use predictor::DataType;
 
 /// A part of an axis: from `start` to before `end`, `step` apart, as Python's slices mean it; none is open.
 #[derive(Debug, Clone, Default)]
-pub(in super::super) struct Span {
+pub(in crate::format) struct Span {
     pub start: Option<Dim>,
     pub end: Option<Dim>,
     pub step: i64,
 }
 
 impl Span {
-    pub(in super::super) fn from_to(start: i64, end: i64) -> Self {
+    pub(in crate::format) fn from_to(start: i64, end: i64) -> Self {
         Self { start: Some(Dim::fixed(start)), end: Some(Dim::fixed(end)), step: 1 }
     }
 
@@ -27,7 +27,7 @@ impl Span {
 }
 
 impl Target {
-    pub(in super::super) fn reshape(&mut self, x: &Traced, shape: Vec<Dim>) -> Step {
+    pub(in crate::format) fn reshape(&mut self, x: &Traced, shape: Vec<Dim>) -> Step {
         if x.shape == shape {
             return Ok(x.clone());
         }
@@ -73,7 +73,7 @@ impl Target {
         }
     }
 
-    pub(in super::super) fn transpose(&mut self, x: &Traced, order: &[usize]) -> Step {
+    pub(in crate::format) fn transpose(&mut self, x: &Traced, order: &[usize]) -> Step {
         if order.iter().copied().eq(0..x.rank()) {
             return Ok(x.clone());
         }
@@ -108,7 +108,7 @@ impl Target {
     }
 
     /// Adds axes of one element, at places of the result.
-    pub(in super::super) fn unsqueeze(&mut self, x: &Traced, axes: &[usize]) -> Step {
+    pub(in crate::format) fn unsqueeze(&mut self, x: &Traced, axes: &[usize]) -> Step {
         if axes.is_empty() {
             return Ok(x.clone());
         }
@@ -127,7 +127,7 @@ impl Target {
     }
 
     /// Removes axes of one element.
-    pub(in super::super) fn squeeze(&mut self, x: &Traced, axes: &[usize]) -> Step {
+    pub(in crate::format) fn squeeze(&mut self, x: &Traced, axes: &[usize]) -> Step {
         let rest = (0..x.rank()).filter(|axis| !axes.contains(axis));
         let shape: Vec<Dim> = rest.map(|axis| x.shape[axis].clone()).collect();
         if axes.is_empty() {
@@ -140,7 +140,7 @@ impl Target {
         self.emit(&Call::new("Squeeze", &[x, &vector(&axes)]), x.dtype, shape)
     }
 
-    pub(in super::super) fn concat(&mut self, parts: &[&Traced], axis: usize) -> Step {
+    pub(in crate::format) fn concat(&mut self, parts: &[&Traced], axis: usize) -> Step {
         let [first, rest @ ..] = parts else { return Err("nothing is put together".into()) };
         if rest.is_empty() {
             return Ok((*first).clone());
@@ -174,7 +174,7 @@ impl Target {
     }
 
     /// A part of each axis.
-    pub(in super::super) fn slice(&mut self, x: &Traced, spans: &[(usize, Span)]) -> Step {
+    pub(in crate::format) fn slice(&mut self, x: &Traced, spans: &[(usize, Span)]) -> Step {
         let spans: Vec<&(usize, Span)> = spans.iter().filter(|(_, span)| !span.is_whole()).collect();
         let mut shape: Vec<Option<Dim>> = x.shape.iter().cloned().map(Some).collect();
         for (axis, span) in &spans {
@@ -220,7 +220,7 @@ impl Target {
     }
 
     /// Takes one place of an axis, which goes away.
-    pub(in super::super) fn take(&mut self, x: &Traced, axis: usize, place: i64) -> Step {
+    pub(in crate::format) fn take(&mut self, x: &Traced, axis: usize, place: i64) -> Step {
         let end = if place == -1 { None } else { Some(Dim::fixed(place + 1)) };
         let span = Span { start: Some(Dim::fixed(place)), end, step: 1 };
         let one = self.slice(x, &[(axis, span)])?;
@@ -230,7 +230,7 @@ impl Target {
     }
 
     /// Cuts an axis into parts of these sizes.
-    pub(in super::super) fn split(&mut self, x: &Traced, axis: usize, sizes: &[i64]) -> Step<Vec<Traced>> {
+    pub(in crate::format) fn split(&mut self, x: &Traced, axis: usize, sizes: &[i64]) -> Step<Vec<Traced>> {
         if sizes.len() == 1 {
             return Ok(vec![x.clone()]);
         }
@@ -255,7 +255,7 @@ impl Target {
     }
 
     /// Spreads axes of one element to a shape.
-    pub(in super::super) fn expand(&mut self, x: &Traced, shape: Vec<Dim>) -> Step {
+    pub(in crate::format) fn expand(&mut self, x: &Traced, shape: Vec<Dim>) -> Step {
         let spread = dim::broadcast(&x.shape, &shape).ok_or("the shapes do not fit")?;
         if x.shape == spread {
             return Ok(x.clone());
@@ -274,7 +274,7 @@ impl Target {
     }
 
     /// Repeats the whole along each axis.
-    pub(in super::super) fn tile(&mut self, x: &Traced, times: &[Dim]) -> Step {
+    pub(in crate::format) fn tile(&mut self, x: &Traced, times: &[Dim]) -> Step {
         if times.iter().all(Dim::is_one) {
             return Ok(x.clone());
         }
@@ -289,7 +289,7 @@ impl Target {
     }
 
     /// Adds `before` and `after` elements to each axis, with the mode's name in ONNX; constants are `value`.
-    pub(in super::super) fn pad(
+    pub(in crate::format) fn pad(
         &mut self,
         x: &Traced,
         pads: &[[i64; 2]],
@@ -312,14 +312,14 @@ impl Target {
         self.emit(&call, x.dtype, shape)
     }
 
-    pub(in super::super) fn reverse(&mut self, x: &Traced, axes: &[usize]) -> Step {
+    pub(in crate::format) fn reverse(&mut self, x: &Traced, axes: &[usize]) -> Step {
         let span = Span { start: Some(Dim::fixed(-1)), end: None, step: -1 };
         let spans: Vec<(usize, Span)> = axes.iter().map(|axis| (*axis, span.clone())).collect();
         self.slice(x, &spans)
     }
 
     /// A known vector of integers of a type.
-    pub(in super::super) fn integers(&self, dtype: DataType, values: &[i64]) -> Step {
+    pub(in crate::format) fn integers(&self, dtype: DataType, values: &[i64]) -> Step {
         let tensor =
             integers(dtype, vec![values.len()], values).ok_or("integers of another type are asked for")?;
         Ok(Traced::known(tensor))
@@ -328,7 +328,7 @@ impl Target {
 
 impl Span {
     /// The first place and the count on an axis of a size.
-    pub(in super::super) fn resolved(&self, size: usize) -> Option<(usize, usize)> {
+    pub(in crate::format) fn resolved(&self, size: usize) -> Option<(usize, usize)> {
         let size = i64::try_from(size).ok()?;
         let place = |place: &Option<Dim>, open: i64| match place {
             None => Some(open),

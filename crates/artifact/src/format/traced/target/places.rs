@@ -3,13 +3,13 @@
 use predictor::DataType;
 
 use super::{Call, Step, Target};
-use crate::format::saved_model::read::dim::{self, Dim};
-use crate::format::saved_model::read::value::{Traced, integers, scalar, vector};
-use crate::format::saved_model::read::{fold, limits};
+use crate::format::traced::dim::{self, Dim};
+use crate::format::traced::tensor::{Traced, integers, scalar, vector};
+use crate::format::traced::{fold, limits};
 
 impl Target {
     /// The elements of an axis at `places`, whose shape takes the axis' place.
-    pub(in super::super) fn gather(&mut self, x: &Traced, places: &Traced, axis: usize) -> Step {
+    pub(in crate::format) fn gather(&mut self, x: &Traced, places: &Traced, axis: usize) -> Step {
         if axis >= x.rank() {
             return Err(format!("it has no axis {axis}").into());
         }
@@ -46,7 +46,7 @@ impl Target {
     }
 
     /// Integers from `start` to before `end`; the count is known only for known ends.
-    pub(in super::super) fn range(&mut self, start: &Traced, end: &Traced, step: &Traced) -> Step {
+    pub(in crate::format) fn range(&mut self, start: &Traced, end: &Traced, step: &Traced) -> Step {
         if let (Some(start), Some(end), Some(by)) = (start.as_integer(), end.as_integer(), step.as_integer())
             && by != 0
         {
@@ -72,7 +72,7 @@ impl Target {
     }
 
     /// 1 at the place that each integer names along a new axis, 0 elsewhere, as numbers of a type.
-    pub(in super::super) fn one_hot(
+    pub(in crate::format) fn one_hot(
         &mut self,
         places: &Traced,
         depth: i64,
@@ -92,7 +92,7 @@ impl Target {
     }
 
     /// The largest elements of the last axis and their places (int64).
-    pub(in super::super) fn top_k(&mut self, x: &Traced, count: i64) -> Step<[Traced; 2]> {
+    pub(in crate::format) fn top_k(&mut self, x: &Traced, count: i64) -> Step<[Traced; 2]> {
         let mut shape = x.shape.clone();
         let last = shape.last_mut().ok_or("a scalar has no largest elements")?;
         *last = Dim::fixed(count);
@@ -109,7 +109,7 @@ impl Target {
     }
 
     /// The place of the largest or smallest element of an axis, which goes away.
-    pub(in super::super) fn arg(
+    pub(in crate::format) fn arg(
         &mut self,
         operator: &'static str,
         x: &Traced,
@@ -124,7 +124,7 @@ impl Target {
     }
 
     /// Sums up to each place of an axis.
-    pub(in super::super) fn running_sum(
+    pub(in crate::format) fn running_sum(
         &mut self,
         x: &Traced,
         axis: usize,

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::Error;
 
 /// The contents of `path`, which may have at most `limit` bytes.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+pub(in crate::format) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let io = |action| move |source| Error::Io { action, path: path.to_owned(), source };
     let file = File::open(path).map_err(io("open"))?;
     let size = file.metadata().map_err(io("look at"))?.len();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The size of an axis of some tensor, unknown until the model runs.
-pub(super) type Symbol = u32;
+pub(in crate::format) type Symbol = u32;
 
 /// Larger expressions are computed by the engine instead.
 const TERMS_MAX: usize = 8;
@@ -11,16 +11,16 @@ const FACTORS_MAX: usize = 6;
 
 /// A size: the coefficient of each product of symbols; the empty product is the constant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Dim {
+pub(in crate::format) struct Dim {
     terms: BTreeMap<Vec<Symbol>, i64>,
 }
 
 impl Dim {
-    pub(super) fn fixed(size: i64) -> Self {
+    pub(in crate::format) fn fixed(size: i64) -> Self {
         Self::of([(vec![], size)].into())
     }
 
-    pub(super) fn symbol(symbol: Symbol) -> Self {
+    pub(in crate::format) fn symbol(symbol: Symbol) -> Self {
         Self::of([(vec![symbol], 1)].into())
     }
 
@@ -30,7 +30,7 @@ impl Dim {
     }
 
     /// The size, if it is known.
-    pub(super) fn known(&self) -> Option<i64> {
+    pub(in crate::format) fn known(&self) -> Option<i64> {
         match self.terms.len() {
             0 => Some(0),
             1 => self.terms.get(&vec![]).copied(),
@@ -39,29 +39,29 @@ impl Dim {
     }
 
     /// The size of an axis, if it is known.
-    pub(super) fn size(&self) -> Option<usize> {
+    pub(in crate::format) fn size(&self) -> Option<usize> {
         usize::try_from(self.known()?).ok()
     }
 
     /// The symbol, if it is nothing but one.
-    pub(super) fn as_symbol(&self) -> Option<Symbol> {
+    pub(in crate::format) fn as_symbol(&self) -> Option<Symbol> {
         match self.terms.iter().next() {
             Some((product, 1)) if self.terms.len() == 1 && product.len() == 1 => Some(product[0]),
             _ => None,
         }
     }
 
-    pub(super) fn is_one(&self) -> bool {
+    pub(in crate::format) fn is_one(&self) -> bool {
         self.known() == Some(1)
     }
 
     /// The products of symbols with their coefficients.
-    pub(super) fn terms(&self) -> impl Iterator<Item = (&[Symbol], i64)> {
+    pub(in crate::format) fn terms(&self) -> impl Iterator<Item = (&[Symbol], i64)> {
         self.terms.iter().map(|(product, coefficient)| (product.as_slice(), *coefficient))
     }
 
     /// The sum; none if it is too large to be handled.
-    pub(super) fn plus(&self, other: &Self) -> Option<Self> {
+    pub(in crate::format) fn plus(&self, other: &Self) -> Option<Self> {
         let mut terms = self.terms.clone();
         for (product, coefficient) in &other.terms {
             let sum = terms.entry(product.clone()).or_insert(0);
@@ -70,11 +70,11 @@ impl Dim {
         Self::of(terms).within_limits()
     }
 
-    pub(super) fn minus(&self, other: &Self) -> Option<Self> {
+    pub(in crate::format) fn minus(&self, other: &Self) -> Option<Self> {
         self.plus(&other.times(&Self::fixed(-1))?)
     }
 
-    pub(super) fn times(&self, other: &Self) -> Option<Self> {
+    pub(in crate::format) fn times(&self, other: &Self) -> Option<Self> {
         let mut terms: BTreeMap<Vec<Symbol>, i64> = BTreeMap::new();
         for (left, a) in &self.terms {
             for (right, b) in &other.terms {
@@ -88,7 +88,7 @@ impl Dim {
     }
 
     /// The quotient, if the division is exact whatever the symbols are.
-    pub(super) fn divided(&self, other: &Self) -> Option<Self> {
+    pub(in crate::format) fn divided(&self, other: &Self) -> Option<Self> {
         if self == other && !self.terms.is_empty() {
             return Some(Self::fixed(1));
         }
@@ -115,17 +115,17 @@ impl Dim {
 }
 
 /// The product of sizes.
-pub(super) fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Option<Dim> {
+pub(in crate::format) fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Option<Dim> {
     dims.into_iter().try_fold(Dim::fixed(1), |product, dim| product.times(dim))
 }
 
 /// Sizes that are all known.
-pub(super) fn known(dims: &[Dim]) -> Option<Vec<usize>> {
+pub(in crate::format) fn known(dims: &[Dim]) -> Option<Vec<usize>> {
     dims.iter().map(Dim::size).collect()
 }
 
 /// The shape two shapes spread to, as NumPy does; none if they do not fit or nobody can tell.
-pub(super) fn broadcast(left: &[Dim], right: &[Dim]) -> Option<Vec<Dim>> {
+pub(in crate::format) fn broadcast(left: &[Dim], right: &[Dim]) -> Option<Vec<Dim>> {
     let rank = left.len().max(right.len());
     let one = Dim::fixed(1);
     let axis = |shape: &[Dim], at: usize| {

@@ -17,7 +17,7 @@ macro_rules! same_type {
     };
 }
 
-pub(super) fn unary(operator: &str, x: &Tensor) -> Option<Tensor> {
+pub(in crate::format) fn unary(operator: &str, x: &Tensor) -> Option<Tensor> {
     let data = match x.data() {
         TensorData::Float32(values) => TensorData::Float32(floats(operator, values)?),
         TensorData::Float64(values) => {
@@ -84,7 +84,7 @@ fn integer_function(operator: &str) -> Option<fn(i64) -> i64> {
 }
 
 /// Both spread to `shape`.
-pub(super) fn binary(operator: &str, x: &Tensor, y: &Tensor, shape: &[usize]) -> Option<Tensor> {
+pub(in crate::format) fn binary(operator: &str, x: &Tensor, y: &Tensor, shape: &[usize]) -> Option<Tensor> {
     let (x, y) = (spread(x, shape)?, spread(y, shape)?);
     let data = match (x.data(), y.data()) {
         (TensorData::Float32(a), TensorData::Float32(b)) => {
@@ -183,7 +183,7 @@ fn integer_pair(operator: &str) -> Option<Pair<i64>> {
     })
 }
 
-pub(super) fn cast(x: &Tensor, to: DataType) -> Option<Tensor> {
+pub(in crate::format) fn cast(x: &Tensor, to: DataType) -> Option<Tensor> {
     let wide: Vec<f64> = match x.data() {
         data if data.data_type() == to => return Some(x.clone()),
         TensorData::Int32(values) => {
@@ -252,7 +252,7 @@ fn steps(shape: &[usize]) -> Vec<isize> {
 }
 
 /// Spreads axes of one element.
-pub(super) fn spread(x: &Tensor, shape: &[usize]) -> Option<Tensor> {
+pub(in crate::format) fn spread(x: &Tensor, shape: &[usize]) -> Option<Tensor> {
     if x.shape() == shape {
         return Some(x.clone());
     }
@@ -266,14 +266,20 @@ pub(super) fn spread(x: &Tensor, shape: &[usize]) -> Option<Tensor> {
     fits.then(|| strided(x, shape, &(0..shape.len()).map(step).collect::<Vec<_>>(), 0))?
 }
 
-pub(super) fn transpose(x: &Tensor, order: &[usize]) -> Option<Tensor> {
+pub(in crate::format) fn transpose(x: &Tensor, order: &[usize]) -> Option<Tensor> {
     let own = steps(x.shape());
     let shape: Vec<usize> = order.iter().map(|axis| x.shape()[*axis]).collect();
     strided(x, &shape, &order.iter().map(|axis| own[*axis]).collect::<Vec<_>>(), 0)
 }
 
 /// `count` elements of an axis from `start` on, `step` apart.
-pub(super) fn slice(x: &Tensor, axis: usize, start: usize, step: isize, count: usize) -> Option<Tensor> {
+pub(in crate::format) fn slice(
+    x: &Tensor,
+    axis: usize,
+    start: usize,
+    step: isize,
+    count: usize,
+) -> Option<Tensor> {
     let mut own = steps(x.shape());
     let offset = start * own[axis] as usize;
     own[axis] *= step;
@@ -283,7 +289,12 @@ pub(super) fn slice(x: &Tensor, axis: usize, start: usize, step: isize, count: u
 }
 
 /// The elements of an axis at `places`, whose shape takes the axis' place.
-pub(super) fn gather(x: &Tensor, places: &[usize], places_shape: &[usize], axis: usize) -> Option<Tensor> {
+pub(in crate::format) fn gather(
+    x: &Tensor,
+    places: &[usize],
+    places_shape: &[usize],
+    axis: usize,
+) -> Option<Tensor> {
     let own = steps(x.shape());
     let inner = own[axis] as usize;
     let size = x.shape()[axis];
@@ -305,7 +316,7 @@ pub(super) fn gather(x: &Tensor, places: &[usize], places_shape: &[usize], axis:
     Tensor::new(shape, data).ok()
 }
 
-pub(super) fn concat(parts: &[&Tensor], axis: usize) -> Option<Tensor> {
+pub(in crate::format) fn concat(parts: &[&Tensor], axis: usize) -> Option<Tensor> {
     let first = parts.first()?;
     let outer: usize = first.shape().get(..axis)?.iter().product();
     let mut shape = first.shape().to_vec();
@@ -362,12 +373,12 @@ element!(i64, Int64);
 element!(bool, Bool);
 
 /// The same elements in another shape.
-pub(super) fn reshape(x: &Tensor, shape: Vec<usize>) -> Option<Tensor> {
+pub(in crate::format) fn reshape(x: &Tensor, shape: Vec<usize>) -> Option<Tensor> {
     Tensor::new(shape, x.data().clone()).ok()
 }
 
 /// Integers or truth values reduced over axes.
-pub(super) fn reduce(operator: &str, x: &Tensor, axes: &[usize], keep: bool) -> Option<Tensor> {
+pub(in crate::format) fn reduce(operator: &str, x: &Tensor, axes: &[usize], keep: bool) -> Option<Tensor> {
     let rest: Vec<usize> = (0..x.shape().len()).filter(|axis| !axes.contains(axis)).collect();
     let order = [rest.as_slice(), axes].concat();
     let ordered = transpose(x, &order)?;
@@ -409,7 +420,12 @@ fn integers_reduced(operator: &str, values: &[i64], inner: usize) -> Option<Vec<
 }
 
 /// Elements of `x` where `condition` holds, of `y` elsewhere; all spread to `shape`.
-pub(super) fn select(condition: &Tensor, x: &Tensor, y: &Tensor, shape: &[usize]) -> Option<Tensor> {
+pub(in crate::format) fn select(
+    condition: &Tensor,
+    x: &Tensor,
+    y: &Tensor,
+    shape: &[usize],
+) -> Option<Tensor> {
     let condition = spread(condition, shape)?;
     let (x, y) = (spread(x, shape)?, spread(y, shape)?);
     let TensorData::Bool(chosen) = condition.data() else { return None };

@@ -10,7 +10,7 @@ use protos::onnx::{
 
 use super::dim::Dim;
 use super::target::{Call, Refusal, Target};
-use super::value::{Content, Traced};
+use super::tensor::{Content, Traced};
 use crate::Error;
 use crate::format::onnx::proto;
 
@@ -19,13 +19,17 @@ const OPSET: i64 = 18;
 const IR_VERSION: i64 = 8;
 
 /// A tensor with its public name.
-pub(super) struct Port {
+pub(in crate::format) struct Port {
     pub name: String,
     pub tensor: Traced,
 }
 
 /// The model with these inputs and outputs.
-pub(super) fn model(mut target: Target, inputs: &[Port], outputs: &[Port]) -> Result<ModelProto, Error> {
+pub(in crate::format) fn model(
+    mut target: Target,
+    inputs: &[Port],
+    outputs: &[Port],
+) -> Result<ModelProto, Error> {
     let mut renamed = BTreeMap::new();
     for output in outputs {
         give_name(&mut target, output, &mut renamed)?;
@@ -136,7 +140,7 @@ fn open_names(inputs: &[Port]) -> BTreeMap<u32, String> {
 }
 
 /// An input or output of an inner graph.
-pub(super) fn inner_value(tensor: &Traced) -> ValueInfoProto {
+pub(in crate::format) fn inner_value(tensor: &Traced) -> ValueInfoProto {
     let name = match &tensor.content {
         Content::Computed(name) => name.to_string(),
         Content::Known(_) | Content::Sizes(_) => String::new(),
@@ -163,7 +167,7 @@ fn value_info(port: &Port, open: &BTreeMap<u32, String>) -> ValueInfoProto {
 }
 
 /// A port as callers see it.
-pub(super) fn spec(port: &Port) -> TensorSpec {
+pub(in crate::format) fn spec(port: &Port) -> TensorSpec {
     let dtype: DataType = port.tensor.dtype;
     TensorSpec { name: port.name.clone(), dtype, shape: port.tensor.shape.iter().map(Dim::size).collect() }
 }

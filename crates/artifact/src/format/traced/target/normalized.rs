@@ -5,8 +5,8 @@ use std::rc::Rc;
 use predictor::{DataType, Tensor};
 
 use super::{Call, Step, Target};
-use crate::format::saved_model::read::pattern::{either, name, operand, operands, scalar};
-use crate::format::saved_model::read::value::Traced;
+use crate::format::traced::pattern::{either, name, operand, operands, scalar};
+use crate::format::traced::tensor::Traced;
 
 /// What `LayerNormalization` takes.
 struct Normalized {
@@ -97,6 +97,6 @@ impl Target {
 }
 
 /// The shape of `a`, if `b` spreads to it along the last axis.
-fn b_shape(a: &Traced, b: &Traced) -> Vec<crate::format::saved_model::read::dim::Dim> {
-    crate::format::saved_model::read::dim::broadcast(&a.shape, &b.shape).unwrap_or_default()
+fn b_shape(a: &Traced, b: &Traced) -> Vec<crate::format::traced::dim::Dim> {
+    crate::format::traced::dim::broadcast(&a.shape, &b.shape).unwrap_or_default()
 }

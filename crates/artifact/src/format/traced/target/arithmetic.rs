@@ -3,13 +3,13 @@
 use predictor::DataType;
 
 use super::{Call, Step, Target};
-use crate::format::saved_model::read::dim::{self, Dim};
-use crate::format::saved_model::read::fold;
-use crate::format::saved_model::read::value::{Traced, scalar};
+use crate::format::traced::dim::{self, Dim};
+use crate::format::traced::fold;
+use crate::format::traced::tensor::{Traced, scalar};
 
 impl Target {
     /// An operator of one input, by its name in ONNX. Predicates give truth values.
-    pub(in super::super) fn unary(&mut self, operator: &'static str, x: &Traced) -> Step {
+    pub(in crate::format) fn unary(&mut self, operator: &'static str, x: &Traced) -> Step {
         if let Some(tensor) = x.tensor()
             && let Some(folded) = self.folded(tensor.shape(), || fold::unary(operator, tensor))
         {
@@ -20,12 +20,12 @@ impl Target {
     }
 
     /// Several operators of one input, the first one first.
-    pub(in super::super) fn unaries(&mut self, operators: &[&'static str], x: &Traced) -> Step {
+    pub(in crate::format) fn unaries(&mut self, operators: &[&'static str], x: &Traced) -> Step {
         operators.iter().try_fold(x.clone(), |x, operator| self.unary(operator, &x))
     }
 
     /// An operator of two inputs that spread to one another, by its name in ONNX.
-    pub(in super::super) fn binary(&mut self, operator: &'static str, x: &Traced, y: &Traced) -> Step {
+    pub(in crate::format) fn binary(&mut self, operator: &'static str, x: &Traced, y: &Traced) -> Step {
         if let Some(sizes) = symbolic(operator, x, y) {
             return Ok(sizes);
         }
@@ -71,19 +71,19 @@ impl Target {
     }
 
     /// The same with a number of `x`'s type.
-    pub(in super::super) fn with_number(&mut self, operator: &'static str, x: &Traced, number: f64) -> Step {
+    pub(in crate::format) fn with_number(&mut self, operator: &'static str, x: &Traced, number: f64) -> Step {
         let number = scalar(x.dtype, number);
         self.binary(operator, x, &number)
     }
 
     /// `number` minus, over, ... `x`.
-    pub(in super::super) fn number_with(&mut self, operator: &'static str, number: f64, x: &Traced) -> Step {
+    pub(in crate::format) fn number_with(&mut self, operator: &'static str, number: f64, x: &Traced) -> Step {
         let number = scalar(x.dtype, number);
         self.binary(operator, &number, x)
     }
 
     /// Rounds quotients down.
-    pub(in super::super) fn floor_divide(&mut self, x: &Traced, y: &Traced) -> Step {
+    pub(in crate::format) fn floor_divide(&mut self, x: &Traced, y: &Traced) -> Step {
         if x.is_float() {
             let quotient = self.binary("Div", x, y)?;
             return self.unary("Floor", &quotient);
@@ -100,7 +100,7 @@ impl Target {
     }
 
     /// The rest of a division that rounds down; it has the divisor's sign.
-    pub(in super::super) fn floor_mod(&mut self, x: &Traced, y: &Traced) -> Step {
+    pub(in crate::format) fn floor_mod(&mut self, x: &Traced, y: &Traced) -> Step {
         if !x.is_float() {
             return self.binary("Mod", x, y);
         }
@@ -114,7 +114,7 @@ impl Target {
         self.select(&other_sign, &raised, &rest)
     }
 
-    pub(in super::super) fn cast(&mut self, x: &Traced, to: DataType) -> Step {
+    pub(in crate::format) fn cast(&mut self, x: &Traced, to: DataType) -> Step {
         if x.dtype == to {
             return Ok(x.clone());
         }
@@ -133,7 +133,7 @@ impl Target {
     }
 
     /// `x` where the condition holds, `y` elsewhere.
-    pub(in super::super) fn select(&mut self, condition: &Traced, x: &Traced, y: &Traced) -> Step {
+    pub(in crate::format) fn select(&mut self, condition: &Traced, x: &Traced, y: &Traced) -> Step {
         if let Some(first) = condition.as_bool() {
             let chosen = if first { x } else { y };
             let shape = dim::broadcast(&x.shape, &y.shape).ok_or_else(|| misfit("Where", x, y))?;
@@ -153,7 +153,7 @@ impl Target {
     }
 
     /// A reduction, by its name in ONNX. No axes: nothing happens.
-    pub(in super::super) fn reduce(
+    pub(in crate::format) fn reduce(
         &mut self,
         operator: &'static str,
         x: &Traced,
@@ -184,13 +184,13 @@ impl Target {
             return self.cast(&reduced, DataType::Bool);
         }
         let axes: Vec<i64> = axes.iter().map(|axis| *axis as i64).collect();
-        let axes = crate::format::saved_model::read::value::vector(&axes);
+        let axes = crate::format::traced::tensor::vector(&axes);
         // These take their axes as an input from opset 13 (sum) or 18 (all others) on.
         let call = Call::new(operator, &[x, &axes]).int("keepdims", i64::from(keep));
         self.emit(&call, x.dtype, shape)
     }
 
-    pub(in super::super) fn matmul(&mut self, x: &Traced, y: &Traced) -> Step {
+    pub(in crate::format) fn matmul(&mut self, x: &Traced, y: &Traced) -> Step {
         let (rank_x, rank_y) = (x.rank(), y.rank());
         if rank_x < 2 || rank_y < 2 {
             return Err("products of vectors are not taken".into());

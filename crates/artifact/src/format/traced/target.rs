@@ -1,9 +1,13 @@
 //! The ONNX graph while it is made. Whatever is known already is computed here instead of becoming a node.
 
+mod activation;
 mod arithmetic;
+mod einsum;
 mod layout;
 mod normalized;
 mod places;
+mod recurrent;
+mod resized;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,15 +18,15 @@ use protos::onnx::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 use super::dim::{Dim, Symbol};
 use super::limits;
-use super::value::{Content, Traced, vector};
+use super::tensor::{Content, Traced, vector};
 use crate::Error;
 use crate::format::onnx::proto;
 
-pub(super) use layout::Span;
+pub(in crate::format) use layout::Span;
 
 /// Why a node was not converted.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(in crate::format) enum Refusal {
     /// It cannot be, for a reason in words; other nodes are still looked at.
     Cannot(String),
     /// Nothing more can be done.
@@ -48,11 +52,11 @@ impl From<Error> for Refusal {
 }
 
 /// The result of a step.
-pub(super) type Step<T = Traced> = Result<T, Refusal>;
+pub(in crate::format) type Step<T = Traced> = Result<T, Refusal>;
 
 /// An operator to be added.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+pub(in crate::format) struct Call<'a> {
     operator: &'static str,
     /// An input that is left out is none.
     inputs: Vec<Option<&'a Traced>>,
@@ -60,42 +64,42 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(operator: &'static str, inputs: &[&'a Traced]) -> Self {
+    pub(in crate::format) fn new(operator: &'static str, inputs: &[&'a Traced]) -> Self {
         Self { operator, inputs: inputs.iter().map(|input| Some(*input)).collect(), attributes: Vec::new() }
     }
 
     /// Leaves out an optional input.
-    pub(super) fn without(mut self) -> Self {
+    pub(in crate::format) fn without(mut self) -> Self {
         self.inputs.push(None);
         self
     }
 
-    pub(super) fn input(mut self, input: &'a Traced) -> Self {
+    pub(in crate::format) fn input(mut self, input: &'a Traced) -> Self {
         self.inputs.push(Some(input));
         self
     }
 
-    pub(super) fn int(mut self, name: &str, value: i64) -> Self {
+    pub(in crate::format) fn int(mut self, name: &str, value: i64) -> Self {
         self.attributes.push(proto::int(name, value));
         self
     }
 
-    pub(super) fn ints(mut self, name: &str, values: &[i64]) -> Self {
+    pub(in crate::format) fn ints(mut self, name: &str, values: &[i64]) -> Self {
         self.attributes.push(proto::ints(name, values.to_vec()));
         self
     }
 
-    pub(super) fn float(mut self, name: &str, value: f32) -> Self {
+    pub(in crate::format) fn float(mut self, name: &str, value: f32) -> Self {
         self.attributes.push(proto::float(name, value));
         self
     }
 
-    pub(super) fn text(mut self, name: &str, value: &str) -> Self {
+    pub(in crate::format) fn text(mut self, name: &str, value: &str) -> Self {
         self.attributes.push(proto::text(name, value));
         self
     }
 
-    pub(super) fn graph(mut self, name: &str, graph: GraphProto) -> Self {
+    pub(in crate::format) fn graph(mut self, name: &str, graph: GraphProto) -> Self {
         self.attributes.push(proto::graph(name, graph));
         self
     }
@@ -103,13 +107,13 @@ impl<'a> Call<'a> {
 
 /// What a place in the graph under construction can be taken back to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mark {
+pub(in crate::format) struct Mark {
     nodes: usize,
 }
 
 /// A graph under construction.
 #[derive(Debug, Default)]
-pub(super) struct Target {
+pub(in crate::format) struct Target {
     pub nodes: Vec<NodeProto>,
     /// Known tensors that nodes use, by name.
     initializers: BTreeMap<Rc<str>, Rc<Tensor>>,
@@ -135,7 +139,7 @@ pub(super) struct Target {
 
 impl Target {
     /// An input of the model; open axes become symbols, the first one `batch`, if given.
-    pub(super) fn input(
+    pub(in crate::format) fn input(
         &mut self,
         name: &str,
         dtype: DataType,
@@ -154,40 +158,45 @@ impl Target {
     }
 
     /// An input beside those of the signature, under this name or a free variant of it.
-    pub(super) fn further_input(&mut self, name: &str, dtype: DataType, shape: Vec<Dim>) -> (String, Traced) {
+    pub(in crate::format) fn further_input(
+        &mut self,
+        name: &str,
+        dtype: DataType,
+        shape: Vec<Dim>,
+    ) -> (String, Traced) {
         let name = self.free_name(name);
         (name.to_string(), Traced { dtype, shape, content: Content::Computed(name) })
     }
 
     /// Keeps a name free for later.
-    pub(super) fn reserve(&mut self, name: &str) {
+    pub(in crate::format) fn reserve(&mut self, name: &str) {
         self.taken.insert(name.into());
     }
 
     /// The size of an axis of a value, as a new symbol.
-    pub(super) fn symbol(&mut self, value: &Rc<str>, axis: usize) -> Dim {
+    pub(in crate::format) fn symbol(&mut self, value: &Rc<str>, axis: usize) -> Dim {
         let symbol = self.symbols.len() as Symbol;
         self.symbols.push((Rc::clone(value), axis));
         Dim::symbol(symbol)
     }
 
-    pub(super) fn symbol_source(&self, symbol: Symbol) -> (&Rc<str>, usize) {
+    pub(in crate::format) fn symbol_source(&self, symbol: Symbol) -> (&Rc<str>, usize) {
         let (value, axis) = &self.symbols[symbol as usize];
         (value, *axis)
     }
 
     /// Calls a known tensor by this name where it becomes an initializer.
-    pub(super) fn label(&mut self, tensor: &Rc<Tensor>, name: &str) {
+    pub(in crate::format) fn label(&mut self, tensor: &Rc<Tensor>, name: &str) {
         let entry = (Rc::clone(tensor), name.to_owned());
         self.labels.entry(Rc::as_ptr(tensor)).or_insert(entry);
     }
 
-    pub(super) fn mark(&self) -> Mark {
+    pub(in crate::format) fn mark(&self) -> Mark {
         Mark { nodes: self.nodes.len() }
     }
 
     /// Removes the nodes added since, and returns them. Values made since must not be used outside of them.
-    pub(super) fn take_back(&mut self, mark: Mark) -> Vec<NodeProto> {
+    pub(in crate::format) fn take_back(&mut self, mark: Mark) -> Vec<NodeProto> {
         let nodes = self.nodes.split_off(mark.nodes);
         self.producers.retain(|_, at| *at < mark.nodes);
         let producers = &self.producers;
@@ -199,41 +208,46 @@ impl Target {
     }
 
     /// How many nodes were added since.
-    pub(super) fn count_since(&self, mark: Mark) -> usize {
+    pub(in crate::format) fn count_since(&self, mark: Mark) -> usize {
         self.nodes.len() - mark.nodes
     }
 
     /// A value that nothing computes yet: of a step that is looked at by itself.
-    pub(super) fn placeholder(&mut self, name: &str, dtype: DataType, shape: Vec<Dim>) -> Traced {
+    pub(in crate::format) fn placeholder(&mut self, name: &str, dtype: DataType, shape: Vec<Dim>) -> Traced {
         let name = self.free_name(&format!("{}/{name}", self.scope));
         Traced { dtype, shape, content: Content::Computed(name) }
     }
 
     /// The node that computes a value, if one does.
-    pub(super) fn producer(&self, value: &Traced) -> Option<&NodeProto> {
+    pub(in crate::format) fn producer(&self, value: &Traced) -> Option<&NodeProto> {
         match &value.content {
             Content::Computed(name) => self.node_of(name),
             _ => None,
         }
     }
 
-    pub(super) fn node_of(&self, name: &str) -> Option<&NodeProto> {
+    pub(in crate::format) fn node_of(&self, name: &str) -> Option<&NodeProto> {
         self.producers.get(name).map(|at| &self.nodes[*at])
     }
 
     /// The initializer of a name.
-    pub(super) fn initializer(&self, name: &str) -> Option<&Rc<Tensor>> {
+    pub(in crate::format) fn initializer(&self, name: &str) -> Option<&Rc<Tensor>> {
         self.initializers.get(name)
     }
 
     /// Adds an operator with one result.
-    pub(super) fn emit(&mut self, call: &Call, dtype: DataType, shape: Vec<Dim>) -> Step {
+    pub(in crate::format) fn emit(&mut self, call: &Call, dtype: DataType, shape: Vec<Dim>) -> Step {
         let results = self.emit_all(call, vec![Some((dtype, shape))])?;
         Ok(results.into_iter().flatten().next().expect("one result was asked for"))
     }
 
     /// Adds an operator whose result has an open axis wherever the shape has none.
-    pub(super) fn emit_open(&mut self, call: &Call, dtype: DataType, shape: &[Option<Dim>]) -> Step {
+    pub(in crate::format) fn emit_open(
+        &mut self,
+        call: &Call,
+        dtype: DataType,
+        shape: &[Option<Dim>],
+    ) -> Step {
         let marked = shape.iter().map(|axis| axis.clone().unwrap_or_default()).collect();
         let mut result = self.emit(call, dtype, marked)?;
         let Content::Computed(name) = &result.content else { return Ok(result) };
@@ -247,7 +261,7 @@ impl Target {
     }
 
     /// Adds an operator with several results, of which some may be left out.
-    pub(super) fn emit_all(
+    pub(in crate::format) fn emit_all(
         &mut self,
         call: &Call,
         results: Vec<Option<(DataType, Vec<Dim>)>>,
@@ -294,7 +308,7 @@ impl Target {
     }
 
     /// What nodes call a value; known ones become initializers, sizes are computed.
-    pub(super) fn name(&mut self, value: &Traced) -> Step<Rc<str>> {
+    pub(in crate::format) fn name(&mut self, value: &Traced) -> Step<Rc<str>> {
         match &value.content {
             Content::Computed(name) => Ok(Rc::clone(name)),
             Content::Known(tensor) => Ok(self.initializer_name(tensor)),
@@ -349,7 +363,7 @@ impl Target {
     }
 
     /// Whether a tensor of this shape may be computed while converting.
-    pub(super) fn may_fold(&mut self, shape: &[usize]) -> bool {
+    pub(in crate::format) fn may_fold(&mut self, shape: &[usize]) -> bool {
         let count = shape.iter().try_fold(1usize, |count, axis| count.checked_mul(*axis));
         let small = |count: &usize| *count <= limits::FOLDED_ELEMENTS && shape.len() <= limits::RANK;
         let Some(count) = count.filter(small) else { return false };
@@ -358,7 +372,7 @@ impl Target {
     }
 
     /// The result of a computation on what is known.
-    pub(super) fn folded(
+    pub(in crate::format) fn folded(
         &mut self,
         shape: &[usize],
         compute: impl FnOnce() -> Option<Tensor>,
@@ -418,7 +432,7 @@ impl Target {
     }
 
     /// The tensors that nodes use.
-    pub(super) fn initializer_protos(&self, used: &BTreeSet<String>) -> Vec<TensorProto> {
+    pub(in crate::format) fn initializer_protos(&self, used: &BTreeSet<String>) -> Vec<TensorProto> {
         let used = self.initializers.iter().filter(|(name, _)| used.contains(&***name));
         used.map(|(name, tensor)| proto::tensor(name, tensor)).collect()
     }

@@ -1,0 +1,82 @@
+//! Recurrent layers.
+
+use super::Entry;
+use crate::format::keras::config::Object;
+use crate::format::keras::convert::{Converter, Inputs, Layer, one};
+use crate::format::keras::recurrent::{Kind, Walked, walk};
+use crate::format::traced::target::Step;
+use crate::format::traced::tensor::Traced;
+
+pub(super) const TABLE: &[Entry] = &[
+    ("LSTM", recurrent, &["initial_state"]),
+    ("GRU", recurrent, &["initial_state"]),
+    ("SimpleRNN", recurrent, &["initial_state"]),
+    ("Bidirectional", bidirectional, &["initial_state"]),
+];
+
+/// The states a call is given: by name, or behind the first tensor.
+fn initial(inputs: &Inputs) -> Vec<Traced> {
+    let named = inputs.named_tensors("initial_state");
+    let given = if named.is_empty() { inputs.tensors().into_iter().skip(1).collect() } else { named };
+    given.into_iter().cloned().collect()
+}
+
+fn recurrent(c: &mut Converter<'_>, layer: &Layer<'_>, inputs: &Inputs) -> Step<Vec<Traced>> {
+    let settings = layer.settings();
+    let walked = walk(c, layer, inputs, &initial(inputs))?;
+    let mut results = vec![output(layer, &walked)];
+    if settings.flag("return_state", false) {
+        results.extend(walked.states);
+    }
+    Ok(results)
+}
+
+/// Every output, or the last one, which is the first state.
+fn output(layer: &Layer<'_>, walked: &Walked) -> Traced {
+    let all = layer.settings().flag("return_sequences", false);
+    if all { walked.all.clone() } else { walked.states[0].clone() }
+}
+
+/// One layer forwards and one backwards.
+fn bidirectional(c: &mut Converter<'_>, layer: &Layer<'_>, inputs: &Inputs) -> Step<Vec<Traced>> {
+    let settings = layer.settings();
+    let object = |key: &str| -> Step<Object<'_>> {
+        let object = settings.object(key)?.ok_or_else(|| format!("it has no {key}"))?;
+        let taken = object.is_of_keras() && Kind::of(object.class).is_some();
+        if taken {
+            Ok(object)
+        } else {
+            Err(format!("it goes both ways with {}, which is not taken", object.full_name()).into())
+        }
+    };
+    let paths = [format!("{}/forward_layer", layer.path), format!("{}/backward_layer", layer.path)];
+    let forwards = Layer { object: object("layer")?, path: &paths[0] };
+    let backwards = Layer { object: object("backward_layer")?, path: &paths[1] };
+    if forwards.settings().flag("go_backwards", false) || !backwards.settings().flag("go_backwards", false) {
+        return Err("its layers do not go one way each".into());
+    }
+    let given = initial(inputs);
+    let half = given.len() / 2;
+    let first = Inputs::of([inputs.one()?.clone()]);
+    let there = walk(c, &forwards, &first, &given[..half])?;
+    let back = walk(c, &backwards, &first, &given[half..])?;
+    let (x, mut y) = (output(&forwards, &there), output(&backwards, &back));
+    if backwards.settings().flag("return_sequences", false) {
+        y = c.target.reverse(&y, &[1])?;
+    }
+    let mut results = match settings.get("merge_mode").and_then(serde_json::Value::as_str) {
+        None => vec![x, y],
+        Some("concat") => one(c.target.concat(&[&x, &y], x.rank() - 1)?)?,
+        Some("sum") => one(c.target.binary("Add", &x, &y)?)?,
+        Some("mul") => one(c.target.binary("Mul", &x, &y)?)?,
+        Some("ave") => {
+            let sum = c.target.binary("Add", &x, &y)?;
+            one(c.target.with_number("Mul", &sum, 0.5)?)?
+        }
+        Some(other) => return Err(format!("its merge_mode \"{other}\" is unknown").into()),
+    };
+    if forwards.settings().flag("return_state", false) {
+        results.extend(there.states.into_iter().chain(back.states));
+    }
+    Ok(results)
+}
