@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::market::{PIPELINE, prices_csv};
+use support::table::{table_pipeline, write_table};
 use support::{Bellwether, Serving};
 
 const DAYS: usize = 380;
@@ -130,6 +131,55 @@ fn a_pipeline_is_queued_followed_and_becomes_a_version() {
     bellwether.fails(&["job", "logs", &job, "--follow"], 2, &["--server"]);
     bellwether.ok(&["job", "delete", &job]);
     bellwether.fails(&["job", "show", &job], 3, &[&job, "no jobs"]);
+}
+
+#[test]
+fn a_job_trains_on_a_table_and_from_a_version_what_this_process_would() {
+    let bellwether = with_data();
+    let table = bellwether.dir().join("rows.parquet");
+    write_table(&table, 400);
+    let uri = format!("file://{}", table.canonicalize().unwrap().display());
+    bellwether.file("rows.toml", &table_pipeline(&uri));
+    bellwether.file("beside.toml", &table_pipeline("rows.parquet"));
+    let root = format!("file://{}", bellwether.dir().canonicalize().unwrap().display());
+    let at = At { bellwether: &bellwether, server: bellwether.serve(&["--allow-root", &root]) };
+    let bytes = |path: &str| std::fs::read(bellwether.dir().join(path)).unwrap();
+    let model = "model.onnx";
+
+    at.fails(&["train", "beside.toml"], 2, &["rows.parquet", "gs://BUCKET/OBJECT"]);
+    let first = at.queue("rows.toml");
+    let first = at.until(&first, |job| job["state"] == "succeeded");
+    assert_eq!((&first["table"], &first["dataset"]), (&uri.as_str().into(), &Value::Null));
+    bellwether.ok(&["train", "beside.toml", "--out", "here", "--read-only"]);
+    assert_eq!(bytes("data/artifacts/default/rows/1/model.onnx"), bytes(&format!("here/{model}")));
+
+    for (more, part) in [
+        (vec!["--from", "here"], "model upload"),
+        (vec!["--threads", "2"], "--threads"),
+        (vec!["--dry-run"], "dry run"),
+        (vec!["--resume"], "job resume"),
+        (vec!["--device", "gpu"], "BELLWETHER_DEVICE"),
+    ] {
+        at.fails(&[&["train", "rows.toml"], &more[..]].concat(), 2, &[part]);
+    }
+    at.fails(&["train", "rows.toml", "--from", "gone@1"], 3, &["gone"]);
+    at.fails(&["train", "tiny.toml", "--from", "rows@1"], 2, &["cannot start from rows@1"]);
+    let second = at.ok(&["train", "rows.toml", "--from", "rows"]);
+    assert_eq!(second["from"], "rows@1");
+    let second = at.until(second["job"].as_str().unwrap(), |job| job["state"] == "succeeded");
+    assert_eq!((&second["version"], &second["from"]), (&"2".into(), &"rows@1".into()));
+    bellwether.ok(&["train", "beside.toml", "--out", "on", "--read-only", "--from", "here"]);
+    let there = bytes("data/artifacts/default/rows/2/model.onnx");
+    assert_eq!(there, bytes(&format!("on/{model}")));
+    assert_ne!(there, bytes(&format!("here/{model}")), "it learned on");
+
+    let other = [&"0".repeat(64)[..]].concat();
+    let pinned = ["train", "beside.toml", "--read-only", "--table", "rows.parquet", "--table-sha256", &other];
+    bellwether.fails(&pinned, 4, &["another one", &other]);
+    bellwether.fails(&["train", "tiny.toml", "--read-only", "--table", "rows.parquet"], 2, &["--table"]);
+    assert_eq!(at.server.terminate(), 0);
+    bellwether.ok(&["train", "rows.toml", "--out", "by-uri"]);
+    assert_eq!(bytes("by-uri/model.onnx"), bytes(&format!("here/{model}")));
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};
 pub use serving::Counters;
 pub use source_file::find_source_files;
 pub use staging::{Received, StagedObject, StagedUpload, Staging};
-pub use table::{TablePipeline, TableReport};
+pub use table::{PinnedTable, TablePipeline, TableReport};
 pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
 pub use training::{
     BatchProgress, ComputeDevice, Control, EpochReport, LayerSummary, Observer, Summary, TrainBegin,

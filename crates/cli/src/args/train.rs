@@ -17,7 +17,7 @@ pub(crate) struct TrainArgs {
     /// Go on from the newest checkpoint in the folder, to the bits of a training that was never interrupted
     #[arg(long)]
     pub(crate) resume: bool,
-    /// Start from the weights of a registered model or of a bundle folder
+    /// Start from the weights of a registered model or of a bundle folder; at a server, of one of its models
     #[arg(long, value_name = "MODEL[@VERSION]|DIR")]
     pub(crate) from: Option<String>,
     /// Threads to compute on; the weights do not depend on it [default: all cores]
@@ -38,6 +38,12 @@ pub(crate) struct TrainArgs {
     /// Train on this snapshot of the data set [default: the newest]
     #[arg(long, value_name = "N", requires = "read_only")]
     pub(crate) snapshot: Option<u32>,
+    /// Train on the table in this file, wherever the pipeline says that it lies
+    #[arg(long, value_name = "FILE")]
+    pub(crate) table: Option<PathBuf>,
+    /// Refuse a table with another SHA-256
+    #[arg(long, value_name = "HEX", requires = "table")]
+    pub(crate) table_sha256: Option<String>,
 }
 
 /// `search`

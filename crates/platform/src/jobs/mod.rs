@@ -9,6 +9,8 @@ mod launcher;
 mod local;
 mod log;
 mod runner;
+mod start;
+mod subject;
 mod training;
 
 use std::collections::BTreeMap;
@@ -42,6 +44,8 @@ pub struct SubmitTraining {
     pub labels: BTreeMap<String, String>,
     /// The text of the pipeline file.
     pub pipeline: String,
+    /// The version whose weights the fit starts from, `MODEL` or `MODEL@VERSION`.
+    pub from: Option<String>,
 }
 
 /// A part of a job's log, and where the job stood before it was read: once it has ended, the log is whole.
@@ -51,6 +55,11 @@ pub struct JobLog {
     pub part: LogPart,
     /// Where the job stood.
     pub state: JobState,
+}
+
+/// The version whose weights a job starts from, `MODEL@VERSION`, if it does not start afresh.
+pub fn started_from(job: &Job) -> Option<String> {
+    training::TrainingSpec::of(&job.spec).ok()?.from.map(|from| from.to_string())
 }
 
 /// What callers who queue jobs share with what runs them.
@@ -90,6 +99,11 @@ impl Files {
         self.0.join("bundle")
     }
 
+    /// The bundle whose weights a fit starts from.
+    fn start(&self) -> PathBuf {
+        self.0.join("from")
+    }
+
     fn log(&self) -> PathBuf {
         self.0.join("log.txt")
     }
@@ -108,10 +122,12 @@ impl Platform {
     ///
     /// # Errors
     /// [`Kind::InvalidArgument`] for what the pipeline says, and for data of another machine; [`Kind::NotFound`] for a
-    /// data set that is not here; [`Kind::ResourceExhausted`] if the queue is full.
+    /// data set, table or version that is not here; [`Kind::PermissionDenied`] for a file the server may not read;
+    /// [`Kind::ResourceExhausted`] if the queue is full.
     pub async fn submit_training(&self, request: SubmitTraining) -> Result<Job> {
-        let pipeline = self.check_training(&request.pipeline).await?;
-        let spec = training::TrainingSpec { pipeline: request.pipeline };
+        let SubmitTraining { project, pipeline: text, from, .. } = &request;
+        let (pipeline, from) = self.check_training(project, text, from.as_deref()).await?;
+        let spec = training::TrainingSpec { pipeline: request.pipeline, from };
         let new = NewJob {
             project: request.project,
             id: self.generated_id(),

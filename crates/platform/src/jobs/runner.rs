@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::launcher::{Launcher, Progress, Stop, Task};
+use super::subject::Subject;
 use super::{Files, log, training};
 use crate::{ArtifactSource, Error, Kind, Platform, Result, UploadModel, UploadTarget};
 
@@ -209,14 +210,17 @@ impl Turn {
         let inputs = match training::TrainingInputs::of(&job.inputs)? {
             Some(inputs) => inputs,
             None => {
-                let settled = self.context.platform.settle_training(&spec).await?;
+                let settled = self.context.platform.settle_training(&self.project, &spec).await?;
                 let inputs = serde_json::to_value(&settled)
                     .map_err(|error| Error::internal("cannot write the inputs of a job", error))?;
                 self.change(JobChange::Settle { inputs }).await?;
                 settled
             }
         };
-        let task = self.task(&inputs);
+        if let Some(start) = &spec.from {
+            self.context.platform.place_start(&self.project, start, &self.files).await?;
+        }
+        let task = self.task(&spec, &inputs);
         let (launcher, starting) = (Arc::clone(&self.context.launcher), task.clone());
         blocking(move || launcher.start(&starting)).await?;
         Ok(task)
@@ -228,7 +232,7 @@ impl Turn {
             // It was being prepared, so nothing runs.
             return self.go_on(&job).await;
         };
-        let task = self.task(&inputs);
+        let task = self.task(&training::TrainingSpec::of(&job.spec)?, &inputs);
         match self.progress(&task).await? {
             Progress::Running => {
                 tracing::info!(job = self.id, "following a job that runs already");
@@ -342,8 +346,12 @@ impl Turn {
             }
         }
         // The artifact store has it now.
-        if let Err(error) = std::fs::remove_dir_all(self.files.bundle()) {
-            tracing::debug!(job = self.id, %error, "cannot remove a bundle that is registered");
+        for done_with in [self.files.bundle(), self.files.start()] {
+            if done_with.exists()
+                && let Err(error) = std::fs::remove_dir_all(&done_with)
+            {
+                tracing::debug!(job = self.id, %error, "cannot remove what a job needs no more");
+            }
         }
         Ok(())
     }
@@ -352,7 +360,7 @@ impl Turn {
     async fn register(&self) -> Result<ModelVersion> {
         let platform = &self.context.platform;
         let spec = training::TrainingSpec::of(&self.job().await?.spec)?;
-        let model = crate::Pipeline::parse(&spec.pipeline, "pipeline")?.name().to_owned();
+        let model = Subject::parse(&spec.pipeline)?.name().to_owned();
         let of_job = |version: &ModelVersion| version.labels.get("job").is_some_and(|id| *id == self.id);
         match platform.list_model_versions(&self.project, &model).await {
             Ok(versions) => {
@@ -396,9 +404,9 @@ impl Turn {
         self.files.bundle().join(MANIFEST).is_file()
     }
 
-    fn task(&self, inputs: &training::TrainingInputs) -> Task {
+    fn task(&self, spec: &training::TrainingSpec, inputs: &training::TrainingInputs) -> Task {
         let name = format!("{}/{}", self.project, self.id);
-        training::task(&self.context.platform, name, &self.files, inputs)
+        training::task(&self.context.platform, name, &self.files, spec, inputs)
     }
 
     async fn job(&self) -> Result<Job> {

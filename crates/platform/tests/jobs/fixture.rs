@@ -125,6 +125,7 @@ pub(crate) fn request(fake: &str) -> SubmitTraining {
         display_name: None,
         labels: BTreeMap::new(),
         pipeline: format!("# fake: {fake}\n{PIPELINE}"),
+        from: None,
     }
 }
 
@@ -143,6 +144,27 @@ pub(crate) fn run(platform: &Arc<Platform>) -> JobRunner {
 pub(crate) fn run_with(platform: &Arc<Platform>, settings: JobSettings) -> JobRunner {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_train.sh");
     platform.run_jobs(Arc::new(LocalLauncher::new(program)), settings)
+}
+
+/// Runs a server until a job has said something, and lets the server die without a word.
+pub(crate) fn run_and_die(world: &World, request: SubmitTraining) -> String {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let id = runtime.block_on(async {
+        let platform = world.open().await;
+        let runner = run(&platform);
+        let id = platform.submit_training(request).await.unwrap().id;
+        until_log(&platform, &id, "up").await;
+        until_state(&platform, &id, JobState::Running).await;
+        // What the runner would do at its end is not done.
+        std::mem::forget(runner);
+        id
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    id
+}
+
+pub(crate) fn in_a_runtime<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(future)
 }
 
 /// Waits until a job is as it should be.

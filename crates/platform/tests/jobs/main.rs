@@ -7,4 +7,5 @@
 mod crash;
 mod fixture;
 mod life;
+mod reads;
 mod refusal;
