@@ -182,6 +182,59 @@ fn a_job_trains_on_a_table_and_from_a_version_what_this_process_would() {
     assert_eq!(bytes("by-uri/model.onnx"), bytes(&format!("here/{model}")));
 }
 
+/// A pipeline whose learning rate is searched, in so many trials of so many epochs.
+fn search(trials: usize, epochs: usize) -> String {
+    let registered = PIPELINE.replace("source = [\"prices.csv\"]\n", "");
+    let fit = format!("epochs = {epochs}\noptimizer = {{ name = \"adam\", learning_rate = 0.001 }}");
+    let longer = registered.replace("epochs = 2", &fit);
+    let space = "\"fit.optimizer.learning_rate\" = { log_uniform = [1e-4, 1e-2] }";
+    format!("{longer}\n[search]\nmethod = \"random\"\ntrials = {trials}\nseed = 3\n[search.space]\n{space}\n")
+}
+
+#[test]
+fn a_search_that_was_cut_off_ends_as_one_of_this_process_would() {
+    const TRIALS: usize = 5;
+    let bellwether = with_data();
+    bellwether.file("search.toml", &search(TRIALS, 60));
+    bellwether.ok(&["data", "import", "prices.csv", "--name", "tiny", "--data-dir", "alone"]);
+    let alone = bellwether.ok(&["search", "search.toml", "--out", "here", "--data-dir", "alone"]);
+    assert_eq!(
+        (alone["trials"].as_array().unwrap().len(), &alone["trials_of_model"]),
+        (TRIALS, &TRIALS.into())
+    );
+    assert_eq!(alone["version"]["version"], 1);
+    let mut at = At::new(&bellwether);
+    at.fails(&["search", "tiny.toml"], 2, &["no [search]"]);
+    at.fails(&["search", "search.toml", "--out", "x"], 2, &["--out"]);
+    let queued = at.ok(&["search", "search.toml"]);
+    assert_eq!((&queued["state"], &queued["kind"]), (&"queued".into(), &"search".into()));
+    let job = queued["job"].as_str().unwrap().to_owned();
+    let log = |at: &At<'_>| at.ok(&["job", "logs", &job])["text"].as_str().unwrap().to_owned();
+    let start = Instant::now();
+    while !log(&at).contains("trial 3 of 5") {
+        assert!(start.elapsed().as_secs() < SECONDS_MAX, "{}", log(&at));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let process = pid(&bellwether, &job);
+    kill("-9", &at.server.child.id().to_string());
+    at.server.child.wait().unwrap();
+    kill("-9", &process);
+
+    let at = At::new(&bellwether);
+    let done = at.until(&job, |job| job["state"] == "succeeded");
+    assert_eq!(
+        (&done["attempts"], &done["model"], &done["version"]),
+        (&2.into(), &"tiny".into(), &"1".into())
+    );
+    let said = log(&at);
+    assert_eq!(said.matches("trial 1 of 5").count(), 1, "{said}");
+    assert_eq!(said.matches("trial 5 of 5").count(), 1, "{said}");
+    assert!(said.contains("5 trials of this model on this data so far"), "{said}");
+    let [there, here] = ["data/artifacts/default/tiny/1", "here"]
+        .map(|bundle| std::fs::read(bellwether.dir().join(bundle).join("model.onnx")).unwrap());
+    assert_eq!(there, here);
+}
+
 #[test]
 fn a_killed_job_leaves_the_server_and_a_killed_server_leaves_the_job() {
     let bellwether = with_data();

@@ -52,13 +52,25 @@ pub(crate) struct SearchArgs {
     /// The pipeline file; its section "search" says what is varied
     #[arg(value_name = "PIPELINE.toml")]
     pub(crate) pipeline: PathBuf,
-    /// Folder for the bundle of the best trial [default: ./NAME-bundle]
+    /// Folder for the bundle of the best trial, its checkpoints and logs [default: ./NAME-bundle]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Go on with the training of the best trial from the newest checkpoint in the folder; trials are never made twice
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Threads to compute on; the weights do not depend on it [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
     /// What to compute on: cpu, or gpu or gpu:N in a build with the feature wgpu or cuda
     #[arg(long, value_name = "DEVICE", env = "BELLWETHER_DEVICE", default_value = "cpu")]
     pub(crate) device: ComputeDevice,
+    /// Read a data directory that another process may hold; nothing is imported
+    #[arg(long, requires = "trials")]
+    pub(crate) read_only: bool,
+    /// Search on this snapshot of the data set [default: the newest]
+    #[arg(long, value_name = "N", requires = "read_only")]
+    pub(crate) snapshot: Option<u32>,
+    /// Note trials in this journal, which the holder of the data directory has begun, and leave the registry to it
+    #[arg(long, value_name = "FILE", requires = "read_only")]
+    pub(crate) trials: Option<PathBuf>,
 }

@@ -72,8 +72,18 @@ pub(crate) struct JobLogResource {
 
 impl Client {
     /// Queues the training of a pipeline file's text, from the weights of a version if one is named.
-    pub(crate) async fn create_job(&self, pipeline: &str, from: Option<&str>) -> Result<JobResource, Error> {
+    pub(crate) async fn create_training(
+        &self,
+        pipeline: &str,
+        from: Option<&str>,
+    ) -> Result<JobResource, Error> {
         let body = json!({"pipeline": pipeline, "from": from});
+        Ok(self.transport.post(self.path("customJobs"), &body).await?.body)
+    }
+
+    /// Queues a search over a pipeline file's text.
+    pub(crate) async fn create_search(&self, pipeline: &str) -> Result<JobResource, Error> {
+        let body = json!({"kind": "search", "pipeline": pipeline});
         Ok(self.transport.post(self.path("customJobs"), &body).await?.body)
     }
 

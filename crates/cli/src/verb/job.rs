@@ -153,11 +153,12 @@ struct JobsView {
 impl Show for JobsView {
     fn text(&self) -> String {
         if self.jobs.is_empty() {
-            return "no jobs yet: bellwether train PIPELINE.toml --server URL\n".to_owned();
+            return "no jobs yet: bellwether train PIPELINE.toml --server URL (or search)\n".to_owned();
         }
         let columns = [
             Column::Text("job"),
             Column::Text("name"),
+            Column::Text("kind"),
             Column::Text("state"),
             Column::Text("queued"),
             Column::Text("data"),
@@ -167,6 +168,7 @@ impl Show for JobsView {
             vec![
                 job.job.clone(),
                 job.display_name.clone(),
+                job.kind.clone(),
                 job.state.clone(),
                 job.created_at.chars().take(19).collect(),
                 job.trained_on().unwrap_or_default(),

@@ -301,7 +301,8 @@ pub(crate) fn cpu_model() -> Option<String> {
     name.filter(|name| !name.is_empty()).or_else(|| Some(std::env::consts::ARCH.to_owned()))
 }
 
-fn seconds_since_1970() -> f64 {
+/// What logs are stamped with.
+pub(crate) fn seconds_since_1970() -> f64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
@@ -334,14 +335,14 @@ fn fit_options(context: &Context, args: &TrainArgs) -> Result<FitOptions, Error>
 async fn queue(context: &Context, url: &str, file: &PipelineFile, args: &TrainArgs) -> Result<(), Error> {
     refuse_of_this_machine(args)?;
     let client = Client::new(url, context.project())?;
-    let job = client.create_job(file.text(), args.from.as_deref()).await?;
+    let job = client.create_training(file.text(), args.from.as_deref()).await?;
     context.output.show(&QueuedView::new(job.into(), client.url()))
 }
 
 /// Refuses what says how to train on this machine, which a server would not follow.
 fn refuse_of_this_machine(args: &TrainArgs) -> Result<(), Error> {
     let folder = args.from.as_deref().is_some_and(|from| Path::new(from).is_dir());
-    let refused = [
+    refuse_at_server(&[
         (args.out.is_some(), "--out", "the server registers the bundle as a version of the model"),
         (args.resume, "--resume", "a job goes on by itself, or with `bellwether job resume`"),
         (args.dry_run, "--dry-run", "a dry run reads the data of this machine"),
@@ -358,8 +359,12 @@ fn refuse_of_this_machine(args: &TrainArgs) -> Result<(), Error> {
             "--from",
             "a folder is of this machine; upload it with `bellwether model upload` and name MODEL@VERSION",
         ),
-    ];
-    match refused.into_iter().find(|(given, ..)| *given) {
+    ])
+}
+
+/// Refuses the first of some flags that was given, with why a server would not follow it.
+pub(crate) fn refuse_at_server(flags: &[(bool, &str, &str)]) -> Result<(), Error> {
+    match flags.iter().find(|(given, ..)| *given) {
         None => Ok(()),
         Some((_, flag, why)) => {
             let message = format!("{why}; leave {flag} or --server (BELLWETHER_SERVER) out");

@@ -9,3 +9,4 @@ mod fixture;
 mod life;
 mod reads;
 mod refusal;
+mod search;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
-use platform::jobs::{SubmitTraining, started_from};
+use platform::jobs::{SubmitJob, Work, started_from};
 use platform::{JobState, Kind, Platform, StagedUpload};
 
 use crate::fixture::{
@@ -44,13 +44,13 @@ fn write_table(path: &Path, rows: usize) {
     writer.close().unwrap();
 }
 
-fn over(table: &str, fake: &str) -> SubmitTraining {
+pub(crate) fn over(table: &str, fake: &str) -> SubmitJob {
     let pipeline = format!("# fake: {fake}\n{}", TABLE_PIPELINE.replace("TABLE", table));
-    SubmitTraining { pipeline, ..request("") }
+    SubmitJob { pipeline, ..request("") }
 }
 
-fn from(reference: &str, fake: &str) -> SubmitTraining {
-    SubmitTraining { from: Some(reference.to_owned()), ..request(fake) }
+fn from(reference: &str, fake: &str) -> SubmitJob {
+    SubmitJob { work: Work::Train { from: Some(reference.to_owned()) }, ..request(fake) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ async fn a_table_is_read_where_the_server_may_read() {
     .enumerate()
     {
         let fake = format!("echo \"$@\"; {}", world.copy_bundle());
-        let id = platform.submit_training(over(&table, &fake)).await.unwrap().id;
+        let id = platform.submit_job(over(&table, &fake)).await.unwrap().id;
         let done = until_state(&platform, &id, JobState::Succeeded).await;
         let made = done.made.unwrap();
         assert_eq!((made.model.as_str(), made.version), ("rows", number as u32 + 1));
@@ -99,8 +99,8 @@ async fn a_table_the_server_may_not_read_or_cannot_train_on_is_refused_at_once()
     write_table(&file, 40);
     let here = format!("file://{}", file.display());
     std::fs::write(world.path().join("no.parquet"), "PAR1").unwrap();
-    let refused = async |request: SubmitTraining, kind: Kind, part: &str| {
-        let error = platform.submit_training(request).await.unwrap_err();
+    let refused = async |request: SubmitJob, kind: Kind, part: &str| {
+        let error = platform.submit_job(request).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(part), "{error}");
     };
@@ -120,12 +120,12 @@ async fn a_table_the_server_may_not_read_or_cannot_train_on_is_refused_at_once()
     let changed = |from: &str, to: &str| {
         let request = over(&here, "");
         assert!(request.pipeline.contains(from));
-        SubmitTraining { pipeline: request.pipeline.replacen(from, to, 1), ..request }
+        SubmitJob { pipeline: request.pipeline.replacen(from, to, 1), ..request }
     };
     refused(changed("\"label\"", "\"lable\""), Kind::InvalidArgument, "lable").await;
     let conv = changed("type = \"dense\"\nunits = 2", "type = \"lstm\"\nunits = 2");
     refused(
-        SubmitTraining { pipeline: conv.pipeline.replace("activation = \"softmax\"\n", ""), ..conv },
+        SubmitJob { pipeline: conv.pipeline.replace("activation = \"softmax\"\n", ""), ..conv },
         Kind::InvalidArgument,
         "lstm",
     )
@@ -150,7 +150,7 @@ async fn a_version_to_start_from_is_chosen_when_the_job_is_queued_and_lies_besid
         "if [ -e half ]; then echo \"$@\"; {}; else touch half; echo x > from/model.onnx; exit 3; fi",
         world.copy_bundle()
     );
-    let job = platform.submit_training(from("tiny", &fake)).await.unwrap();
+    let job = platform.submit_job(from("tiny", &fake)).await.unwrap();
     assert_eq!(started_from(&job).as_deref(), Some("tiny@1"));
     let failed = until_state(&platform, &job.id, JobState::Failed).await;
     assert!(failed.error.starts_with("exit code 3"), "{}", failed.error);
@@ -180,8 +180,8 @@ async fn a_version_the_network_cannot_start_from_is_refused_at_once() {
     let platform = world.open_trained().await;
     let runner = run(&platform);
     with_a_version(&world, &platform).await;
-    let refused = async |request: SubmitTraining, kind: Kind, part: &str| {
-        let error = platform.submit_training(request).await.unwrap_err();
+    let refused = async |request: SubmitJob, kind: Kind, part: &str| {
+        let error = platform.submit_job(request).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(part), "{error}");
     };
@@ -189,14 +189,13 @@ async fn a_version_the_network_cannot_start_from_is_refused_at_once() {
     refused(from("other", ""), Kind::NotFound, "other").await;
     // A bundle of this machine's disk is no version of the registry.
     let bundle = world.bundle().display().to_string();
-    assert_eq!(platform.submit_training(from(&bundle, "")).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(platform.submit_job(from(&bundle, "")).await.unwrap_err().kind(), Kind::NotFound);
     let layers = "[[model.layers]]\ntype = \"dense\"\n";
     let deeper = PIPELINE.replacen(layers, &format!("{layers}units = 4\n{layers}"), 1);
-    refused(SubmitTraining { pipeline: deeper, ..from("tiny", "") }, Kind::InvalidArgument, "dense/kernel")
-        .await;
+    refused(SubmitJob { pipeline: deeper, ..from("tiny", "") }, Kind::InvalidArgument, "dense/kernel").await;
     let other = PIPELINE.replace("families = [\"ROC\"]", "families = [\"ROC\", \"MA\"]");
     refused(
-        SubmitTraining { pipeline: other, ..from("tiny@1", "") },
+        SubmitJob { pipeline: other, ..from("tiny@1", "") },
         Kind::InvalidArgument,
         "the network cannot start from tiny@1",
     )

@@ -1,8 +1,9 @@
-//! What a training job is: a pipeline whose data the server has, and the command line that trains it.
+//! What a job is to do: the kinds of work, what each reads, and the command line that does it.
 
 use std::path::PathBuf;
 
 use market::snapshot::Snapshot;
+use registry::Job;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,14 +11,40 @@ use super::Files;
 use super::launcher::Task;
 use super::start::StartVersion;
 use super::subject::Subject;
-use crate::{Error, Platform, Result};
+use crate::{Error, Kind, Pipeline, Platform, Result, search};
 
-/// The kind of job this is.
-pub(crate) const KIND: &str = "train";
+/// The kinds of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkKind {
+    /// A pipeline is trained.
+    Train,
+    /// It is tried with other values of its fields, and the best trained.
+    Search,
+}
 
-/// What a training job is to do, as the registry keeps it.
+impl WorkKind {
+    /// The word the registry keeps, which is the verb of the command line too.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Search => "search",
+        }
+    }
+
+    /// The kind of a stored job.
+    pub(crate) fn of(job: &Job) -> Result<Self> {
+        let known = [Self::Train, Self::Search].into_iter().find(|kind| kind.word() == job.kind);
+        known.ok_or_else(|| {
+            let message =
+                format!("job \"{}\" is of kind \"{}\", which this version cannot run", job.id, job.kind);
+            Error::new(Kind::FailedPrecondition, message)
+        })
+    }
+}
+
+/// What a job is to do, as the registry keeps it beside its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TrainingSpec {
+pub(crate) struct JobSpec {
     /// The text of the pipeline file.
     pub(crate) pipeline: String,
     /// The version whose weights it starts from.
@@ -25,10 +52,10 @@ pub(crate) struct TrainingSpec {
     pub(crate) from: Option<StartVersion>,
 }
 
-/// What a training job reads, in its first attempt and any later one.
+/// What a job reads, in its first attempt and any later one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum TrainingInputs {
+pub(crate) enum JobInputs {
     /// A snapshot of a data set.
     Snapshot {
         /// The data set.
@@ -47,17 +74,20 @@ pub(crate) enum TrainingInputs {
     },
 }
 
-/// The command line of a training job. Every attempt has the same.
-pub(crate) fn task(
-    platform: &Platform,
-    name: String,
-    files: &Files,
-    spec: &TrainingSpec,
-    inputs: &TrainingInputs,
-) -> Task {
+/// What an attempt of a job is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) kind: WorkKind,
+    pub(crate) spec: &'a JobSpec,
+    pub(crate) inputs: &'a JobInputs,
+}
+
+/// The command line of a job. Every attempt has the same.
+pub(crate) fn task(platform: &Platform, name: String, files: &Files, attempt: Attempt<'_>) -> Task {
+    let Attempt { kind, spec, inputs } = attempt;
     let shown = |path: PathBuf| path.display().to_string();
     let mut arguments = vec![
-        "train".to_owned(),
+        kind.word().to_owned(),
         shown(files.pipeline()),
         "--out".to_owned(),
         shown(files.bundle()),
@@ -67,18 +97,21 @@ pub(crate) fn task(
         "--read-only".to_owned(),
     ];
     arguments.extend(match inputs {
-        TrainingInputs::Snapshot { snapshot, .. } => vec!["--snapshot".to_owned(), snapshot.to_string()],
-        TrainingInputs::Table { path, sha256, .. } => {
+        JobInputs::Snapshot { snapshot, .. } => vec!["--snapshot".to_owned(), snapshot.to_string()],
+        JobInputs::Table { path, sha256, .. } => {
             vec!["--table".to_owned(), shown(path.clone()), "--table-sha256".to_owned(), sha256.clone()]
         }
     });
     if spec.from.is_some() {
         arguments.extend(["--from".to_owned(), shown(files.start())]);
     }
+    if kind == WorkKind::Search {
+        arguments.extend(["--trials".to_owned(), shown(files.trials())]);
+    }
     Task { name, directory: files.directory().to_owned(), log: files.log(), arguments }
 }
 
-impl TrainingSpec {
+impl JobSpec {
     /// The spec of a stored job.
     pub(crate) fn of(document: &Value) -> Result<Self> {
         serde_json::from_value(document.clone())
@@ -86,7 +119,7 @@ impl TrainingSpec {
     }
 }
 
-impl TrainingInputs {
+impl JobInputs {
     /// The inputs of a stored job, once they are settled.
     pub(crate) fn of(document: &Value) -> Result<Option<Self>> {
         serde_json::from_value(document.clone())
@@ -106,10 +139,6 @@ impl Platform {
     /// [`Kind::InvalidArgument`] for what the pipeline file says, and for data on another machine;
     /// [`Kind::NotFound`] for a data set, a staged table or a version that is not here; [`Kind::PermissionDenied`] for a
     /// URI outside the allowed roots.
-    ///
-    /// [`Kind::InvalidArgument`]: crate::Kind::InvalidArgument
-    /// [`Kind::NotFound`]: crate::Kind::NotFound
-    /// [`Kind::PermissionDenied`]: crate::Kind::PermissionDenied
     pub(crate) async fn check_training(
         &self,
         project: &str,
@@ -135,8 +164,33 @@ impl Platform {
         Ok((subject, start))
     }
 
+    /// Checks that a job can search a pipeline, as far as that is known before its turn.
+    ///
+    /// # Errors
+    /// As [`Platform::check_training`]; [`Kind::InvalidArgument`] for a pipeline without `[search]`.
+    pub(crate) async fn check_search(&self, text: &str) -> Result<Pipeline> {
+        let pipeline = match Subject::parse(text)? {
+            Subject::Dataset(pipeline) => *pipeline,
+            Subject::Table(_) => {
+                let message =
+                    "a search compares windows in time, which a table does not have; name a data set";
+                return Err(Error::invalid("data.table", message));
+            }
+        };
+        search::check(&pipeline)?;
+        if self.source_import(&pipeline)?.is_none() {
+            self.dataset_at_hand(&pipeline).await?;
+        }
+        Ok(pipeline)
+    }
+
     /// Imports what the pipeline names, and settles which snapshot or table is trained on.
-    pub(crate) async fn settle_training(&self, project: &str, spec: &TrainingSpec) -> Result<TrainingInputs> {
+    pub(crate) async fn settle_job(
+        &self,
+        project: &str,
+        kind: WorkKind,
+        spec: &JobSpec,
+    ) -> Result<JobInputs> {
         let subject = Subject::parse(&spec.pipeline)?;
         let (inputs, columns) = match &subject {
             Subject::Dataset(pipeline) => {
@@ -144,15 +198,16 @@ impl Platform {
                     Some(import) => self.import_dataset(import).await?.snapshot,
                     None => self.dataset_at_hand(pipeline).await?,
                 };
-                (TrainingInputs::snapshot(&snapshot), pipeline.columns_over(&snapshot)?)
+                (JobInputs::snapshot(&snapshot), pipeline.columns_over(&snapshot)?)
             }
             Subject::Table(pipeline) => {
                 let (path, sha256) = self.table_content(pipeline).await?;
                 let columns = self.table_columns(pipeline).await?;
-                (TrainingInputs::Table { table: pipeline.data.table.clone(), path, sha256 }, columns)
+                (JobInputs::Table { table: pipeline.data.table.clone(), path, sha256 }, columns)
             }
         };
-        if let Some(columns) = columns {
+        // The fields of a network that are searched may say nothing yet.
+        if let Some(columns) = columns.filter(|_| kind == WorkKind::Train) {
             self.check_network(project, &subject, &columns, spec.from.as_ref()).await?;
         }
         Ok(inputs)
