@@ -15,9 +15,10 @@ use burn::tensor::module::linear;
 use serde::{Deserialize, Serialize};
 
 use super::fused::{self, GruCell};
-use super::{Recurrent, dropped, gates, sigmoid, steps, tanh, yes};
+use super::{Recurrent, gates, sigmoid, steps, tanh, yes};
 use crate::Error;
 use crate::activation::Activation;
+use crate::layer::dropout::without_channels;
 use crate::layer::{Export, Initializer, Layer, ParameterSpec, Pass, Shape, Value, only};
 
 const GATES: usize = 3;
@@ -185,7 +186,7 @@ impl Layer for GruConfig {
     }
 
     fn forward(&self, inputs: Vec<Value>, pass: &mut Pass<'_>) -> Value {
-        let x = dropped(only(inputs).sequence(), self.dropout, pass);
+        let x = without_channels(only(inputs).sequence(), self.dropout, pass);
         let recurrent = self.recurrent();
         if recurrent.is_plain() && self.reset_after {
             let bias = self.use_bias.then(|| pass.two(2).reshape([2 * GATES * self.units]));

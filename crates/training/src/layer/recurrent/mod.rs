@@ -9,14 +9,14 @@ mod fused;
 mod gru;
 mod lstm;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 pub use bidirectional::{BidirectionalConfig, MergeMode};
 pub use gru::GruConfig;
 pub use lstm::LstmConfig;
 
-use super::dropout::{check_rate, mask};
-use super::{Export, Initializer, ParameterSpec, Pass, Shape, UNITS_MAX, Value, count, sequence};
+use super::dropout::check_rate;
+use super::{Export, Initializer, ParameterSpec, Shape, UNITS_MAX, Value, count, sequence};
 use crate::Error;
 use crate::activation::Activation;
 
@@ -94,15 +94,6 @@ impl Recurrent {
     fn scratch(&self, inputs: &[&Shape]) -> usize {
         let steps = inputs[0].first().copied().unwrap_or_default();
         steps * self.units * (4 * self.gates + 4)
-    }
-}
-
-/// A sequence with channels left out, the same ones in all steps of a row, as Keras does it.
-fn dropped(x: Tensor<3>, rate: f64, pass: &Pass<'_>) -> Tensor<3> {
-    let [batch, _, channels] = x.dims();
-    match mask(rate, batch * channels, pass) {
-        Some(factors) => x * Tensor::from_data(TensorData::new(factors, [batch, 1, channels]), pass.device()),
-        None => x,
     }
 }
 
