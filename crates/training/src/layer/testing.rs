@@ -226,6 +226,17 @@ pub(super) fn fitted(layer: &dyn Layer, x: &[f32], shape: &[usize], [seed, step,
     flat(layer.forward(vec![Value::shaped(rows, shape)], &mut pass))
 }
 
+/// What the state of a recurrent layer is multiplied by while [`check`] fits it, `[gate][row * units + unit]`: drawn by the
+/// layer's own stream beside that of its input. All ones without a rate.
+pub(super) fn state_factors(rate: f64, gates: usize, units: usize) -> Vec<Vec<f64>> {
+    let size = ROWS * units;
+    let mut factors = vec![0.0f32; gates * size];
+    // The first place within layer 0 of a network.
+    let mut generator = Generator::new(1, Purpose::Dropout { step: 0, layer: 1 << 10 });
+    generator.keep(rate, (1.0 / (1.0 - rate)) as f32, &mut factors);
+    factors.chunks_exact(size).map(doubles).collect()
+}
+
 /// Checks that a network that is asked, and its graph, leave what they are given as it is.
 pub(super) fn passed_on(layer: Box<dyn Layer>, shape: &[usize]) {
     let given = Given::new(layer, &[shape]);
