@@ -65,7 +65,7 @@ pub(crate) struct GlobalArgs {
     /// Project that owns models and endpoints [env: BELLWETHER_PROJECT] [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) project: Option<String>,
-    /// Talk to this server instead of the data directory (train, job, model, endpoint, predict) [env: BELLWETHER_SERVER]
+    /// Talk to this server instead of the data directory (train, search, job, model, endpoint, predict) [env: BELLWETHER_SERVER]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// Print exactly one JSON document on stdout

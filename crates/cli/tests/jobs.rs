@@ -236,6 +236,33 @@ fn a_search_that_was_cut_off_ends_as_one_of_this_process_would() {
 }
 
 #[test]
+fn the_best_of_a_search_is_trained_on_from_its_checkpoint() {
+    let bellwether = with_data();
+    bellwether.file("search.toml", &search(1, 300));
+    bellwether.ok(&["data", "import", "prices.csv", "--name", "tiny", "--data-dir", "alone"]);
+    bellwether.ok(&["search", "search.toml", "--out", "here", "--data-dir", "alone"]);
+    let at = At::new(&bellwether);
+    let job = at.ok(&["search", "search.toml"])["job"].as_str().unwrap().to_owned();
+    let start = Instant::now();
+    // Epochs of trials are not told, those of the best are.
+    while !at.ok(&["job", "logs", &job])["text"].as_str().unwrap().contains("/300") {
+        assert!(start.elapsed().as_secs() < SECONDS_MAX, "{}", at.ok(&["job", "logs", &job]));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill("-9", &pid(&bellwether, &job));
+    let failed = at.until(&job, |job| job["state"] == "failed");
+    assert!(failed["error"].as_str().unwrap().contains("job resume"), "{failed}");
+    at.ok(&["job", "resume", &job]);
+    at.until(&job, |job| job["state"] == "succeeded");
+    let said = at.ok(&["job", "logs", &job])["text"].as_str().unwrap().to_owned();
+    assert!(said.contains("resumed at step"), "{said}");
+    assert_eq!(said.matches("trial 1 of 1").count(), 1, "{said}");
+    let [there, here] = ["data/artifacts/default/tiny/1", "here"]
+        .map(|bundle| std::fs::read(bellwether.dir().join(bundle).join("model.onnx")).unwrap());
+    assert_eq!(there, here);
+}
+
+#[test]
 fn a_killed_job_leaves_the_server_and_a_killed_server_leaves_the_job() {
     let bellwether = with_data();
     let mut at = At::new(&bellwether);
