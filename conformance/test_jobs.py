@@ -1,4 +1,4 @@
-"""Training jobs by the unmodified google-cloud-aiplatform SDK: queued, awaited, listed, cancelled, deleted."""
+"""Jobs by the unmodified google-cloud-aiplatform SDK: queued, awaited, listed, cancelled, deleted."""
 
 import time
 
@@ -28,12 +28,12 @@ def server(program: Program):
     assert server.stop() == 0, server.log.read_text()
 
 
-def submit(name: str, pipeline: str) -> aiplatform.CustomJob:
+def submit(name: str, pipeline: str, *args: str) -> aiplatform.CustomJob:
     pool = {
         "machine_spec": {"machine_type": "n1-standard-4"},
         "replica_count": 1,
         "container_spec": {
-            "image_uri": "bellwether", "args": ["train"], "env": [{"name": "PIPELINE", "value": pipeline}],
+            "image_uri": "bellwether", "args": list(args or ["train"]), "env": [{"name": "PIPELINE", "value": pipeline}],
         },
     }
     job = aiplatform.CustomJob(display_name=name, worker_pool_specs=[pool], labels={"team": "quant"})
@@ -72,6 +72,25 @@ def test_the_sdk_queues_awaits_lists_cancels_and_deletes(server: Server):
     found.delete()
     with pytest.raises(exceptions.NotFound):
         aiplatform.CustomJob.get(first.resource_name)
+
+
+def test_a_search_and_a_fit_from_what_it_found(server: Server):
+    short = PIPELINE.replace("epochs = 10 ", "epochs = 1 ")
+    search = short + '\n[search]\nmethod = "grid"\n[search.space]\n"fit.seed" = [1, 2]\n'
+    job = submit("search", search, "search")
+    wait(job, job_state.JobState.JOB_STATE_SUCCEEDED, job_state.JobState.JOB_STATE_FAILED)
+    assert job.state == job_state.JobState.JOB_STATE_SUCCEEDED, job.error
+    labels = aiplatform.Model("sp500-deciles@1").labels
+    assert labels["job"] == job.name and labels["trials"] == "2"
+
+    more = submit("more", short, "train", "--from", "sp500-deciles")
+    wait(more, job_state.JobState.JOB_STATE_SUCCEEDED, job_state.JobState.JOB_STATE_FAILED)
+    assert more.state == job_state.JobState.JOB_STATE_SUCCEEDED, more.error
+    container = aiplatform.CustomJob.get(more.resource_name).job_spec.worker_pool_specs[0].container_spec
+    assert list(container.args) == ["train", "--from", "sp500-deciles@1"]
+    assert aiplatform.Model("sp500-deciles@2").labels["job"] == more.name
+    with pytest.raises(exceptions.NotFound):
+        submit("none", short, "train", "--from", "sp500-deciles@9")
 
 
 def test_a_pipeline_with_local_files_is_refused(server: Server):

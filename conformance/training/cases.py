@@ -80,6 +80,8 @@ LAYERS = [
         }.items()
     ],
     rows("dropout of nothing", dense(8, activation="relu"), kind("dropout", rate=0.0)),
+    rows("noise of nothing", kind("gaussian_noise", stddev=0.0), dense(8, activation="relu"), kind("gaussian_dropout", rate=0.0)),
+    steps("dropout of no channel", kind("spatial_dropout1d", rate=0.0), dense(4, activation="relu"), kind("flatten")),
     rows("batch normalization", dense(8), kind("batch_normalization"), kind("activation", activation="relu"), still=("dense/bias",)),
     rows("batch normalization, keys", dense(8, use_bias=False), kind("batch_normalization", momentum=0.8, epsilon=0.01, scale=False)),
     steps("batch normalization of steps", kind("batch_normalization"), kind("flatten")),

@@ -13,7 +13,8 @@ from training.cases import CHANNELS, COLUMNS, STEPS, Case  # noqa: E402
 from training.pipeline import feature_names  # noqa: E402
 
 KERAS = {
-    "dense": keras.layers.Dense, "activation": keras.layers.Activation, "dropout": keras.layers.Dropout, "flatten": keras.layers.Flatten,
+    "dense": keras.layers.Dense, "activation": keras.layers.Activation, "dropout": keras.layers.Dropout, "gaussian_noise": keras.layers.GaussianNoise,
+    "gaussian_dropout": keras.layers.GaussianDropout, "spatial_dropout1d": keras.layers.SpatialDropout1D, "flatten": keras.layers.Flatten,
     "reshape": keras.layers.Reshape, "permute": keras.layers.Permute, "add": keras.layers.Add, "multiply": keras.layers.Multiply,
     "average": keras.layers.Average, "concatenate": keras.layers.Concatenate, "batch_normalization": keras.layers.BatchNormalization,
     "layer_normalization": keras.layers.LayerNormalization, "conv1d": keras.layers.Conv1D, "max_pooling1d": keras.layers.MaxPooling1D,

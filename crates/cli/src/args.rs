@@ -71,7 +71,7 @@ pub(crate) struct GlobalArgs {
     /// Project that owns models and endpoints [env: BELLWETHER_PROJECT] [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) project: Option<String>,
-    /// Talk to this server instead of the data directory (train, job, model, endpoint, predict) [env: BELLWETHER_SERVER]
+    /// Talk to this server instead of the data directory (train, search, job, model, endpoint, predict) [env: BELLWETHER_SERVER]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// API key for that server; better set in the environment, where other users do not see it [env: BELLWETHER_API_KEY]
@@ -114,8 +114,10 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  bellwether train examples/sp500-deciles.toml --out ./sp500-deciles-bundle\n  bellwether train examples/sp500-deciles.toml --server http://127.0.0.1:8080"
     )]
     Train(TrainArgs),
-    /// Try a pipeline with other values of its fields, train the best and register it
-    #[command(after_help = "Example:\n  bellwether search examples/search.toml --out ./best-bundle")]
+    /// Try a pipeline with other values of its fields, train the best and register it, here or as a job of a server
+    #[command(
+        after_help = "Examples:\n  bellwether search examples/search.toml --out ./best-bundle\n  bellwether search examples/search.toml --server http://127.0.0.1:8080"
+    )]
     Search(SearchArgs),
     /// Look after the jobs of a server
     #[command(subcommand, after_help = "Example:\n  bellwether job list --server http://127.0.0.1:8080")]

@@ -88,7 +88,7 @@ impl Context {
             Origin::Flag(flag) => Err(Error::invalid(
                 flag,
                 format!(
-                    "`{}` works on the data directory; {flag} is for train, job, model, endpoint and predict",
+                    "`{}` works on the data directory; {flag} is for train, search, job, model, endpoint and predict",
                     self.command
                 ),
             )),

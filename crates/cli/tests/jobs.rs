@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::market::{PIPELINE, prices_csv};
+use support::table::{table_pipeline, write_table};
 use support::{Bellwether, Serving};
 
 const DAYS: usize = 380;
@@ -130,6 +131,135 @@ fn a_pipeline_is_queued_followed_and_becomes_a_version() {
     bellwether.fails(&["job", "logs", &job, "--follow"], 2, &["--server"]);
     bellwether.ok(&["job", "delete", &job]);
     bellwether.fails(&["job", "show", &job], 3, &[&job, "no jobs"]);
+}
+
+#[test]
+fn a_job_trains_on_a_table_and_from_a_version_what_this_process_would() {
+    let bellwether = with_data();
+    let table = bellwether.dir().join("rows.parquet");
+    write_table(&table, 400);
+    let uri = format!("file://{}", table.canonicalize().unwrap().display());
+    bellwether.file("rows.toml", &table_pipeline(&uri));
+    bellwether.file("beside.toml", &table_pipeline("rows.parquet"));
+    let root = format!("file://{}", bellwether.dir().canonicalize().unwrap().display());
+    let at = At { bellwether: &bellwether, server: bellwether.serve(&["--allow-root", &root]) };
+    let bytes = |path: &str| std::fs::read(bellwether.dir().join(path)).unwrap();
+    let model = "model.onnx";
+
+    at.fails(&["train", "beside.toml"], 2, &["rows.parquet", "gs://BUCKET/OBJECT"]);
+    let first = at.queue("rows.toml");
+    let first = at.until(&first, |job| job["state"] == "succeeded");
+    assert_eq!((&first["table"], &first["dataset"]), (&uri.as_str().into(), &Value::Null));
+    bellwether.ok(&["train", "beside.toml", "--out", "here", "--read-only"]);
+    assert_eq!(bytes("data/artifacts/default/rows/1/model.onnx"), bytes(&format!("here/{model}")));
+
+    for (more, part) in [
+        (vec!["--from", "here"], "model upload"),
+        (vec!["--threads", "2"], "--threads"),
+        (vec!["--dry-run"], "dry run"),
+        (vec!["--resume"], "job resume"),
+        (vec!["--device", "gpu"], "BELLWETHER_DEVICE"),
+    ] {
+        at.fails(&[&["train", "rows.toml"], &more[..]].concat(), 2, &[part]);
+    }
+    at.fails(&["train", "rows.toml", "--from", "gone@1"], 3, &["gone"]);
+    at.fails(&["train", "tiny.toml", "--from", "rows@1"], 2, &["cannot start from rows@1"]);
+    let second = at.ok(&["train", "rows.toml", "--from", "rows"]);
+    assert_eq!(second["from"], "rows@1");
+    let second = at.until(second["job"].as_str().unwrap(), |job| job["state"] == "succeeded");
+    assert_eq!((&second["version"], &second["from"]), (&"2".into(), &"rows@1".into()));
+    bellwether.ok(&["train", "beside.toml", "--out", "on", "--read-only", "--from", "here"]);
+    let there = bytes("data/artifacts/default/rows/2/model.onnx");
+    assert_eq!(there, bytes(&format!("on/{model}")));
+    assert_ne!(there, bytes(&format!("here/{model}")), "it learned on");
+
+    let other = [&"0".repeat(64)[..]].concat();
+    let pinned = ["train", "beside.toml", "--read-only", "--table", "rows.parquet", "--table-sha256", &other];
+    bellwether.fails(&pinned, 4, &["another one", &other]);
+    bellwether.fails(&["train", "tiny.toml", "--read-only", "--table", "rows.parquet"], 2, &["--table"]);
+    assert_eq!(at.server.terminate(), 0);
+    bellwether.ok(&["train", "rows.toml", "--out", "by-uri"]);
+    assert_eq!(bytes("by-uri/model.onnx"), bytes(&format!("here/{model}")));
+}
+
+/// A pipeline whose learning rate is searched, in so many trials of so many epochs.
+fn search(trials: usize, epochs: usize) -> String {
+    let registered = PIPELINE.replace("source = [\"prices.csv\"]\n", "");
+    let fit = format!("epochs = {epochs}\noptimizer = {{ name = \"adam\", learning_rate = 0.001 }}");
+    let longer = registered.replace("epochs = 2", &fit);
+    let space = "\"fit.optimizer.learning_rate\" = { log_uniform = [1e-4, 1e-2] }";
+    format!("{longer}\n[search]\nmethod = \"random\"\ntrials = {trials}\nseed = 3\n[search.space]\n{space}\n")
+}
+
+#[test]
+fn a_search_that_was_cut_off_ends_as_one_of_this_process_would() {
+    const TRIALS: usize = 5;
+    let bellwether = with_data();
+    bellwether.file("search.toml", &search(TRIALS, 60));
+    bellwether.ok(&["data", "import", "prices.csv", "--name", "tiny", "--data-dir", "alone"]);
+    let alone = bellwether.ok(&["search", "search.toml", "--out", "here", "--data-dir", "alone"]);
+    assert_eq!(
+        (alone["trials"].as_array().unwrap().len(), &alone["trials_of_model"]),
+        (TRIALS, &TRIALS.into())
+    );
+    assert_eq!(alone["version"]["version"], 1);
+    let mut at = At::new(&bellwether);
+    at.fails(&["search", "tiny.toml"], 2, &["no [search]"]);
+    at.fails(&["search", "search.toml", "--out", "x"], 2, &["--out"]);
+    let queued = at.ok(&["search", "search.toml"]);
+    assert_eq!((&queued["state"], &queued["kind"]), (&"queued".into(), &"search".into()));
+    let job = queued["job"].as_str().unwrap().to_owned();
+    let log = |at: &At<'_>| at.ok(&["job", "logs", &job])["text"].as_str().unwrap().to_owned();
+    let start = Instant::now();
+    while !log(&at).contains("trial 3 of 5") {
+        assert!(start.elapsed().as_secs() < SECONDS_MAX, "{}", log(&at));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let process = pid(&bellwether, &job);
+    kill("-9", &at.server.child.id().to_string());
+    at.server.child.wait().unwrap();
+    kill("-9", &process);
+
+    let at = At::new(&bellwether);
+    let done = at.until(&job, |job| job["state"] == "succeeded");
+    assert_eq!(
+        (&done["attempts"], &done["model"], &done["version"]),
+        (&2.into(), &"tiny".into(), &"1".into())
+    );
+    let said = log(&at);
+    assert_eq!(said.matches("trial 1 of 5").count(), 1, "{said}");
+    assert_eq!(said.matches("trial 5 of 5").count(), 1, "{said}");
+    assert!(said.contains("5 trials of this model on this data so far"), "{said}");
+    let [there, here] = ["data/artifacts/default/tiny/1", "here"]
+        .map(|bundle| std::fs::read(bellwether.dir().join(bundle).join("model.onnx")).unwrap());
+    assert_eq!(there, here);
+}
+
+#[test]
+fn the_best_of_a_search_is_trained_on_from_its_checkpoint() {
+    let bellwether = with_data();
+    bellwether.file("search.toml", &search(1, 300));
+    bellwether.ok(&["data", "import", "prices.csv", "--name", "tiny", "--data-dir", "alone"]);
+    bellwether.ok(&["search", "search.toml", "--out", "here", "--data-dir", "alone"]);
+    let at = At::new(&bellwether);
+    let job = at.ok(&["search", "search.toml"])["job"].as_str().unwrap().to_owned();
+    let start = Instant::now();
+    // Epochs of trials are not told, those of the best are.
+    while !at.ok(&["job", "logs", &job])["text"].as_str().unwrap().contains("/300") {
+        assert!(start.elapsed().as_secs() < SECONDS_MAX, "{}", at.ok(&["job", "logs", &job]));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill("-9", &pid(&bellwether, &job));
+    let failed = at.until(&job, |job| job["state"] == "failed");
+    assert!(failed["error"].as_str().unwrap().contains("job resume"), "{failed}");
+    at.ok(&["job", "resume", &job]);
+    at.until(&job, |job| job["state"] == "succeeded");
+    let said = at.ok(&["job", "logs", &job])["text"].as_str().unwrap().to_owned();
+    assert!(said.contains("resumed at step"), "{said}");
+    assert_eq!(said.matches("trial 1 of 1").count(), 1, "{said}");
+    let [there, here] = ["data/artifacts/default/tiny/1", "here"]
+        .map(|bundle| std::fs::read(bellwether.dir().join(bundle).join("model.onnx")).unwrap());
+    assert_eq!(there, here);
 }
 
 #[test]

@@ -95,7 +95,8 @@ pub fn convert_model(
     }
 }
 
-fn write(bundle: &Bundle, format: ModelFormat, out: &Path) -> Result<Exported> {
+/// Writes a bundle in one of its formats where nothing is yet, the manifest of a whole bundle last.
+pub(crate) fn write(bundle: &Bundle, format: ModelFormat, out: &Path) -> Result<Exported> {
     if out.exists() {
         let message = format!("{} is there already; name another place or remove it", out.display());
         return Err(Error::new(Kind::AlreadyExists, message));

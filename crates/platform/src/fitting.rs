@@ -107,13 +107,17 @@ impl Platform {
         } else {
             self.open_version(&self.get_model(project, reference).await?).await?
         };
-        let variables = bundle.tensors()?;
-        let weight = |(name, tensor): (String, predictor::Tensor)| {
-            let values = tensor.as_float32().map(<[f32]>::to_vec).unwrap_or_default();
-            Weight { name, shape: tensor.shape().to_vec(), values }
-        };
-        Ok(Some(variables.into_iter().map(weight).collect()))
+        weights_of(&bundle).map(Some)
     }
+}
+
+/// The weights in a bundle, by the names their layers gave them.
+pub(crate) fn weights_of(bundle: &Bundle) -> Result<Vec<Weight>> {
+    let weight = |(name, tensor): (String, predictor::Tensor)| {
+        let values = tensor.as_float32().map(<[f32]>::to_vec).unwrap_or_default();
+        Weight { name, shape: tensor.shape().to_vec(), values }
+    };
+    Ok(bundle.tensors()?.into_iter().map(weight).collect())
 }
 
 /// Hands the fit's callbacks on; a supertrait object cannot be passed as its base with `Send` kept.

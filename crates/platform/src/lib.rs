@@ -91,7 +91,7 @@ pub use served::{DEFAULT_PROJECT, ModelName, ServedModel, ServedVersion, Version
 pub use serving::{Bucket, Counters, ErrorCounts, Histogram};
 pub use source_file::find_source_files;
 pub use staging::{Received, StagedObject, StagedUpload, Staging};
-pub use table::{TablePipeline, TableReport};
+pub use table::{PinnedTable, TablePipeline, TableReport};
 pub use traffic::Together;
 pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};
 pub use training::{

@@ -111,7 +111,7 @@ pub struct FeaturesSection {
 impl FeaturesSection {
     /// The features to compute over a panel: those of the named set its fields allow, then the further ones.
     pub(crate) fn choose(&self, panel: &Panel) -> Result<ChosenFeatures> {
-        let (named, left_out) = self.named(panel)?;
+        let (named, left_out) = self.named(&panel.field_names())?;
         let set = FeatureSet::new(named)?;
         set.check_fields(panel)?;
         let names = set.names().into_iter().map(str::to_owned).collect();
@@ -123,15 +123,14 @@ impl FeaturesSection {
         self.steps.unwrap_or(1)
     }
 
-    /// Names and expressions, and what of the set the panel's fields do not allow. Whether an expression looks ahead
+    /// Names and expressions, and what of the set the fields of the bars do not allow. Whether an expression looks ahead
     /// is not asked.
     #[expect(clippy::type_complexity, reason = "two lists of name and text")]
-    pub(crate) fn named(&self, panel: &Panel) -> Result<(Vec<(String, String)>, Vec<(String, String)>)> {
+    pub(crate) fn named(&self, fields: &[&str]) -> Result<(Vec<(String, String)>, Vec<(String, String)>)> {
         let mut named = Vec::new();
         let mut left_out = Vec::new();
         if let Some(set) = &self.set {
-            let fields = panel.field_names();
-            let selection = market::set::select(set, &fields, self.families.as_deref())
+            let selection = market::set::select(set, fields, self.families.as_deref())
                 .map_err(|error| Error::from(error).context("features"))?;
             named = selection.included;
             left_out = selection.left_out;
@@ -257,7 +256,18 @@ impl Pipeline {
         &self,
         panel: &Panel,
     ) -> Result<(Vec<(String, String)>, Vec<(String, String)>)> {
-        let (named, left_out) = self.features.named(panel)?;
+        self.named_over(&panel.field_names())
+    }
+
+    /// The columns of a row over bars that have these fields.
+    pub(crate) fn columns(&self, fields: &[&str]) -> Result<Columns> {
+        let names = self.named_over(fields)?.0.into_iter().map(|(name, _)| name).collect();
+        Ok(Columns { names, steps: self.features.steps() })
+    }
+
+    #[expect(clippy::type_complexity, reason = "two lists of name and text")]
+    fn named_over(&self, fields: &[&str]) -> Result<(Vec<(String, String)>, Vec<(String, String)>)> {
+        let (named, left_out) = self.features.named(fields)?;
         Ok((self.processors.features(named)?, left_out))
     }
 

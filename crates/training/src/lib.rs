@@ -47,7 +47,7 @@ pub use device::ComputeDevice;
 pub use device::device_of_tests;
 pub use error::Error;
 pub use file::FileError;
-pub use fit::{Directory, Evaluated, Fit, fit};
+pub use fit::{Directory, Evaluated, Fit, check_start, fit};
 pub use layer::*;
 pub use loss::*;
 pub use metric::{Metric, TopKConfig, larger_is_better};

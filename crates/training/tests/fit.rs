@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use training::{
-    Activation, AdamConfig, BatchProgress, Columns, Control, DenseConfig, EpochReport, Error, Fit, FitConfig,
-    GruConfig, LayerKind, LstmConfig, Metric, MetricsConfig, ModelConfig, Observer, OptimizerConfig,
-    OutputConfig, ReshapeConfig, Samples, Silent, Trained,
+    Activation, AdamConfig, BatchProgress, Columns, Control, DenseConfig, DropoutConfig, EpochReport, Error,
+    Fit, FitConfig, FlattenConfig, GaussianDropoutConfig, GaussianNoiseConfig, GruConfig, LayerKind,
+    LstmConfig, Metric, MetricsConfig, ModelConfig, Observer, OptimizerConfig, OutputConfig, ReshapeConfig,
+    Samples, Silent, SpatialDropout1dConfig, Trained,
 };
 
 const COLUMNS: usize = 8;
@@ -187,6 +188,22 @@ fn nor_do_they_in_recurrent_layers() {
         LayerKind::Reshape(ReshapeConfig { target_shape: vec![COLUMNS / 2, 2] }),
         LayerKind::Lstm(lstm),
         LayerKind::Gru(GruConfig::new(20)),
+        dense(CLASSES, Activation::Softmax),
+    ];
+    threads_decide_no_byte(&layers);
+}
+
+/// What is drawn at random in every update is drawn in one order.
+#[test]
+fn nor_do_they_in_layers_that_draw_at_random() {
+    let layers = vec![
+        LayerKind::GaussianNoise(GaussianNoiseConfig { stddev: 0.1 }),
+        LayerKind::Reshape(ReshapeConfig { target_shape: vec![COLUMNS / 2, 2] }),
+        LayerKind::SpatialDropout1d(SpatialDropout1dConfig { rate: 0.25 }),
+        LayerKind::Flatten(FlattenConfig {}),
+        dense(256, Activation::Relu),
+        LayerKind::GaussianDropout(GaussianDropoutConfig { rate: 0.25 }),
+        LayerKind::Dropout(DropoutConfig { rate: 0.25 }),
         dense(CLASSES, Activation::Softmax),
     ];
     threads_decide_no_byte(&layers);

@@ -15,7 +15,7 @@ const ROWS: usize = 90;
 /// Batches of an epoch.
 const STEPS: u64 = 5;
 
-/// Everything that has a state: moving averages, left out units, moments, a schedule, a plateau, the best weights, and
+/// Everything that has a state: moving averages, left out units, noise, moments, a schedule, a plateau, the best weights, and
 /// metrics that need all rows of an epoch.
 const MODEL: &str = r#"
 [[layers]]
@@ -28,6 +28,9 @@ type = "batch_normalization"
 [[layers]]
 type = "dropout"
 rate = 0.3
+[[layers]]
+type = "gaussian_noise"
+stddev = 0.05
 [[layers]]
 type = "dense"
 units = 3

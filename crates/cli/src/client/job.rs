@@ -48,6 +48,10 @@ pub(crate) struct JobMetadata {
     pub(crate) dataset: Option<String>,
     /// The snapshot of it.
     pub(crate) snapshot: Option<u32>,
+    /// The table it trains on, once that is settled.
+    pub(crate) table: Option<String>,
+    /// The version whose weights it starts from: `MODEL@VERSION`.
+    pub(crate) from: Option<String>,
     /// The resource name of the model it made a version of.
     pub(crate) model: Option<String>,
     /// The version it made, a decimal string.
@@ -67,9 +71,20 @@ pub(crate) struct JobLogResource {
 }
 
 impl Client {
-    /// Queues the training of a pipeline file's text.
-    pub(crate) async fn create_job(&self, pipeline: &str) -> Result<JobResource, Error> {
-        Ok(self.transport.post(self.path("customJobs"), &json!({"pipeline": pipeline})).await?.body)
+    /// Queues the training of a pipeline file's text, from the weights of a version if one is named.
+    pub(crate) async fn create_training(
+        &self,
+        pipeline: &str,
+        from: Option<&str>,
+    ) -> Result<JobResource, Error> {
+        let body = json!({"pipeline": pipeline, "from": from});
+        Ok(self.transport.post(self.path("customJobs"), &body).await?.body)
+    }
+
+    /// Queues a search over a pipeline file's text.
+    pub(crate) async fn create_search(&self, pipeline: &str) -> Result<JobResource, Error> {
+        let body = json!({"kind": "search", "pipeline": pipeline});
+        Ok(self.transport.post(self.path("customJobs"), &body).await?.body)
     }
 
     /// One job.

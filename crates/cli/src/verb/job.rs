@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use platform::jobs::started_from;
 use platform::{Error, Job, JobState, Page};
 use serde::Serialize;
 
@@ -26,6 +27,8 @@ pub(crate) struct JobView {
     ended_at: Option<String>,
     dataset: Option<String>,
     snapshot: Option<u32>,
+    table: Option<String>,
+    from: Option<String>,
     model: Option<String>,
     version: Option<String>,
     error: Option<String>,
@@ -34,8 +37,11 @@ pub(crate) struct JobView {
 impl From<Job> for JobView {
     fn from(job: Job) -> Self {
         let input = |key: &str| job.inputs.get(key);
+        let text = |key: &str| input(key).and_then(|name| name.as_str()).map(str::to_owned);
         Self {
-            dataset: input("dataset").and_then(|name| name.as_str()).map(str::to_owned),
+            dataset: text("dataset"),
+            table: text("table"),
+            from: started_from(&job),
             snapshot: input("snapshot").and_then(serde_json::Value::as_u64).and_then(|n| n.try_into().ok()),
             job: job.id,
             display_name: job.display_name,
@@ -65,6 +71,8 @@ impl From<JobResource> for JobView {
             ended_at: job.end_time,
             dataset: job.metadata.dataset,
             snapshot: job.metadata.snapshot,
+            table: job.metadata.table,
+            from: job.metadata.from,
             model: job.metadata.model.map(|name| last_segment(&name).to_owned()),
             version: job.metadata.model_version_id,
             error: job.error.map(|error| error.message),
@@ -87,7 +95,10 @@ impl JobView {
     }
 
     fn trained_on(&self) -> Option<String> {
-        Some(format!("{}@{}", self.dataset.as_ref()?, self.snapshot?))
+        match (&self.dataset, self.snapshot, &self.table) {
+            (Some(dataset), Some(snapshot), _) => Some(format!("{dataset}@{snapshot}")),
+            (_, _, table) => table.clone(),
+        }
     }
 }
 
@@ -100,6 +111,7 @@ impl Show for JobView {
             ("state", Some(self.state.clone())),
             ("attempts", Some(self.attempts.to_string())),
             ("data", self.trained_on()),
+            ("from", self.from.clone()),
             ("queued", Some(self.created_at.clone())),
             ("started", self.started_at.clone()),
             ("ended", self.ended_at.clone()),
@@ -141,11 +153,12 @@ struct JobsView {
 impl Show for JobsView {
     fn text(&self) -> String {
         if self.jobs.is_empty() {
-            return "no jobs yet: bellwether train PIPELINE.toml --server URL\n".to_owned();
+            return "no jobs yet: bellwether train PIPELINE.toml --server URL (or search)\n".to_owned();
         }
         let columns = [
             Column::Text("job"),
             Column::Text("name"),
+            Column::Text("kind"),
             Column::Text("state"),
             Column::Text("queued"),
             Column::Text("data"),
@@ -155,6 +168,7 @@ impl Show for JobsView {
             vec![
                 job.job.clone(),
                 job.display_name.clone(),
+                job.kind.clone(),
                 job.state.clone(),
                 job.created_at.chars().take(19).collect(),
                 job.trained_on().unwrap_or_default(),

@@ -1,15 +1,17 @@
-//! `search`: a pipeline file with a section `[search]` in; a table of trials and the best model out.
+//! `search`: a pipeline file with a section `[search]` in; a table of trials and the best model out; or a job of a server.
 
 use std::path::PathBuf;
 
-use platform::{Error, FitOptions, Pipeline, SearchReport, TrainOptions};
+use platform::{ComputeDevice, Error, FitOptions, PinnedSnapshot, Pipeline, SearchReport, TrainOptions};
 use serde::Serialize;
 
 use crate::args::train::SearchArgs;
+use crate::client::Client;
 use crate::context::Context;
 use crate::output::{Column, Show, table};
 use crate::progress::Progress;
-use crate::verb::train::{TrainView, cpu_model, folder_of};
+use crate::verb::job::QueuedView;
+use crate::verb::train::{TrainView, cpu_model, folder_of, refuse_at_server, seconds_since_1970};
 
 /// Trials shown to a person; `--json` has all.
 const SHOWN: usize = 20;
@@ -54,24 +56,64 @@ impl Show for SearchView {
             report.trials_of_model
         );
         text += &TrainView(&report.best).text();
-        text + &format!("registered as {} version {}\n", report.version.model, report.version.version)
+        match &report.version {
+            Some(version) => text + &format!("registered as {} version {}\n", version.model, version.version),
+            None => text,
+        }
     }
 }
 
 /// `search`
 pub(crate) async fn search(context: &Context, args: &SearchArgs) -> Result<(), Error> {
-    context.refuse_server()?;
     let pipeline = Pipeline::read(&args.pipeline)?;
+    match &context.settings.server.value {
+        Some(_) if args.read_only => context.refuse_server()?,
+        Some(url) => return queue(context, url, &pipeline, args).await,
+        None => {}
+    }
     let out = match &args.out {
         Some(out) => out.clone(),
         None => PathBuf::from(format!("{}-bundle", pipeline.name())),
     };
-    let platform = context.open_platform().await?;
-    let fit =
-        FitOptions { threads: args.threads, device: args.device, cpu: cpu_model(), ..FitOptions::default() };
+    let fit = FitOptions {
+        threads: args.threads,
+        device: args.device,
+        resume: args.resume,
+        keeps: Some(seconds_since_1970),
+        cpu: cpu_model(),
+        ..FitOptions::default()
+    };
     let options = TrainOptions { out: &out, base_dir: folder_of(&args.pipeline), fit };
     let mut progress = Progress::new(&context.interrupt);
-    let found = platform.search(context.project(), &pipeline, &options, &mut progress).await;
+    let found = match &args.trials {
+        Some(journal) => {
+            let dataset = pipeline.data.dataset.clone();
+            let pinned = args.snapshot.map(|snapshot| PinnedSnapshot { dataset, snapshot });
+            let platform = context.open_read_only(pinned).await?;
+            platform.search_beside(journal, &pipeline, &options, &mut progress).await
+        }
+        None => {
+            let platform = context.open_platform().await?;
+            platform.search(context.project(), &pipeline, &options, &mut progress).await
+        }
+    };
     drop(progress);
     context.output.show(&SearchView(found?))
+}
+
+/// Queues a job at a server.
+async fn queue(context: &Context, url: &str, pipeline: &Pipeline, args: &SearchArgs) -> Result<(), Error> {
+    refuse_at_server(&[
+        (args.out.is_some(), "--out", "the server registers the best one as a version of the model"),
+        (args.resume, "--resume", "a job goes on by itself, or with `bellwether job resume`"),
+        (args.threads.is_some(), "--threads", "a job computes on the cores of the server"),
+        (
+            args.device != ComputeDevice::Cpu,
+            "--device",
+            "BELLWETHER_DEVICE of the server says what jobs compute on",
+        ),
+    ])?;
+    let client = Client::new(url, context.project(), &context.settings.access())?;
+    let job = client.create_search(pipeline.text()).await?;
+    context.output.show(&QueuedView::new(job.into(), client.url()))
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use platform::{
-    Check, Error, FitOptions, ModelCheck, Outcome, PinnedSnapshot, Pipeline, StartFrom, Summary,
-    TablePipeline, TableReport, TestMetrics, TrainOptions, TrainReport, Verdict,
+    Check, ComputeDevice, Error, FitOptions, ModelCheck, Outcome, PinnedSnapshot, PinnedTable, Pipeline,
+    StartFrom, Summary, TablePipeline, TableReport, TestMetrics, TrainOptions, TrainReport, Verdict,
 };
 use serde::Serialize;
 
@@ -197,7 +197,7 @@ fn features_text(report: &TrainReport) -> String {
 
 /// `train`
 pub(crate) async fn train(context: &Context, args: &TrainArgs) -> Result<(), Error> {
-    let file = PipelineFile::read(&args.pipeline)?;
+    let file = PipelineFile::read(&args.pipeline)?.over(args)?;
     match &context.settings.server.value {
         Some(_) if args.read_only => context.refuse_server()?,
         Some(url) => return queue(context, url, &file, args).await,
@@ -254,6 +254,29 @@ impl PipelineFile {
         Ok(Self::Dataset(Box::new(Pipeline::read(path)?)))
     }
 
+    /// The same over the table that is named on the command line, if one is.
+    fn over(self, args: &TrainArgs) -> Result<Self, Error> {
+        let Some(path) = args.table.clone() else { return Ok(self) };
+        match self {
+            Self::Table(pipeline) => {
+                let table = PinnedTable { path, sha256: args.table_sha256.clone() };
+                Ok(Self::Table(Box::new(pipeline.over(table))))
+            }
+            Self::Dataset(_) => {
+                let message =
+                    "the pipeline is over a data set; --table is for one with [data] table = \"...\"";
+                Err(Error::invalid("--table", message))
+            }
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Dataset(pipeline) => pipeline.text(),
+            Self::Table(pipeline) => pipeline.text(),
+        }
+    }
+
     /// The name of the data set, if it is over one.
     fn dataset(&self) -> &str {
         match self {
@@ -278,7 +301,8 @@ pub(crate) fn cpu_model() -> Option<String> {
     name.filter(|name| !name.is_empty()).or_else(|| Some(std::env::consts::ARCH.to_owned()))
 }
 
-fn seconds_since_1970() -> f64 {
+/// What logs are stamped with.
+pub(crate) fn seconds_since_1970() -> f64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
@@ -309,18 +333,44 @@ fn fit_options(context: &Context, args: &TrainArgs) -> Result<FitOptions, Error>
 
 /// Queues a job at a server.
 async fn queue(context: &Context, url: &str, file: &PipelineFile, args: &TrainArgs) -> Result<(), Error> {
-    let PipelineFile::Dataset(pipeline) = file else {
-        let message = "a server trains on its data sets; a table lies on this machine: leave --server out";
-        return Err(Error::invalid("data.table", message));
-    };
-    if args.out.is_some() {
-        let message =
-            "the server registers the bundle as a version of the model; leave --out or --server out";
-        return Err(Error::invalid("--out", message));
-    }
+    refuse_of_this_machine(args)?;
     let client = Client::new(url, context.project(), &context.settings.access())?;
-    let job = client.create_job(pipeline.text()).await?;
+    let job = client.create_training(file.text(), args.from.as_deref()).await?;
     context.output.show(&QueuedView::new(job.into(), client.url()))
+}
+
+/// Refuses what says how to train on this machine, which a server would not follow.
+fn refuse_of_this_machine(args: &TrainArgs) -> Result<(), Error> {
+    let folder = args.from.as_deref().is_some_and(|from| Path::new(from).is_dir());
+    refuse_at_server(&[
+        (args.out.is_some(), "--out", "the server registers the bundle as a version of the model"),
+        (args.resume, "--resume", "a job goes on by itself, or with `bellwether job resume`"),
+        (args.dry_run, "--dry-run", "a dry run reads the data of this machine"),
+        (args.table.is_some(), "--table", "the server reads the table that the pipeline names"),
+        (args.threads.is_some(), "--threads", "a job computes on the cores of the server"),
+        (args.memory_gb.is_some(), "--memory-gb", "a job computes in the memory of the server"),
+        (
+            args.device != ComputeDevice::Cpu,
+            "--device",
+            "BELLWETHER_DEVICE of the server says what jobs compute on",
+        ),
+        (
+            folder,
+            "--from",
+            "a folder is of this machine; upload it with `bellwether model upload` and name MODEL@VERSION",
+        ),
+    ])
+}
+
+/// Refuses the first of some flags that was given, with why a server would not follow it.
+pub(crate) fn refuse_at_server(flags: &[(bool, &str, &str)]) -> Result<(), Error> {
+    match flags.iter().find(|(given, ..)| *given) {
+        None => Ok(()),
+        Some((_, flag, why)) => {
+            let message = format!("{why}; leave {flag} or --server (BELLWETHER_SERVER) out");
+            Err(Error::invalid(flag, message))
+        }
+    }
 }
 
 /// The folder that relative paths in a pipeline file start from.

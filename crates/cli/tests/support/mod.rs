@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail at once")]
 
 pub(crate) mod market;
+pub(crate) mod table;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

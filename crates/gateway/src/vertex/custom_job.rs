@@ -2,8 +2,10 @@
 //!
 //! A job trains a pipeline file. Its text is in `pipeline`, or, as Google's SDK can send it, in the variable `PIPELINE`
 //! of the one worker pool's `containerSpec.env`, with `args: ["train"]`; the image means nothing here, and the
-//! result becomes a version of the model, whatever `baseOutputDirectory` says. To Vertex AI's CustomJob we add, in
-//! `metadata`: `kind`, `attempts`, what was trained on, and what was made.
+//! result becomes a version of the model, whatever `baseOutputDirectory` says. `from`, or `args: ["train", "--from",
+//! "MODEL@VERSION"]`, names a version whose weights the fit starts from; `"kind": "search"`, or `args: ["search"]`, tries the
+//! pipeline with other values, as its section `[search]` says. To Vertex AI's CustomJob we add, in `metadata`:
+//! `kind`, `attempts`, what was trained on, from what, and what was made.
 //!
 //! `GET customJobs/J/logs?offset=N&follow=true` answers with the log's text from a byte on and the offset after it. With
 //! `follow` an answer without text comes only after some seconds, or when the job has ended.
@@ -14,7 +16,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
-use platform::jobs::SubmitTraining;
+use platform::jobs::{SubmitJob, Work, started_from};
 use platform::{Error, Job, JobState};
 use serde_json::{Map, Value, json};
 
@@ -39,7 +41,7 @@ const FOLLOW: Duration = Duration::from_secs(10);
 pub(crate) async fn create(gateway: &Gateway, address: Address, body: &Bytes) -> Result<Response, ApiError> {
     let request = request(&address.parent, body)?;
     let (platform, parent) = (Arc::clone(&gateway.platform), address.parent);
-    operation::reply(async move { Ok(written(&parent, &platform.submit_training(request).await?)) }).await
+    operation::reply(async move { Ok(written(&parent, &platform.submit_job(request).await?)) }).await
 }
 
 /// `GET customJobs/J`
@@ -114,27 +116,44 @@ pub(crate) async fn logs(gateway: &Gateway, address: &Address, query: &Query) ->
     .into_response())
 }
 
-fn request(parent: &Parent, body: &[u8]) -> Result<SubmitTraining, Error> {
+fn request(parent: &Parent, body: &[u8]) -> Result<SubmitJob, Error> {
     let mut fields = Fields::parse(body)?;
     let display_name = fields.text("displayName")?;
     let labels = fields.take("labels")?.unwrap_or_default();
     let given = fields.text("pipeline")?;
+    let work = work(&mut fields)?;
     let spec = fields.object("jobSpec")?;
     fields.refuse("encryptionSpec", "the data directory is encrypted by whoever runs it")?;
-    let pipeline = match (given, spec) {
-        (Some(_), Some(_)) => {
+    let (pipeline, work) = match (given, spec, work) {
+        (Some(_), Some(_), _) => {
             return Err(fields.invalid("pipeline", "give either pipeline or jobSpec, not both"));
         }
-        (Some(pipeline), None) => pipeline,
-        (None, Some(spec)) => pipeline_of(spec)?,
-        (None, None) => return Err(fields.missing("pipeline", "the text of a pipeline file")),
+        (None, Some(_), Some(_)) => {
+            let what = r#"say it in the args of jobSpec: ["train", "--from", "MODEL@VERSION"] or ["search"]"#;
+            return Err(fields.invalid("kind", what));
+        }
+        (Some(pipeline), None, work) => (pipeline, work.unwrap_or(Work::Train { from: None })),
+        (None, Some(spec), None) => pipeline_of(spec)?,
+        (None, None, _) => return Err(fields.missing("pipeline", "the text of a pipeline file")),
     };
     fields.finish(MEANINGLESS)?;
-    Ok(SubmitTraining { project: parent.project.clone(), display_name, labels, pipeline })
+    Ok(SubmitJob { project: parent.project.clone(), display_name, labels, pipeline, work })
 }
 
-/// The pipeline in a job spec as Google's SDK sends it.
-fn pipeline_of(mut spec: Fields) -> Result<String, Error> {
+/// What the fields of our own say is done, if they say anything.
+fn work(fields: &mut Fields) -> Result<Option<Work>, Error> {
+    let (kind, from) = (fields.text("kind")?, fields.text("from")?);
+    match (kind.as_deref(), from) {
+        (None, None) => Ok(None),
+        (None | Some("train"), from) => Ok(Some(Work::Train { from })),
+        (Some("search"), None) => Ok(Some(Work::Search)),
+        (Some("search"), Some(_)) => Err(fields.invalid("from", "a search starts afresh in every trial")),
+        (Some(other), _) => Err(fields.invalid("kind", &format!("is {other:?}; it must be train or search"))),
+    }
+}
+
+/// The pipeline in a job spec as Google's SDK sends it, and what is done with it.
+fn pipeline_of(mut spec: Fields) -> Result<(String, Work), Error> {
     let pools = spec.take::<Vec<Map<String, Value>>>("workerPoolSpecs")?.unwrap_or_default();
     for (name, why) in [
         ("network", "a job runs where the server runs"),
@@ -161,16 +180,25 @@ fn pipeline_of(mut spec: Fields) -> Result<String, Error> {
     let args: Vec<String> = container.take("args")?.unwrap_or_default();
     let command: Vec<String> = container.take("command")?.unwrap_or_default();
     let words: Vec<&str> = command.iter().chain(&args).map(String::as_str).collect();
-    if !matches!(words.as_slice(), [] | ["train"] | ["bellwether", "train"]) {
-        let what = format!("a job's command is bellwether train, got {}", words.join(" "));
-        return Err(container.invalid("args", &what));
-    }
+    let work = match words.strip_prefix(&["bellwether"]).unwrap_or(&words) {
+        [] | ["train"] => Work::Train { from: None },
+        ["train", "--from", reference] => Work::Train { from: Some((*reference).to_owned()) },
+        ["search"] => Work::Search,
+        _ => {
+            let what = format!(
+                "a job's command is bellwether train [--from MODEL@VERSION] or bellwether search, got {}",
+                words.join(" ")
+            );
+            return Err(container.invalid("args", &what));
+        }
+    };
     let env: Vec<Map<String, Value>> = container.take("env")?.unwrap_or_default();
     container.finish(&["imageUri"])?;
     let named =
         |variable: &&Map<String, Value>| variable.get("name").and_then(Value::as_str) == Some(PIPELINE);
     let found = env.iter().find(named).and_then(|variable| variable.get("value")?.as_str());
-    found.map(str::to_owned).ok_or_else(|| {
+    let found = found.map(|pipeline| (pipeline.to_owned(), work));
+    found.ok_or_else(|| {
         let field = "jobSpec.workerPoolSpecs.containerSpec.env";
         Error::invalid(field, format!("{field}: must have {PIPELINE} with the text of a pipeline file"))
     })
@@ -183,10 +211,18 @@ fn state(state: JobState) -> String {
 
 fn written(parent: &Parent, job: &Job) -> Value {
     let mut metadata = json!({"kind": job.kind, "attempts": job.attempts});
-    for key in ["dataset", "snapshot"] {
+    for key in ["dataset", "snapshot", "table"] {
         if let Some(value) = job.inputs.get(key) {
             metadata[key] = value.clone();
         }
+    }
+    let from = started_from(job);
+    let args: Vec<&str> = match &from {
+        Some(from) => vec![job.kind.as_str(), "--from", from],
+        None => vec![job.kind.as_str()],
+    };
+    if let Some(from) = &from {
+        metadata["from"] = json!(from);
     }
     if let Some(made) = &job.made {
         metadata["model"] = json!(parent.name(&format!("models/{}", made.model)));
@@ -201,7 +237,7 @@ fn written(parent: &Parent, job: &Job) -> Value {
             "containerSpec": {
                 "imageUri": "bellwether",
                 "command": ["bellwether"],
-                "args": [job.kind],
+                "args": args,
                 "env": [{"name": PIPELINE, "value": pipeline}],
             },
         }]},
@@ -228,7 +264,7 @@ mod tests {
 
     use super::*;
 
-    fn parsed(body: &Value) -> Result<SubmitTraining, Error> {
+    fn parsed(body: &Value) -> Result<SubmitJob, Error> {
         let parent = Parent { project: "p".to_owned(), location: "l".to_owned() };
         request(&parent, body.to_string().as_bytes())
     }
@@ -261,6 +297,36 @@ mod tests {
             let request = parsed(&body).unwrap();
             assert_eq!((request.display_name.as_deref(), request.labels["k"].as_str()), (Some("D"), "v"));
             assert_eq!((request.project.as_str(), request.pipeline.as_str()), ("p", "version = 1"));
+        }
+    }
+
+    #[test]
+    fn a_version_to_start_from_comes_in_either_form() {
+        let mut spec = as_the_sdk_sends_it();
+        assert_eq!(parsed(&spec).unwrap().work, Work::Train { from: None });
+        spec["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"] = json!(["train", "--from", "tiny@2"]);
+        for body in [spec.clone(), json!({"pipeline": "version = 1", "from": "tiny@2"})] {
+            let from = Some("tiny@2".to_owned());
+            assert_eq!(parsed(&body).unwrap().work, Work::Train { from });
+        }
+        spec["from"] = json!("tiny@2");
+        let error = parsed(&spec).unwrap_err();
+        assert_eq!(error.violations().first().map(|v| v.field.as_str()), Some("kind"), "{error}");
+    }
+
+    #[test]
+    fn a_search_comes_in_either_form() {
+        let mut spec = as_the_sdk_sends_it();
+        spec["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"] = json!(["search"]);
+        for body in [spec, json!({"pipeline": "version = 1", "kind": "search"})] {
+            assert_eq!(parsed(&body).unwrap().work, Work::Search);
+        }
+        for (body, field) in [
+            (json!({"pipeline": "version = 1", "kind": "search", "from": "tiny"}), "from"),
+            (json!({"pipeline": "version = 1", "kind": "serve"}), "kind"),
+        ] {
+            let error = parsed(&body).unwrap_err();
+            assert_eq!(error.violations().first().map(|v| v.field.as_str()), Some(field), "{error}");
         }
     }
 

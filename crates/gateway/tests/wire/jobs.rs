@@ -163,6 +163,17 @@ async fn a_job_is_cancelled_resumed_and_fails_with_a_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_says_which_version_it_starts_from() {
+    let server = Server::trained().await;
+    server.post_ok("models:upload", &server.upload_body()).await;
+    let body = json!({"pipeline": PIPELINE, "from": "tiny-model"});
+    let job = server.post_ok("customJobs", &body.to_string()).await;
+    assert_eq!(job["metadata"]["from"], "tiny-model@1");
+    let container = &job["jobSpec"]["workerPoolSpecs"][0]["containerSpec"];
+    assert_eq!(container["args"], json!(["train", "--from", "tiny-model@1"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_job_is_refused() {
     let server = Server::trained().await;
     let refused = async |body: Value, code, status| {
@@ -175,6 +186,12 @@ async fn what_is_no_job_is_refused() {
     assert!(message.starts_with("pipeline:"), "{message}");
     let elsewhere = PIPELINE.replace("\"made-up\"", "\"elsewhere\"");
     refused(json!({"pipeline": elsewhere}), 404, "NOT_FOUND").await;
+    let message = refused(json!({"pipeline": PIPELINE, "from": "tiny@9"}), 404, "NOT_FOUND").await;
+    assert!(message.starts_with("from: "), "{message}");
+    let table = "version = 1\nname = \"rows\"\n[data]\ntable = \"file:///etc/passwd\"\n[label]\ncolumn = \"l\"\n\
+                 [split]\ncolumn = \"part\"\n[[model.layers]]\ntype = \"dense\"\nunits = 1\n";
+    let message = refused(json!({"pipeline": table}), 403, "PERMISSION_DENIED").await;
+    assert!(message.contains("--allow-root"), "{message}");
     server.get(&format!("{N}/customJobs/7")).await.refused(404, "NOT_FOUND");
     server.get(&format!("{N}/customJobs/7/logs")).await.refused(404, "NOT_FOUND");
     server.get(&format!("{N}/customJobs/7/logs?offset=x")).await.refused(400, "INVALID_ARGUMENT");

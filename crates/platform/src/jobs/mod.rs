@@ -1,6 +1,6 @@
 //! Jobs: work that runs beside the server, each a command line of this program and a row in the registry.
 //!
-//! A job is queued ([`Platform::submit_training`]) and waits for its turn; [`Platform::run_jobs`] hands it to a
+//! A job is queued ([`Platform::submit_job`]) and waits for its turn; [`Platform::run_jobs`] hands it to a
 //! [`Launcher`] and follows it to its end. What it writes stays in its directory, `jobs/PROJECT/ID` of the data
 //! directory, until the server registers the result. A crash of the job or of the server loses no job: what is in the
 //! registry and in the directory is enough to go on.
@@ -9,7 +9,10 @@ mod launcher;
 mod local;
 mod log;
 mod runner;
-mod training;
+mod start;
+mod subject;
+mod trials;
+mod work;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,15 +28,16 @@ pub use launcher::{Launcher, Progress, Stop, Task};
 pub use local::LocalLauncher;
 pub use log::LogPart;
 pub use runner::{JobRunner, JobSettings};
+use work::{JobSpec, WorkKind};
 
 /// How many jobs may wait, unless [`JobSettings`] say otherwise.
 const QUEUED_MAX: usize = 100;
 /// How often a log that is followed is looked at.
 const LOG_PAUSE: Duration = Duration::from_millis(200);
 
-/// A pipeline to train.
+/// A job to queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubmitTraining {
+pub struct SubmitJob {
     /// The project of the job and of the model it makes.
     pub project: String,
     /// What people call the job; absent: the pipeline's name.
@@ -42,6 +46,20 @@ pub struct SubmitTraining {
     pub labels: BTreeMap<String, String>,
     /// The text of the pipeline file.
     pub pipeline: String,
+    /// What is done with it.
+    pub work: Work,
+}
+
+/// What a job does with its pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Trains it.
+    Train {
+        /// The version whose weights the fit starts from, `MODEL` or `MODEL@VERSION`; fresh ones if none.
+        from: Option<String>,
+    },
+    /// Tries it with other values, as its section `[search]` says, and trains the best.
+    Search,
 }
 
 /// A part of a job's log, and where the job stood before it was read: once it has ended, the log is whole.
@@ -51,6 +69,11 @@ pub struct JobLog {
     pub part: LogPart,
     /// Where the job stood.
     pub state: JobState,
+}
+
+/// The version whose weights a job starts from, `MODEL@VERSION`, if it does not start afresh.
+pub fn started_from(job: &Job) -> Option<String> {
+    JobSpec::of(&job.spec).ok()?.from.map(|from| from.to_string())
 }
 
 /// What callers who queue jobs share with what runs them.
@@ -90,6 +113,16 @@ impl Files {
         self.0.join("bundle")
     }
 
+    /// The bundle whose weights a fit starts from.
+    fn start(&self) -> PathBuf {
+        self.0.join("from")
+    }
+
+    /// What a search has tried, line by line.
+    fn trials(&self) -> PathBuf {
+        self.0.join("trials.jsonl")
+    }
+
     fn log(&self) -> PathBuf {
         self.0.join("log.txt")
     }
@@ -104,24 +137,36 @@ impl Files {
 }
 
 impl Platform {
-    /// Queues the training of a pipeline, whose result becomes a version of the model of the pipeline's name.
+    /// Queues the training of a pipeline, or a search, whose result becomes a version of the model of the pipeline's name.
     ///
     /// # Errors
     /// [`Kind::InvalidArgument`] for what the pipeline says, and for data of another machine; [`Kind::NotFound`] for a
-    /// data set that is not here; [`Kind::ResourceExhausted`] if the queue is full.
-    pub async fn submit_training(&self, request: SubmitTraining) -> Result<Job> {
-        let pipeline = self.check_training(&request.pipeline).await?;
-        let spec = training::TrainingSpec { pipeline: request.pipeline };
+    /// data set, table or version that is not here; [`Kind::PermissionDenied`] for a file the server may not read;
+    /// [`Kind::FailedPrecondition`] for a search that another job makes; [`Kind::ResourceExhausted`] if the queue is full.
+    pub async fn submit_job(&self, request: SubmitJob) -> Result<Job> {
+        let SubmitJob { project, display_name, labels, pipeline, work } = request;
+        let (kind, name, from) = match work {
+            Work::Train { from } => {
+                let (subject, start) = self.check_training(&project, &pipeline, from.as_deref()).await?;
+                (WorkKind::Train, subject.name().to_owned(), start)
+            }
+            Work::Search => (WorkKind::Search, self.check_search(&pipeline).await?.name().to_owned(), None),
+        };
+        let spec = JobSpec { pipeline, from };
         let new = NewJob {
-            project: request.project,
+            project,
             id: self.generated_id(),
-            kind: training::KIND.to_owned(),
-            display_name: request.display_name.unwrap_or_else(|| pipeline.name().to_owned()),
-            labels: request.labels,
-            spec: serde_json::to_value(spec).map_err(|error| Error::internal("cannot write a job", error))?,
+            kind: kind.word().to_owned(),
+            display_name: display_name.unwrap_or(name),
+            labels,
+            spec: serde_json::to_value(&spec)
+                .map_err(|error| Error::internal("cannot write a job", error))?,
         };
         let _submitting = self.jobs.submitting.lock().await;
         self.check_queue().await?;
+        if kind == WorkKind::Search {
+            self.check_alone(&new.project, &spec).await?;
+        }
         let job = self.registry.create_job(new, self.now()).await?;
         for id in self.registry.forget_jobs(&job.project, MAX_ENDED_JOBS).await? {
             self.job_files(&job.project, &id).remove();
@@ -168,6 +213,9 @@ impl Platform {
             return Err(Error::new(Kind::FailedPrecondition, message));
         }
         self.check_queue().await?;
+        if WorkKind::of(&job)? == WorkKind::Search {
+            self.check_alone(project, &JobSpec::of(&job.spec)?).await?;
+        }
         self.change_job(project, id, JobChange::Requeue).await
     }
 
@@ -207,6 +255,24 @@ impl Platform {
         let job = self.registry.change_job(project, id, change, self.now()).await?;
         self.jobs.wake.notify_one();
         Ok(job)
+    }
+
+    /// Refuses a search that another job makes already: both would try the same.
+    async fn check_alone(&self, project: &str, spec: &JobSpec) -> Result<()> {
+        let unfinished = self.registry.list_unfinished_jobs().await?;
+        let same = |job: &&Job| {
+            job.project == project
+                && job.kind == WorkKind::Search.word()
+                && JobSpec::of(&job.spec).is_ok_and(|other| other.pipeline == spec.pipeline)
+        };
+        match unfinished.iter().find(same) {
+            None => Ok(()),
+            Some(job) => {
+                let message =
+                    format!("job \"{}\" searches this pipeline already; follow or cancel it", job.id);
+                Err(Error::new(Kind::FailedPrecondition, message))
+            }
+        }
     }
 
     async fn check_queue(&self) -> Result<()> {

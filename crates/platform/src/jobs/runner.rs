@@ -5,9 +5,9 @@
 //! a start after a crash is no case of its own. A stop of the server asks its jobs to end and queues them again; after
 //! a crash, jobs that still run are followed again, and jobs that do not are queued again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use artifact::bundle::MANIFEST;
@@ -16,8 +16,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::launcher::{Launcher, Progress, Stop, Task};
-use super::{Files, log, training};
-use crate::{ArtifactSource, Error, Kind, Platform, Result, UploadModel, UploadTarget};
+use super::subject::Subject;
+use super::work::{self, Attempt, JobInputs, JobSpec, WorkKind};
+use super::{Files, log};
+use crate::{ArtifactSource, Error, Kind, Pipeline, Platform, Result, UploadModel, UploadTarget, search};
 
 /// How many lines of its log explain a failed job.
 const LOG_LINES_SHOWN: usize = 12;
@@ -152,12 +154,14 @@ struct Turn {
     project: String,
     id: String,
     files: Files,
+    /// The byte up to which the journal of a search is recorded.
+    recorded: AtomicU64,
 }
 
 impl Turn {
     fn new(context: Context, job: Job) -> Self {
         let files = context.platform.job_files(&job.project, &job.id);
-        Self { context, project: job.project, id: job.id, files }
+        Self { context, project: job.project, id: job.id, files, recorded: AtomicU64::new(0) }
     }
 
     async fn run(&self) {
@@ -198,7 +202,7 @@ impl Turn {
 
     /// Brings a pending job to run.
     async fn prepare(&self, job: &Job) -> Result<Task> {
-        let spec = training::TrainingSpec::of(&job.spec)?;
+        let (kind, spec) = (WorkKind::of(job)?, JobSpec::of(&job.spec)?);
         let directory = self.files.directory();
         let written = std::fs::create_dir_all(directory)
             .and_then(|()| std::fs::write(self.files.pipeline(), &spec.pipeline));
@@ -206,17 +210,25 @@ impl Turn {
             let message = format!("cannot write {}: {error}; is the disk full?", directory.display());
             Error::new(Kind::FailedPrecondition, message)
         })?;
-        let inputs = match training::TrainingInputs::of(&job.inputs)? {
+        let inputs = match JobInputs::of(&job.inputs)? {
             Some(inputs) => inputs,
             None => {
-                let settled = self.context.platform.settle_training(&spec).await?;
+                let settled = self.context.platform.settle_job(&self.project, kind, &spec).await?;
                 let inputs = serde_json::to_value(&settled)
                     .map_err(|error| Error::internal("cannot write the inputs of a job", error))?;
                 self.change(JobChange::Settle { inputs }).await?;
                 settled
             }
         };
-        let task = self.task(&inputs);
+        if let Some(start) = &spec.from {
+            self.context.platform.place_start(&self.project, start, &self.files).await?;
+        }
+        if kind == WorkKind::Search {
+            let pipeline = Pipeline::parse(&spec.pipeline, "pipeline")?;
+            let end = self.context.platform.place_trials(&self.project, &pipeline, &self.files).await?;
+            self.recorded.store(end, Ordering::Relaxed);
+        }
+        let task = self.task(Attempt { kind, spec: &spec, inputs: &inputs });
         let (launcher, starting) = (Arc::clone(&self.context.launcher), task.clone());
         blocking(move || launcher.start(&starting)).await?;
         Ok(task)
@@ -224,11 +236,12 @@ impl Turn {
 
     /// A job that an earlier process had begun with.
     async fn take_up(&self, job: Job) -> Result<()> {
-        let Some(inputs) = training::TrainingInputs::of(&job.inputs)? else {
+        let Some(inputs) = JobInputs::of(&job.inputs)? else {
             // It was being prepared, so nothing runs.
             return self.go_on(&job).await;
         };
-        let task = self.task(&inputs);
+        let (kind, spec) = (WorkKind::of(&job)?, JobSpec::of(&job.spec)?);
+        let task = self.task(Attempt { kind, spec: &spec, inputs: &inputs });
         match self.progress(&task).await? {
             Progress::Running => {
                 tracing::info!(job = self.id, "following a job that runs already");
@@ -262,6 +275,7 @@ impl Turn {
             let state = self.job().await?.state;
             let progress = self.progress(task).await?;
             log::bound(&task.log, self.context.settings.max_log_bytes)?;
+            self.record_trials().await?;
             match (progress, state) {
                 (Progress::Running, JobState::Cancelling) => self.stop(task).await?,
                 (Progress::Running, JobState::Pending) => self.note_start().await?,
@@ -326,7 +340,11 @@ impl Turn {
         if self.job().await?.state == JobState::Pending {
             self.note_start().await?;
         }
-        let version = match self.register().await {
+        let registered = match self.record_trials().await {
+            Ok(()) => self.register().await,
+            Err(error) => Err(error),
+        };
+        let version = match registered {
             Ok(version) => version,
             Err(error) => return self.fail(&format!("its result cannot be registered: {error}")).await,
         };
@@ -342,8 +360,12 @@ impl Turn {
             }
         }
         // The artifact store has it now.
-        if let Err(error) = std::fs::remove_dir_all(self.files.bundle()) {
-            tracing::debug!(job = self.id, %error, "cannot remove a bundle that is registered");
+        for done_with in [self.files.bundle(), self.files.start()] {
+            if done_with.exists()
+                && let Err(error) = std::fs::remove_dir_all(&done_with)
+            {
+                tracing::debug!(job = self.id, %error, "cannot remove what a job needs no more");
+            }
         }
         Ok(())
     }
@@ -351,8 +373,10 @@ impl Turn {
     /// The version of this job; made now, unless a crash came between the upload and its note.
     async fn register(&self) -> Result<ModelVersion> {
         let platform = &self.context.platform;
-        let spec = training::TrainingSpec::of(&self.job().await?.spec)?;
-        let model = crate::Pipeline::parse(&spec.pipeline, "pipeline")?.name().to_owned();
+        let job = self.job().await?;
+        let spec = JobSpec::of(&job.spec)?;
+        let subject = Subject::parse(&spec.pipeline)?;
+        let model = subject.name().to_owned();
         let of_job = |version: &ModelVersion| version.labels.get("job").is_some_and(|id| *id == self.id);
         match platform.list_model_versions(&self.project, &model).await {
             Ok(versions) => {
@@ -363,16 +387,24 @@ impl Turn {
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let request = UploadModel {
-            project: self.project.clone(),
-            target: UploadTarget::NewOrVersionOf { id: Some(model) },
-            display_name: None,
-            description: String::new(),
-            source: ArtifactSource::Path(self.files.bundle()),
-            aliases: Vec::new(),
-            labels: [("job".to_owned(), self.id.clone())].into(),
-            signature: None,
+        let source = ArtifactSource::Path(self.files.bundle());
+        let mut request = match (WorkKind::of(&job)?, &subject) {
+            (WorkKind::Search, Subject::Dataset(pipeline)) => {
+                let trials = platform.trials_of_model(&self.project, pipeline).await?;
+                search::upload(&self.project, pipeline, source, trials)?
+            }
+            _ => UploadModel {
+                project: self.project.clone(),
+                target: UploadTarget::NewOrVersionOf { id: Some(model) },
+                display_name: None,
+                description: String::new(),
+                source,
+                aliases: Vec::new(),
+                labels: BTreeMap::new(),
+                signature: None,
+            },
         };
+        request.labels.insert("job".to_owned(), self.id.clone());
         platform.upload_model(request).await
     }
 
@@ -396,16 +428,37 @@ impl Turn {
         self.files.bundle().join(MANIFEST).is_file()
     }
 
-    fn task(&self, inputs: &training::TrainingInputs) -> Task {
+    fn task(&self, attempt: Attempt<'_>) -> Task {
         let name = format!("{}/{}", self.project, self.id);
-        training::task(&self.context.platform, name, &self.files, inputs)
+        work::task(&self.context.platform, name, &self.files, attempt)
     }
 
     async fn job(&self) -> Result<Job> {
         self.context.platform.get_job(&self.project, &self.id).await
     }
 
+    /// Records what the process of a search has noted since the last look.
+    async fn record_trials(&self) -> Result<()> {
+        let from = self.recorded.load(Ordering::Relaxed);
+        // Only a search has a journal.
+        if std::fs::metadata(self.files.trials()).map_or(0, |file| file.len()) <= from {
+            return Ok(());
+        }
+        let spec = JobSpec::of(&self.job().await?.spec)?;
+        let pipeline = Pipeline::parse(&spec.pipeline, "pipeline")?;
+        let platform = &self.context.platform;
+        let end = platform.take_trials(&self.project, &pipeline, &self.files, from).await?;
+        self.recorded.store(end, Ordering::Relaxed);
+        Ok(())
+    }
+
     async fn change(&self, change: JobChange) -> Result<Job> {
+        // Whoever sees that a search has ended sees all of its trials.
+        if matches!(change, JobChange::Requeue | JobChange::Stop | JobChange::Fail { .. })
+            && let Err(error) = self.record_trials().await
+        {
+            tracing::error!(job = self.id, %error, "cannot record the trials of a search");
+        }
         let platform = &self.context.platform;
         Ok(platform.registry.change_job(&self.project, &self.id, change, platform.now()).await?)
     }

@@ -2,8 +2,11 @@
 //!
 //! Trials are judged on validation rows, of every window if the split walks forward; the test window is looked at once,
 //! by the model that is trained at the end. How often that was tried is what a deflated Sharpe ratio needs (Bailey and
-//! López de Prado 2014), so a trial that was begun is never taken back.
+//! López de Prado 2014), so a trial that was begun is never taken back. A process that does not own the registry notes its
+//! trials in a journal, which the owner takes over.
 
+mod journal;
+mod record;
 mod space;
 mod study;
 mod trial;
@@ -12,9 +15,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use journal::{Head, begin, read};
+pub(crate) use record::{study_id, upload};
 pub use space::Range;
 pub use study::{SearchReport, TrialLine};
 
+use crate::pipeline::Pipeline;
 use crate::{Error, Result};
 
 const TRIALS_MAX: usize = 10_000;
@@ -55,6 +61,19 @@ pub enum Method {
     /// Draws of which the better ones are fitted for longer (Jamieson and Talwalkar 2016, "Non-stochastic Best Arm
     /// Identification and Hyperparameter Optimization"); each is fitted from the beginning at every rung.
     Halving,
+}
+
+/// Checks that a pipeline can be searched, as far as that is known without its data.
+///
+/// # Errors
+/// [`crate::Kind::InvalidArgument`] without a section `[search]`, and for splits without windows in time.
+pub(crate) fn check(pipeline: &Pipeline) -> Result<&SearchSection> {
+    let Some(section) = &pipeline.search else {
+        let message = "the pipeline file has no [search]; say what to vary, or use `bellwether train`";
+        return Err(Error::invalid("search", message));
+    };
+    trial::check_split(pipeline)?;
+    Ok(section)
 }
 
 fn twenty() -> usize {

@@ -1,24 +1,22 @@
 //! A search from its first trial to the model it ends with, and on from where an interrupted one was.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use registry::{NewStudy, Trial, TrialEnd, TrialState};
+use registry::{Trial, TrialEnd, TrialState};
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
+use super::journal::{End, Entry, Journal};
+use super::record::{study_id, upload};
 use super::space::{Parameters, with};
 use super::trial::{self, Windows};
 use super::{Method, SearchSection};
 use crate::fitting;
-use crate::model::{UploadModel, UploadTarget};
 use crate::model_source::ArtifactSource;
 use crate::pipeline::Pipeline;
 use crate::train::{TrainObserver, TrainOptions, TrainReport};
 use crate::{Error, Kind, ModelVersion, Platform, Result};
-
-/// Trials listed at once.
-const PAGE: usize = 1000;
 
 /// How a trial went.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,8 +48,8 @@ pub struct SearchReport {
     pub trials_of_model: u64,
     /// The best one, trained and tested.
     pub best: TrainReport,
-    /// The version it became.
-    pub version: ModelVersion,
+    /// The version it became, if this process registers it.
+    pub version: Option<ModelVersion>,
 }
 
 impl Platform {
@@ -68,82 +66,39 @@ impl Platform {
         options: &TrainOptions<'_>,
         observer: &mut (dyn TrainObserver + Send),
     ) -> Result<SearchReport> {
-        let Some(section) = &pipeline.search else {
-            let message = "the pipeline file has no [search]; say what to vary, or use `bellwether train`";
-            return Err(Error::invalid("search", message));
-        };
-        observer.on_stage("data", &pipeline.data.dataset);
-        let dataset = self.pipeline_dataset(pipeline, options.base_dir).await?;
-        let study = Study {
-            platform: self,
-            project,
-            id: study_id(pipeline),
-            section,
-            pipeline,
-            larger_is_better: section.larger_is_better()?,
-        };
-        let mut known = study.open().await?;
-        let mut windows = Windows::new(options.fit.device);
-        let mut standing: Vec<Candidate> = section.candidates().into_iter().map(Candidate::new).collect();
-        let rungs = section.rungs(pipeline.fit.epochs);
-        for (rung, epochs) in rungs.iter().enumerate() {
-            let last = rung + 1 == rungs.len();
-            let count = standing.len();
-            for (at, candidate) in standing.iter_mut().enumerate() {
-                let trial = study.begun(&mut known, candidate).await?;
-                if trial.state != TrialState::Running {
-                    candidate.take(&study, trial);
-                    continue;
-                }
-                let of =
-                    format!("trial {} of {count}, {epochs} epochs: {}", at + 1, shown(&candidate.parameters));
-                observer.on_stage("search", &of);
-                let changed = with(pipeline, &candidate.parameters, Some(*epochs));
-                let metrics = tokio::task::block_in_place(|| {
-                    fitting::on_threads(options.fit.threads, || {
-                        trial::run(&mut windows, &dataset, &changed?, observer)
-                    })
-                });
-                study.ended(&mut known, candidate, metrics, last).await?;
-            }
-            if !last {
-                study.halve(&mut known, &mut standing).await?;
-            }
+        self.check_writable("record trials")?;
+        let study = Study::new(self, project, pipeline)?;
+        let trials = study.open().await?;
+        let mut report = study.run(trials, options, observer).await?;
+        report.trials_of_model = study.trials_of_model().await?;
+        let source = ArtifactSource::Path(report.best.bundle_dir.clone());
+        let request = upload(project, pipeline, source, report.trials_of_model)?;
+        report.version = Some(self.upload_model(request).await?);
+        Ok(report)
+    }
+
+    /// The same beside the process that owns the data directory: trials are noted in a journal that the owner began,
+    /// and the best one is left in its bundle for the owner to register.
+    ///
+    /// # Errors
+    /// As [`Platform::search`]; [`Kind::InvalidArgument`] for a journal of another study, or what is none.
+    pub async fn search_beside(
+        &self,
+        journal: &Path,
+        pipeline: &Pipeline,
+        options: &TrainOptions<'_>,
+        observer: &mut (dyn TrainObserver + Send),
+    ) -> Result<SearchReport> {
+        if !self.is_read_only() {
+            let message = "a journal of trials is for a process beside the one that owns the data directory; add --read-only";
+            return Err(Error::invalid("trials", message));
         }
-        let best = study.best(&known)?;
-        observer.on_stage("best", &shown(&best));
-        let report = self.train(&with(pipeline, &best, None)?, options, observer).await?;
-        let count = self
-            .registry
-            .count_trials(
-                project,
-                registry::TrialFilter { model: Some(pipeline.name()), dataset: Some(&pipeline.data.dataset) },
-            )
-            .await?;
-        let labels = BTreeMap::from([
-            ("study".to_owned(), study.id.clone()),
-            ("trials".to_owned(), count.begun.to_string()),
-        ]);
-        let version = self
-            .upload_model(UploadModel {
-                project: project.to_owned(),
-                target: UploadTarget::NewOrVersionOf { id: None },
-                display_name: None,
-                description: format!("the best of {} trials by {}", count.begun, section.monitor),
-                source: ArtifactSource::Path(report.bundle_dir.clone()),
-                aliases: Vec::new(),
-                labels,
-                signature: None,
-            })
-            .await?;
-        Ok(SearchReport {
-            trials: study.lines(&known),
-            study: study.id,
-            monitor: section.monitor.clone(),
-            trials_of_model: count.begun,
-            best: report,
-            version,
-        })
+        // Seen by this process alone, like the registry that it is in.
+        let study = Study::new(self, "default", pipeline)?;
+        let (trials, other_trials) = study.take_up(journal).await?;
+        let mut report = study.run(trials, options, observer).await?;
+        report.trials_of_model = study.trials_of_model().await? + other_trials;
+        Ok(report)
     }
 }
 
@@ -155,6 +110,23 @@ struct Study<'a> {
     section: &'a SearchSection,
     pipeline: &'a Pipeline,
     larger_is_better: bool,
+}
+
+/// The trials of a study, by number, and where they are noted beside the registry, if they are.
+struct Trials {
+    known: BTreeMap<u32, Trial>,
+    journal: Option<Journal>,
+}
+
+impl Trials {
+    /// Notes what has happened in the registry.
+    fn note(&mut self, trial: Trial, entry: impl FnOnce(&Trial) -> Entry) -> Result<()> {
+        if let Some(journal) = &mut self.journal {
+            journal.add(&entry(&trial))?;
+        }
+        self.known.insert(trial.number, trial);
+        Ok(())
+    }
 }
 
 /// Values that are still in the running.
@@ -181,39 +153,97 @@ impl Candidate {
     }
 }
 
-impl Study<'_> {
-    /// The trials so far; the study is begun if there is none.
-    async fn open(&self) -> Result<BTreeMap<u32, Trial>> {
-        let registry = &self.platform.registry;
-        if let Err(registry::Error::NotFound(_)) = registry.get_study(self.project, &self.id).await {
-            let new = NewStudy {
-                project: self.project.to_owned(),
-                id: self.id.clone(),
-                model: self.pipeline.name().to_owned(),
-                dataset: self.pipeline.data.dataset.clone(),
-                spec: json!(self.section),
-            };
-            registry.create_study(new, self.platform.now()).await?;
+impl<'a> Study<'a> {
+    fn new(platform: &'a Platform, project: &'a str, pipeline: &'a Pipeline) -> Result<Self> {
+        let section = super::check(pipeline)?;
+        let larger_is_better = section.larger_is_better()?;
+        Ok(Self { platform, project, id: study_id(pipeline), section, pipeline, larger_is_better })
+    }
+
+    async fn trials_of_model(&self) -> Result<u64> {
+        self.platform.trials_of_model(self.project, self.pipeline).await
+    }
+
+    async fn open(&self) -> Result<Trials> {
+        let known = self.platform.open_study(self.project, self.pipeline).await?;
+        Ok(Trials { known, journal: None })
+    }
+
+    /// The trials a journal knows of, and how many there were of other studies.
+    async fn take_up(&self, path: &Path) -> Result<(Trials, u64)> {
+        let (journal, head, entries) = Journal::open(path)?;
+        if head.study != self.id {
+            let message = format!(
+                "{} is the journal of study {}, and the pipeline file is study {}; name its own",
+                path.display(),
+                head.study,
+                self.id
+            );
+            return Err(Error::invalid("trials", message));
         }
-        let mut known = BTreeMap::new();
-        loop {
-            let after = known.keys().next_back().copied();
-            let page = registry.list_trials(self.project, &self.id, after, PAGE).await?;
-            if page.is_empty() {
-                return Ok(known);
+        self.platform.open_study(self.project, self.pipeline).await?;
+        for entry in entries {
+            self.platform.record(self.project, &self.id, entry).await?;
+        }
+        let known = self.platform.open_study(self.project, self.pipeline).await?;
+        Ok((Trials { known, journal: Some(journal) }, head.other_trials))
+    }
+
+    /// Tries what is left to try, and trains the best.
+    async fn run(
+        &self,
+        mut trials: Trials,
+        options: &TrainOptions<'_>,
+        observer: &mut (dyn TrainObserver + Send),
+    ) -> Result<SearchReport> {
+        let Self { section, pipeline, .. } = *self;
+        observer.on_stage("data", &pipeline.data.dataset);
+        let dataset = self.platform.pipeline_dataset(pipeline, options.base_dir).await?;
+        let mut windows = Windows::new(options.fit.device);
+        let mut standing: Vec<Candidate> = section.candidates().into_iter().map(Candidate::new).collect();
+        let rungs = section.rungs(pipeline.fit.epochs);
+        for (rung, epochs) in rungs.iter().enumerate() {
+            let last = rung + 1 == rungs.len();
+            let count = standing.len();
+            for (at, candidate) in standing.iter_mut().enumerate() {
+                let trial = self.begun(&mut trials, candidate).await?;
+                if trial.state != TrialState::Running {
+                    candidate.take(self, trial);
+                    continue;
+                }
+                let of =
+                    format!("trial {} of {count}, {epochs} epochs: {}", at + 1, shown(&candidate.parameters));
+                observer.on_stage("search", &of);
+                let changed = with(pipeline, &candidate.parameters, Some(*epochs));
+                let metrics = tokio::task::block_in_place(|| {
+                    fitting::on_threads(options.fit.threads, || {
+                        trial::run(&mut windows, &dataset, &changed?, observer)
+                    })
+                });
+                self.ended(&mut trials, candidate, metrics, last).await?;
             }
-            known.extend(page.into_iter().map(|trial| (trial.number, trial)));
+            if !last {
+                self.halve(&mut trials, &mut standing).await?;
+            }
         }
+        let best = self.best(&trials.known)?;
+        observer.on_stage("best", &shown(&best));
+        let report = self.platform.train(&with(pipeline, &best, None)?, options, observer).await?;
+        Ok(SearchReport {
+            trials: self.lines(&trials.known),
+            study: self.id.clone(),
+            monitor: section.monitor.clone(),
+            trials_of_model: 0,
+            best: report,
+            version: None,
+        })
     }
 
     /// The trial of a candidate: the one of this run, one of an earlier run, or a new one.
-    async fn begun<'k>(
-        &self,
-        known: &'k mut BTreeMap<u32, Trial>,
-        candidate: &mut Candidate,
-    ) -> Result<&'k Trial> {
+    async fn begun<'k>(&self, trials: &'k mut Trials, candidate: &mut Candidate) -> Result<&'k Trial> {
         let parameters = json!(candidate.parameters);
-        let earlier = known.values().find(|trial| trial.parameters == parameters).map(|trial| trial.number);
+        let earlier =
+            trials.known.values().find(|trial| trial.parameters == parameters).map(|trial| trial.number);
         let number = match candidate.number.or(earlier) {
             Some(number) => number,
             None => {
@@ -221,18 +251,19 @@ impl Study<'_> {
                 let trial =
                     self.platform.registry.start_trial(self.project, &self.id, parameters, now).await?;
                 let number = trial.number;
-                known.insert(number, trial);
+                let begun = |trial: &Trial| Entry::Begun { number, parameters: trial.parameters.clone() };
+                trials.note(trial, begun)?;
                 number
             }
         };
         candidate.number = Some(number);
-        Ok(&known[&number])
+        Ok(&trials.known[&number])
     }
 
     /// Records how a rung of a trial ended; only the last rung ends a trial that could be fitted.
     async fn ended(
         &self,
-        known: &mut BTreeMap<u32, Trial>,
+        trials: &mut Trials,
         candidate: &mut Candidate,
         metrics: Result<BTreeMap<String, f64>>,
         last: bool,
@@ -258,32 +289,27 @@ impl Study<'_> {
                 TrialEnd::Succeeded { metrics: candidate.metrics.clone(), bundle_digest: None }
             }
         };
-        self.finish(known, candidate, end).await
+        self.finish(trials, candidate, end).await
     }
 
-    async fn finish(
-        &self,
-        known: &mut BTreeMap<u32, Trial>,
-        candidate: &Candidate,
-        end: TrialEnd,
-    ) -> Result<()> {
+    async fn finish(&self, trials: &mut Trials, candidate: &Candidate, end: TrialEnd) -> Result<()> {
         let number = candidate.number.unwrap_or_default();
         let now = self.platform.now();
+        let noted = Entry::Ended { number, end: End::from(&end) };
         let trial = self.platform.registry.finish_trial(self.project, &self.id, number, end, now).await?;
-        known.insert(number, trial);
-        Ok(())
+        trials.note(trial, |_| noted)
     }
 
     /// Gives up all but the best one of `factor`, at least one.
-    async fn halve(&self, known: &mut BTreeMap<u32, Trial>, standing: &mut Vec<Candidate>) -> Result<()> {
+    async fn halve(&self, trials: &mut Trials, standing: &mut Vec<Candidate>) -> Result<()> {
         standing.retain(|candidate| candidate.value.is_some());
         standing.sort_by(|a, b| self.order(a.value, b.value));
         let keep = standing.len().div_ceil(self.section.factor).max(1).min(standing.len());
         for given_up in standing.split_off(keep) {
-            let running = given_up.number.and_then(|number| known.get(&number));
+            let running = given_up.number.and_then(|number| trials.known.get(&number));
             if running.is_some_and(|trial| trial.state == TrialState::Running) {
                 let end = TrialEnd::Stopped { metrics: given_up.metrics.clone() };
-                self.finish(known, &given_up, end).await?;
+                self.finish(trials, &given_up, end).await?;
             }
         }
         Ok(())
@@ -351,13 +377,6 @@ impl SearchSection {
         rungs.push(epochs);
         rungs
     }
-}
-
-/// The same file searched again is the same study.
-fn study_id(pipeline: &Pipeline) -> String {
-    let digest = hex::encode(Sha256::digest(pipeline.text().as_bytes()));
-    let name: String = pipeline.name().chars().take(50).collect();
-    format!("{name}-{}", &digest[..12])
 }
 
 fn shown(parameters: &Parameters) -> String {

@@ -39,10 +39,7 @@ impl Windows {
                 SplitKind::Dates | SplitKind::WalkForward | SplitKind::Expanding => {
                     folds(panel.dates(), &pipeline.split, &labels.ends)?
                 }
-                SplitKind::PurgedKFold | SplitKind::Combinatorial => {
-                    let message = "a search needs windows in time; use split.kind = \"dates\", \"walk_forward\" or \"expanding\"";
-                    return Err(Error::invalid("split.kind", message));
-                }
+                SplitKind::PurgedKFold | SplitKind::Combinatorial => return Err(no_windows()),
             };
             for window in windows {
                 self.prepared.push(prepare_in(panel, pipeline, window, labels.clone())?);
@@ -51,6 +48,20 @@ impl Windows {
         }
         Ok(&self.prepared)
     }
+}
+
+/// Checks that the split of a pipeline has windows in time.
+pub(super) fn check_split(pipeline: &Pipeline) -> Result<()> {
+    match pipeline.split.kind {
+        SplitKind::Dates | SplitKind::WalkForward | SplitKind::Expanding => Ok(()),
+        SplitKind::PurgedKFold | SplitKind::Combinatorial => Err(no_windows()),
+    }
+}
+
+fn no_windows() -> Error {
+    let message =
+        "a search needs windows in time; use split.kind = \"dates\", \"walk_forward\" or \"expanding\"";
+    Error::invalid("split.kind", message)
 }
 
 /// Fits a pipeline in every window: each figure of the epoch whose weights are kept, the mean over windows.

@@ -2,21 +2,23 @@
 //! features, label and split of a data set.
 //!
 //! Nothing about when such a column was known can be checked: the certificate says of each that it is not certified,
-//! and such a model answers vectors, not symbols.
+//! and such a model answers vectors, not symbols. A table is a file, here or, for a job, where the server may read.
 
 mod train;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use market::ProcessorConfig;
 use market::row_table::RowColumns;
 use serde::{Deserialize, Serialize};
 use training::{FitConfig, ModelConfig, OutputConfig};
 
+use crate::model::file_path;
 use crate::pipeline::{self, DeploySection, STEPS_MAX, check_header, read_text, syntax_error};
 use crate::{Error, Result};
 
 pub use train::TableReport;
+pub(crate) use train::{columns_of, sha256_of};
 
 /// A parsed and checked pipeline file over a table. Unknown keys are errors, everywhere.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,13 +48,24 @@ pub struct TablePipeline {
     pub deploy: DeploySection,
     #[serde(skip)]
     text: String,
+    #[serde(skip)]
+    pinned: Option<PinnedTable>,
+}
+
+/// A table that was found already: where it lies, and what it must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedTable {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256, in hexadecimal, if another content is to be refused.
+    pub sha256: Option<String>,
 }
 
 /// `[data]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableData {
-    /// A Parquet file, relative to the pipeline file.
+    /// A Parquet file, relative to the pipeline file, or its `file://` URI; for a job of a server, a URI the server may read.
     pub table: String,
     /// The column with the date of each row, for metrics and losses by date.
     pub date: Option<String>,
@@ -99,8 +112,19 @@ pub struct TableSplit {
 impl TablePipeline {
     /// Whether a pipeline file is one over a table; what cannot be read is not.
     pub fn is_in(path: &Path) -> bool {
-        let parsed = read_text(path, "pipeline file").ok().and_then(|text| text.parse::<toml::Table>().ok());
-        parsed.is_some_and(|table| table.get("data").is_some_and(|data| data.get("table").is_some()))
+        read_text(path, "pipeline file").is_ok_and(|text| Self::is_text(&text))
+    }
+
+    /// Whether the text of a pipeline file is one over a table; what is not TOML is not.
+    pub fn is_text(text: &str) -> bool {
+        let parsed = text.parse::<toml::Table>();
+        parsed.is_ok_and(|table| table.get("data").is_some_and(|data| data.get("table").is_some()))
+    }
+
+    /// The same over a table that was found already, wherever the file says that it lies.
+    #[must_use]
+    pub fn over(self, table: PinnedTable) -> Self {
+        Self { pinned: Some(table), ..self }
     }
 
     /// Parses and checks a pipeline; `origin` names it in errors.
@@ -141,6 +165,26 @@ impl TablePipeline {
             output.units = self.label.columns.len();
         }
         output
+    }
+
+    /// Where the table lies, and the SHA-256 it must have, if that is known.
+    ///
+    /// # Errors
+    /// [`crate::Kind::InvalidArgument`] for a URI of anything but a file.
+    pub(crate) fn file(&self, base_dir: &Path) -> Result<PinnedTable> {
+        let table = &self.data.table;
+        let path = match &self.pinned {
+            Some(pinned) => return Ok(pinned.clone()),
+            None if table.contains("://") => file_path(table).map_err(|_| {
+                let message = format!(
+                    "data.table \"{table}\" is no file of this machine; name a Parquet file, or its URI as \
+                     file:///absolute/path (a gs:// URI is for a job of the server it was uploaded to)"
+                );
+                Error::invalid("data.table", message)
+            })?,
+            None => base_dir.join(table),
+        };
+        Ok(PinnedTable { path, sha256: None })
     }
 
     pub(crate) fn row_columns(&self) -> RowColumns {

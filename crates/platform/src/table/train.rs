@@ -14,7 +14,7 @@ use training::{
     BlocksConfig, Columns, EpochReport, Fit, FitConfig, Rows, Samples, Shuffle, Summary, Trained, Weight,
 };
 
-use super::TablePipeline;
+use super::{PinnedTable, TablePipeline};
 use crate::fitting::{self, Forward};
 use crate::train::{TrainObserver, TrainOptions, WindowSizes};
 use crate::trained_bundle::{TrainedBundle, document};
@@ -65,9 +65,9 @@ impl Platform {
     ) -> Result<TableReport> {
         let created_at = self.now().to_string();
         let start = self.starting_weights(&options.fit).await?;
+        let PinnedTable { path, sha256 } = pipeline.file(options.base_dir)?;
         tokio::task::block_in_place(|| {
-            let path = options.base_dir.join(&pipeline.data.table);
-            let job = Job { pipeline, options, path, start, created_at };
+            let job = Job { pipeline, options, path, sha256, start, created_at };
             fitting::on_threads(job.options.fit.threads, || job.run(observer))
         })
     }
@@ -79,9 +79,7 @@ impl Platform {
     /// # Errors
     /// What the file or the network refuse.
     pub fn table_summary(&self, pipeline: &TablePipeline, base_dir: &Path) -> Result<Summary> {
-        let path = base_dir.join(&pipeline.data.table);
-        let names = RowTable::feature_names(&path, &pipeline.row_columns())?;
-        let columns = columns(pipeline, &names)?;
+        let columns = columns_of(pipeline, &pipeline.file(base_dir)?.path)?;
         Ok(Summary::new(&pipeline.model, pipeline.output(), &columns, &pipeline.fit)?)
     }
 }
@@ -90,6 +88,8 @@ struct Job<'a> {
     pipeline: &'a TablePipeline,
     options: &'a TrainOptions<'a>,
     path: PathBuf,
+    /// What the file must hold.
+    sha256: Option<String>,
     start: Option<Vec<Weight>>,
     created_at: String,
 }
@@ -98,6 +98,7 @@ impl Job<'_> {
     fn run(&self, observer: &mut (dyn TrainObserver + Send)) -> Result<TableReport> {
         observer.on_stage("data", &self.path.display().to_string());
         let digest = sha256_of(&self.path)?;
+        self.check_content(&digest)?;
         let mut table = RowTable::read(&self.path, &self.pipeline.row_columns())?;
         let columns = columns(self.pipeline, &table.names)?;
         let stream = match self.pipeline.data.stream {
@@ -171,6 +172,20 @@ impl Job<'_> {
             test_details,
             seed: self.pipeline.fit.seed,
         })
+    }
+
+    fn check_content(&self, found: &str) -> Result<()> {
+        match &self.sha256 {
+            Some(expected) if expected != found => {
+                let table = &self.pipeline.data.table;
+                let message = format!(
+                    "the table {table} is another one than when it was chosen: its SHA-256 was {expected} and is {found}; put \
+                     it back, or train on this one anew"
+                );
+                Err(Error::new(Kind::FailedPrecondition, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn samples<'a>(&self, block: &'a RowBlock, columns: &Columns) -> Samples<'a> {
@@ -256,6 +271,12 @@ impl Job<'_> {
     }
 }
 
+/// The columns a network over the table sees; its rows are not read.
+pub(crate) fn columns_of(pipeline: &TablePipeline, path: &Path) -> Result<Columns> {
+    let names = RowTable::feature_names(path, &pipeline.row_columns())?;
+    columns(pipeline, &names)
+}
+
 fn columns(pipeline: &TablePipeline, names: &[String]) -> Result<Columns> {
     let steps = pipeline.features.steps.unwrap_or(1);
     let count = names.len();
@@ -311,7 +332,8 @@ fn certificate(names: &[String]) -> Result<Vec<u8>> {
         .map_err(|error| Error::internal("cannot write the leak certificate", error))
 }
 
-fn sha256_of(path: &Path) -> Result<String> {
+/// The SHA-256 of a table, in hexadecimal.
+pub(crate) fn sha256_of(path: &Path) -> Result<String> {
     let unreadable = |error: std::io::Error| {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => Kind::NotFound,

@@ -7,33 +7,15 @@ use std::time::Duration;
 use platform::JobState;
 use platform::jobs::JobSettings;
 
-use crate::fixture::{P, World, log, run, run_with, settings, submit, until, until_log, until_state};
+use crate::fixture::{
+    P, World, in_a_runtime, log, request, run, run_and_die, run_with, settings, submit, until, until_log,
+    until_state,
+};
 
-/// Runs a server until a job has said something, and lets the server die without a word.
-fn run_and_die(world: &World, fake: &str) -> String {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let id = runtime.block_on(async {
-        let platform = world.open().await;
-        let runner = run(&platform);
-        let id = submit(&platform, fake).await;
-        until_log(&platform, &id, "up").await;
-        until_state(&platform, &id, JobState::Running).await;
-        // What the runner would do at its end is not done.
-        std::mem::forget(runner);
-        id
-    });
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    id
-}
-
-fn kill_group(job_dir: &Path) {
+pub(crate) fn kill_group(job_dir: &Path) {
     let pid = std::fs::read_to_string(job_dir.join("pid")).unwrap();
     let group = format!("-{}", pid.trim());
     assert!(Command::new("kill").args(["-9", "--", &group]).status().unwrap().success());
-}
-
-fn in_a_runtime<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().unwrap().block_on(future)
 }
 
 #[test]
@@ -41,7 +23,7 @@ fn a_job_outlives_a_crash_of_the_server_and_is_followed_again() {
     let world = World::new();
     in_a_runtime(world.open_trained());
     let fake = format!("echo up; while [ ! -e go ]; do sleep 0.02; done; echo more; {}", world.copy_bundle());
-    let id = run_and_die(&world, &fake);
+    let id = run_and_die(&world, request(&fake));
     in_a_runtime(async {
         let platform = world.reopened().await;
         let runner = run(&platform);
@@ -59,7 +41,7 @@ fn a_job_outlives_a_crash_of_the_server_and_is_followed_again() {
 #[test]
 fn a_job_of_a_dead_server_can_be_cancelled() {
     let world = World::new();
-    let id = run_and_die(&world, "echo up; sleep 1000");
+    let id = run_and_die(&world, request("echo up; sleep 1000"));
     in_a_runtime(async {
         let platform = world.reopened().await;
         // Before anything runs jobs: the wish is remembered.
@@ -78,7 +60,7 @@ fn a_job_that_died_with_its_server_goes_on_in_its_directory() {
         "if [ -e half ]; then echo again; {}; else touch half; echo up; sleep 1000; fi",
         world.copy_bundle()
     );
-    let id = run_and_die(&world, &fake);
+    let id = run_and_die(&world, request(&fake));
     kill_group(&world.job_dir(&id));
     in_a_runtime(async {
         let platform = world.reopened().await;
@@ -95,7 +77,7 @@ fn a_job_that_ended_while_no_server_ran_is_registered_once() {
     let world = World::new();
     in_a_runtime(world.open_trained());
     let fake = format!("echo up; while [ ! -e go ]; do sleep 0.02; done; {}; echo done", world.copy_bundle());
-    let id = run_and_die(&world, &fake);
+    let id = run_and_die(&world, request(&fake));
     std::fs::write(world.job_dir(&id).join("go"), "").unwrap();
     let said = || std::fs::read_to_string(world.job_dir(&id).join("log.txt")).unwrap();
     while !said().contains("done") {
@@ -114,7 +96,7 @@ fn a_job_that_ended_while_no_server_ran_is_registered_once() {
 #[test]
 fn a_job_that_is_cut_off_every_time_has_failed() {
     let world = World::new();
-    let id = run_and_die(&world, "echo up; sleep 1000");
+    let id = run_and_die(&world, request("echo up; sleep 1000"));
     kill_group(&world.job_dir(&id));
     in_a_runtime(async {
         let platform = world.reopened().await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::civil::{Date, date};
-use platform::jobs::{JobRunner, JobSettings, LocalLauncher, SubmitTraining};
+use platform::jobs::{JobRunner, JobSettings, LocalLauncher, SubmitJob, Work};
 use platform::{
     BatchProgress, Control, EpochReport, FitOptions, ImportDataset, Job, JobState, Observer, Options,
     Pipeline, Platform, SourceFile, TrainObserver, TrainOptions,
@@ -119,17 +119,18 @@ pub(crate) async fn train(platform: &Platform, out: &Path) -> serde_json::Value 
 }
 
 /// A job that does what shell words on one line say.
-pub(crate) fn request(fake: &str) -> SubmitTraining {
-    SubmitTraining {
+pub(crate) fn request(fake: &str) -> SubmitJob {
+    SubmitJob {
         project: P.to_owned(),
         display_name: None,
         labels: BTreeMap::new(),
         pipeline: format!("# fake: {fake}\n{PIPELINE}"),
+        work: Work::Train { from: None },
     }
 }
 
 pub(crate) async fn submit(platform: &Platform, fake: &str) -> String {
-    platform.submit_training(request(fake)).await.unwrap().id
+    platform.submit_job(request(fake)).await.unwrap().id
 }
 
 pub(crate) fn settings() -> JobSettings {
@@ -143,6 +144,27 @@ pub(crate) fn run(platform: &Arc<Platform>) -> JobRunner {
 pub(crate) fn run_with(platform: &Arc<Platform>, settings: JobSettings) -> JobRunner {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_train.sh");
     platform.run_jobs(Arc::new(LocalLauncher::new(program)), settings)
+}
+
+/// Runs a server until a job has said something, and lets the server die without a word.
+pub(crate) fn run_and_die(world: &World, request: SubmitJob) -> String {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let id = runtime.block_on(async {
+        let platform = world.open().await;
+        let runner = run(&platform);
+        let id = platform.submit_job(request).await.unwrap().id;
+        until_log(&platform, &id, "up").await;
+        until_state(&platform, &id, JobState::Running).await;
+        // What the runner would do at its end is not done.
+        std::mem::forget(runner);
+        id
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    id
+}
+
+pub(crate) fn in_a_runtime<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(future)
 }
 
 /// Waits until a job is as it should be.

@@ -161,7 +161,7 @@ async fn jobs_run_in_order_within_the_limits() {
     until_state(&platform, &first, JobState::Running).await;
     let second = submit(&platform, wait).await;
     let third = submit(&platform, wait).await;
-    let refused = platform.submit_training(request(wait)).await.unwrap_err();
+    let refused = platform.submit_job(request(wait)).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::ResourceExhausted);
     assert!(refused.to_string().contains("2 jobs are queued, and at most 2 may be"), "{refused}");
     tokio::time::sleep(Duration::from_millis(100)).await;

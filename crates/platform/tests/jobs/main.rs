@@ -7,4 +7,6 @@
 mod crash;
 mod fixture;
 mod life;
+mod reads;
 mod refusal;
+mod search;

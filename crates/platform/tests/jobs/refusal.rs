@@ -1,14 +1,14 @@
 //! What cannot become a job, and what a job may read.
 
-use platform::jobs::SubmitTraining;
+use platform::jobs::SubmitJob;
 use platform::{ImportDataset, JobState, Kind, PinnedSnapshot, Platform, SourceFile};
 
 use crate::fixture::{PIPELINE, World, prices, request, run, train, until_state};
 
-fn with_data(lines: &str) -> SubmitTraining {
+fn with_data(lines: &str) -> SubmitJob {
     let pipeline = PIPELINE.replace("dataset = \"made-up\"\n", lines);
     assert_ne!(pipeline, PIPELINE);
-    SubmitTraining { pipeline, ..request("exit 1") }
+    SubmitJob { pipeline, ..request("exit 1") }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +16,7 @@ async fn data_the_server_does_not_have_is_refused_with_the_way_out() {
     let world = World::new();
     let platform = world.open().await;
     let refused = async |lines: &str, kind: Kind, part: &str| {
-        let error = platform.submit_training(with_data(lines)).await.unwrap_err();
+        let error = platform.submit_job(with_data(lines)).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(part), "{error}");
     };
@@ -41,7 +41,7 @@ async fn what_a_source_names_is_imported_by_the_server_before_the_job_starts() {
     let file = world.path().join("more.csv");
     std::fs::write(&file, prices(40)).unwrap();
     let lines = format!("dataset = \"other\"\nsource = \"file://{}\"\n", file.display());
-    let job = platform.submit_training(with_data(&lines)).await.unwrap();
+    let job = platform.submit_job(with_data(&lines)).await.unwrap();
     assert_eq!(platform.show_dataset("other", None).await.unwrap_err().kind(), Kind::NotFound);
     let runner = run(&platform);
     let failed = until_state(&platform, &job.id, JobState::Failed).await;
@@ -51,7 +51,7 @@ async fn what_a_source_names_is_imported_by_the_server_before_the_job_starts() {
     runner.stop().await;
 
     // What cannot be imported fails the job before it starts.
-    let job = platform.submit_training(with_data(&lines)).await.unwrap();
+    let job = platform.submit_job(with_data(&lines)).await.unwrap();
     std::fs::write(&file, "date,close\n2020-01-02,abc\n").unwrap();
     let runner = run(&platform);
     let failed = until_state(&platform, &job.id, JobState::Failed).await;

@@ -1,16 +1,17 @@
-//! What follows a fit beside its user's own hooks, as Keras's callbacks do: logs for tables, for programs and for
-//! TensorBoard, and the end of a fit whose loss is no number.
+//! What follows a fit beside its user's own hooks, as Keras's callbacks do: early stopping, a learning rate lowered on a
+//! plateau, and logs for tables, for programs and for TensorBoard.
 //!
-//! Each is an [`Observer`](crate::Observer). A log that cannot be written ends the fit and keeps the reason. A fit
+//! A log is an [`Observer`](crate::Observer). One that cannot be written ends the fit and keeps the reason. A fit
 //! that is resumed goes on in the logs of the one before: what is done again is first taken out of them, so that
-//! they are what an uninterrupted fit writes. Deliberately not here: checkpoints, and what changes the fit.
+//! they are what an uninterrupted fit writes. Deliberately not here: checkpoints; and Keras's `TerminateOnNaN`, which no
+//! fit goes without: the loop ends one whose loss runs away or is no number, keeps the checkpoints of the weights that
+//! were good and says what to try.
 
 mod csv_log;
 mod early_stopping;
 mod json_lines;
 mod plateau;
 mod tensorboard;
-mod terminate_on_nan;
 
 mod event;
 mod log_file;
@@ -22,7 +23,6 @@ pub use json_lines::{JsonLines, JsonLinesConfig};
 pub(crate) use plateau::ReduceLrOnPlateau;
 pub use plateau::ReduceLrOnPlateauConfig;
 pub use tensorboard::{TensorBoard, TensorBoardConfig, UpdateFreq};
-pub use terminate_on_nan::TerminateOnNan;
 
 /// What the tests of the logs share: a fit in which every number says where it comes from.
 #[cfg(test)]

@@ -12,7 +12,6 @@ use crate::file::{FileError, PARTIAL, flush_folder, replace};
 /// A larger file is not read.
 const MAX_CHECKPOINT_BYTES: u64 = 64 << 30;
 const FOLDER: &str = "checkpoints";
-const BEST: &str = "best.safetensors";
 
 /// The folder of the checkpoints of one fit. One process at a time may use it.
 #[derive(Debug)]
@@ -92,14 +91,6 @@ impl CheckpointDir {
         Ok(path)
     }
 
-    /// Writes the best checkpoint so far, beside those that are kept for being the newest.
-    ///
-    /// # Errors
-    /// As [`CheckpointDir::save`].
-    pub fn save_best(&self, checkpoint: &Checkpoint) -> Result<PathBuf, FileError> {
-        self.write(BEST, checkpoint, |encoded, out| encoded.write(out))
-    }
-
     /// The newest checkpoint that is whole.
     ///
     /// # Errors
@@ -115,20 +106,6 @@ impl CheckpointDir {
             }
         }
         Ok(Found { checkpoint: None, skipped })
-    }
-
-    /// The best checkpoint, if one was written.
-    ///
-    /// # Errors
-    /// [`FileError::Content`] if it is damaged; as [`CheckpointDir::newest`].
-    pub fn best(&self) -> Result<Option<Checkpoint>, FileError> {
-        let path = self.folder.join(BEST);
-        match read(&path) {
-            Ok(Ok(checkpoint)) => Ok(Some(checkpoint)),
-            Ok(Err(reason)) => Err(FileError::Content { path, reason }),
-            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// The steps of the checkpoints that are there, whole or not, in order.
@@ -160,7 +137,7 @@ impl CheckpointDir {
     /// # Errors
     /// [`FileError::Io`].
     pub fn clear(&self) -> Result<(), FileError> {
-        self.remove_all(|name| name == BEST || step_of(name).is_some())
+        self.remove_all(|name| step_of(name).is_some())
     }
 
     fn write(
@@ -270,19 +247,16 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_and_the_best_are_kept() {
+    fn the_newest_are_kept() {
         let (_out, directory) = open(2);
         assert_eq!(whole(&directory), None);
-        assert_eq!(directory.best().unwrap(), None);
         for step in [20, 100, 1000] {
             directory.save(&checkpoint(step)).unwrap();
         }
-        directory.save_best(&checkpoint(20)).unwrap();
         assert_eq!(directory.steps().unwrap(), [100, 1000]);
         assert_eq!(whole(&directory), Some(checkpoint(1000)));
-        assert_eq!(directory.best().unwrap(), Some(checkpoint(20)));
         directory.clear().unwrap();
-        assert_eq!((whole(&directory), directory.best().unwrap()), (None, None));
+        assert_eq!(whole(&directory), None);
     }
 
     #[test]

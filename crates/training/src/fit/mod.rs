@@ -94,6 +94,20 @@ pub fn fit(job: &Fit<'_>, observer: &mut dyn Observer) -> Result<Trained, Error>
     }
 }
 
+/// Checks that a fit of a network can start from weights.
+///
+/// # Errors
+/// [`Error::Config`] and [`Error::Layer`] as [`fit`]; [`Error::Weights`], naming the first weight of the network that is not
+/// among them or has another shape.
+pub fn check_start(
+    model: &ModelConfig,
+    output: OutputConfig,
+    columns: &Columns,
+    start: &[Weight],
+) -> Result<(), Error> {
+    Network::build(&model.written_out(output)?, columns)?.chosen(start).map(|_| ())
+}
+
 impl<'a> Fit<'a> {
     /// The same network and configuration on other rows, for a few epochs at most, without anything that is written
     /// down or ends it early.

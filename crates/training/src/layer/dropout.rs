@@ -70,3 +70,12 @@ pub(super) fn masked<const D: usize>(x: Tensor<D>, rate: f64, pass: &Pass<'_>) -
         None => x,
     }
 }
+
+/// A sequence with channels left out, the same ones in all steps of a row.
+pub(super) fn without_channels(x: Tensor<3>, rate: f64, pass: &Pass<'_>) -> Tensor<3> {
+    let [batch, _, channels] = x.dims();
+    match mask(rate, batch * channels, pass) {
+        Some(factors) => x * Tensor::from_data(TensorData::new(factors, [batch, 1, channels]), pass.device()),
+        None => x,
+    }
+}

@@ -10,6 +10,8 @@ mod batch_normalization;
 mod conv1d;
 mod dense;
 mod dropout;
+mod gaussian_dropout;
+mod gaussian_noise;
 mod last_step;
 mod layer_normalization;
 mod merge;
@@ -19,6 +21,7 @@ mod positional_encoding;
 mod recurrent;
 mod reshape;
 mod residual;
+mod spatial_dropout1d;
 
 mod export;
 mod parameter;
@@ -37,6 +40,8 @@ pub use batch_normalization::BatchNormalizationConfig;
 pub use conv1d::Conv1dConfig;
 pub use dense::DenseConfig;
 pub use dropout::DropoutConfig;
+pub use gaussian_dropout::GaussianDropoutConfig;
+pub use gaussian_noise::GaussianNoiseConfig;
 pub use last_step::LastStepConfig;
 pub use layer_normalization::LayerNormalizationConfig;
 pub use merge::{ConcatenateConfig, MergeConfig};
@@ -47,6 +52,7 @@ pub use positional_encoding::{PositionalEncoding, PositionalEncodingConfig};
 pub use recurrent::{BidirectionalConfig, GruConfig, LstmConfig, MergeMode};
 pub use reshape::{FlattenConfig, PermuteConfig, ReshapeConfig};
 pub use residual::ResidualConfig;
+pub use spatial_dropout1d::SpatialDropout1dConfig;
 pub use window::Padding;
 
 pub(crate) use export::Export;
@@ -115,6 +121,12 @@ pub enum LayerKind {
     Activation(ActivationConfig),
     /// Elements left out at random while fitting.
     Dropout(DropoutConfig),
+    /// Channels of a sequence left out at random while fitting.
+    SpatialDropout1d(SpatialDropout1dConfig),
+    /// Elements multiplied by noise while fitting.
+    GaussianDropout(GaussianDropoutConfig),
+    /// Noise added while fitting.
+    GaussianNoise(GaussianNoiseConfig),
     /// A row of steps and channels as one row.
     Flatten(FlattenConfig),
     /// The same elements in another shape.
@@ -168,6 +180,9 @@ impl LayerKind {
             Self::Dense(config) => Box::new(config),
             Self::Activation(config) => Box::new(config),
             Self::Dropout(config) => Box::new(config),
+            Self::SpatialDropout1d(config) => Box::new(config),
+            Self::GaussianDropout(config) => Box::new(config),
+            Self::GaussianNoise(config) => Box::new(config),
             Self::Flatten(config) => Box::new(config),
             Self::Reshape(config) => Box::new(config),
             Self::Permute(config) => Box::new(config),
@@ -199,6 +214,9 @@ impl LayerKind {
             Self::Dense(_) => "dense",
             Self::Activation(_) => "activation",
             Self::Dropout(_) => "dropout",
+            Self::SpatialDropout1d(_) => "spatial_dropout1d",
+            Self::GaussianDropout(_) => "gaussian_dropout",
+            Self::GaussianNoise(_) => "gaussian_noise",
             Self::Flatten(_) => "flatten",
             Self::Reshape(_) => "reshape",
             Self::Permute(_) => "permute",
@@ -256,6 +274,8 @@ const LIST: &[(&str, Read)] = &[
     ("dense", |keys| serde_json::from_value(keys).map(LayerKind::Dense)),
     ("dropout", |keys| serde_json::from_value(keys).map(LayerKind::Dropout)),
     ("flatten", |keys| serde_json::from_value(keys).map(LayerKind::Flatten)),
+    ("gaussian_dropout", |keys| serde_json::from_value(keys).map(LayerKind::GaussianDropout)),
+    ("gaussian_noise", |keys| serde_json::from_value(keys).map(LayerKind::GaussianNoise)),
     ("global_average_pooling1d", |keys| serde_json::from_value(keys).map(LayerKind::GlobalAveragePooling1d)),
     ("global_max_pooling1d", |keys| serde_json::from_value(keys).map(LayerKind::GlobalMaxPooling1d)),
     ("gru", |keys| serde_json::from_value(keys).map(LayerKind::Gru)),
@@ -269,6 +289,7 @@ const LIST: &[(&str, Read)] = &[
     ("positional_encoding", |keys| serde_json::from_value(keys).map(LayerKind::PositionalEncoding)),
     ("reshape", |keys| serde_json::from_value(keys).map(LayerKind::Reshape)),
     ("residual", |keys| serde_json::from_value(keys).map(LayerKind::Residual)),
+    ("spatial_dropout1d", |keys| serde_json::from_value(keys).map(LayerKind::SpatialDropout1d)),
 ];
 
 /// Units, filters and the like.

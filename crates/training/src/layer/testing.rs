@@ -214,6 +214,48 @@ pub(super) fn check(layer: Box<dyn Layer>, shapes: &[&[usize]], reference: Refer
     }
 }
 
+/// What a layer without parameters makes of rows of this shape while it is fitted, by a seed, in an update,
+/// at a place in its network.
+pub(super) fn fitted(layer: &dyn Layer, x: &[f32], shape: &[usize], [seed, step, at]: [u64; 3]) -> Vec<f32> {
+    layer.check().unwrap();
+    let device = crate::device::open_for_tests();
+    let columns: usize = shape.iter().product();
+    let rows = Tensor::from_data(TensorData::new(x.to_vec(), [x.len() / columns, columns]), &device);
+    let mut pass = Pass::new(&device, Some(Fitting { seed, step }));
+    pass.enter(at as usize, 0, &[]);
+    flat(layer.forward(vec![Value::shaped(rows, shape)], &mut pass))
+}
+
+/// What the state of a recurrent layer is multiplied by while [`check`] fits it, `[gate][row * units + unit]`: drawn by the
+/// layer's own stream beside that of its input. All ones without a rate.
+pub(super) fn state_factors(rate: f64, gates: usize, units: usize) -> Vec<Vec<f64>> {
+    let size = ROWS * units;
+    let mut factors = vec![0.0f32; gates * size];
+    // The first place within layer 0 of a network.
+    let mut generator = Generator::new(1, Purpose::Dropout { step: 0, layer: 1 << 10 });
+    generator.keep(rate, (1.0 / (1.0 - rate)) as f32, &mut factors);
+    factors.chunks_exact(size).map(doubles).collect()
+}
+
+/// Checks that a network that is asked, and its graph, leave what they are given as it is.
+pub(super) fn passed_on(layer: Box<dyn Layer>, shape: &[usize]) {
+    let given = Given::new(layer, &[shape]);
+    let device = crate::device::open_for_tests();
+    let output = given.layer.forward(given.values(&device), &mut Pass::new(&device, None));
+    assert_eq!(output.shape(), shape);
+    assert_eq!(flat(output), given.inputs[0]);
+    assert_eq!(given.served(), given.inputs[0]);
+}
+
+/// Mean, standard deviation, skewness and kurtosis (3 for a normal distribution).
+pub(super) fn moments(x: &[f32]) -> [f64; 4] {
+    let count = x.len() as f64;
+    let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
+    let central = |power: i32| x.iter().map(|x| (f64::from(*x) - mean).powi(power)).sum::<f64>() / count;
+    let deviation = central(2).sqrt();
+    [mean, deviation, central(3) / deviation.powi(3), central(4) / deviation.powi(4)]
+}
+
 /// `[rows, inner] x [inner, columns]`, row-major.
 pub(super) fn product(a: &[f64], b: &[f64], inner: usize, columns: usize) -> Vec<f64> {
     let cell = |at: usize| {

@@ -15,9 +15,10 @@ use burn::tensor::module::linear;
 use serde::{Deserialize, Serialize};
 
 use super::fused::{self, GruCell};
-use super::{Recurrent, dropped, gates, sigmoid, steps, tanh, yes};
+use super::{Recurrent, gates, seen, sigmoid, steps, tanh, yes};
 use crate::Error;
 use crate::activation::Activation;
+use crate::layer::dropout::without_channels;
 use crate::layer::{Export, Initializer, Layer, ParameterSpec, Pass, Shape, Value, only};
 
 const GATES: usize = 3;
@@ -49,7 +50,8 @@ pub struct GruConfig {
     /// The share of the input that is left out while fitting, the same in all steps of a row.
     #[serde(default)]
     pub dropout: f64,
-    /// Only 0 is supported.
+    /// The share of the state that is left out of each gate's product while fitting, the same in all steps of a row. Such
+    /// a layer is fitted step by step, which takes several times as long.
     #[serde(default)]
     pub recurrent_dropout: f64,
 }
@@ -61,6 +63,8 @@ struct Gates {
     state_kernels: Vec<Tensor<2>>,
     /// With `reset_after`.
     state_biases: Option<Vec<Tensor<1>>>,
+    /// What the state is multiplied by in each product, if some of it is left out.
+    state_factors: Option<Vec<Tensor<2>>>,
 }
 
 impl Gates {
@@ -74,7 +78,10 @@ impl Gates {
     fn of_state(&self, state: Option<&Tensor<2>>, gate: usize) -> Option<Tensor<2>> {
         let bias = self.state_biases.as_ref().map(|biases| biases[gate].clone());
         match state {
-            Some(state) => Some(linear(state.clone(), self.state_kernels[gate].clone(), bias)),
+            Some(state) => {
+                let state = seen(state, self.state_factors.as_deref(), gate);
+                Some(linear(state, self.state_kernels[gate].clone(), bias))
+            }
             None => bias.map(Tensor::unsqueeze),
         }
     }
@@ -121,7 +128,12 @@ impl GruConfig {
     }
 
     /// The layer as operations of the tensor library.
-    pub(super) fn by_steps(&self, x: Tensor<3>, pass: &Pass<'_>) -> Value {
+    pub(super) fn by_steps(
+        &self,
+        x: Tensor<3>,
+        state_factors: Option<Vec<Tensor<2>>>,
+        pass: &Pass<'_>,
+    ) -> Value {
         let x = steps(x);
         let columns = GATES * self.units;
         let (bias, state_bias) = match (self.use_bias, self.reset_after) {
@@ -138,6 +150,7 @@ impl GruConfig {
             biases: bias.map(|bias| gates(&bias, GATES)),
             state_kernels: gates(&pass.two(1), GATES),
             state_biases: state_bias.map(|bias| gates(&bias, GATES)),
+            state_factors,
         };
         let recurrent = self.recurrent();
         let mut hidden: Vec<Tensor<2>> = Vec::with_capacity(x.len());
@@ -185,9 +198,10 @@ impl Layer for GruConfig {
     }
 
     fn forward(&self, inputs: Vec<Value>, pass: &mut Pass<'_>) -> Value {
-        let x = dropped(only(inputs).sequence(), self.dropout, pass);
+        let x = without_channels(only(inputs).sequence(), self.dropout, pass);
         let recurrent = self.recurrent();
-        if recurrent.is_plain() && self.reset_after {
+        let state_factors = recurrent.state_factors(x.dims()[0], pass);
+        if recurrent.is_plain() && self.reset_after && state_factors.is_none() {
             let bias = self.use_bias.then(|| pass.two(2).reshape([2 * GATES * self.units]));
             let (kernel, state_kernel) = (pass.two(0), pass.two(1));
             let inputs = fused::Inputs { x: x.clone(), kernel, state_kernel, bias };
@@ -195,7 +209,7 @@ impl Layer for GruConfig {
                 return result;
             }
         }
-        self.by_steps(x, pass)
+        self.by_steps(x, state_factors, pass)
     }
 
     fn export(
@@ -208,7 +222,7 @@ impl Layer for GruConfig {
 
     fn scratch(&self, inputs: &[&Shape], _output: &Shape) -> usize {
         let recurrent = self.recurrent();
-        if recurrent.is_plain() && self.reset_after {
+        if recurrent.is_plain() && self.reset_after && self.recurrent_dropout == 0.0 {
             fused::scratch::<GruCell>(&recurrent, inputs)
         } else {
             recurrent.scratch(inputs)
@@ -221,13 +235,15 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::layer::testing::{ROWS, check, layer, product, row, sigmoid};
+    use crate::layer::testing::{ROWS, check, layer, product, row, sigmoid, state_factors};
 
     const STEPS: usize = 4;
     const CHANNELS: usize = 3;
     const UNITS: usize = 2;
 
-    fn reference(weights: &[Vec<f64>], inputs: &[Vec<f64>], keys: &Json) -> Vec<f64> {
+    fn reference(weights: &[Vec<f64>], inputs: &[Vec<f64>], keys: &Json, fitting: bool) -> Vec<f64> {
+        let rate = keys["recurrent_dropout"].as_f64().filter(|_| fitting).unwrap_or(0.0);
+        let factors = state_factors(rate, 3, UNITS);
         let backwards = keys["go_backwards"] == true;
         let after = keys["reset_after"] != false;
         let bias = |which: usize, at: usize| match weights.get(2) {
@@ -242,12 +258,19 @@ mod tests {
                 let step = if backwards { STEPS - 1 - step } else { step };
                 let of_input =
                     product(row(&inputs[0], at * STEPS + step, CHANNELS), &weights[0], CHANNELS, 3 * UNITS);
-                let of_state = product(&h, &weights[1], UNITS, 3 * UNITS);
+                let seen = |h: &[f64], gate: usize| -> Vec<f64> {
+                    (0..UNITS).map(|j| h[j] * factors[gate][at * UNITS + j]).collect()
+                };
+                let of_gate = |gate: usize| {
+                    let products = product(&seen(&h, gate), &weights[1], UNITS, 3 * UNITS);
+                    products[gate * UNITS..(gate + 1) * UNITS].to_vec()
+                };
+                let of_state: Vec<f64> = (0..3).flat_map(of_gate).collect();
                 let x = |at: usize| of_input[at] + bias(0, at);
                 let s = |at: usize| of_state[at] + bias(1, at);
                 let reset: Vec<f64> = (0..UNITS).map(|j| sigmoid(x(UNITS + j) + s(UNITS + j))).collect();
                 let kept: Vec<f64> = reset.iter().zip(&h).map(|(r, h)| r * h).collect();
-                let before = product(&kept, &weights[1], UNITS, 3 * UNITS);
+                let before = product(&seen(&kept, 2), &weights[1], UNITS, 3 * UNITS);
                 let next = (0..UNITS).map(|j| {
                     let update = sigmoid(x(j) + s(j));
                     let candidate = 2 * UNITS + j;
@@ -271,11 +294,14 @@ mod tests {
             json!({"use_bias": false}),
             json!({"reset_after": false}),
             json!({"reset_after": false, "use_bias": false, "return_sequences": true}),
+            json!({"recurrent_dropout": 0.4, "return_sequences": true}),
+            json!({"recurrent_dropout": 0.4, "reset_after": false}),
         ] {
             let mut keys = more.clone();
             keys["units"] = json!(UNITS);
-            let by_loops =
-                |weights: &[Vec<f64>], inputs: &[Vec<f64>], _: bool| reference(weights, inputs, &keys);
+            let by_loops = |weights: &[Vec<f64>], inputs: &[Vec<f64>], fitting: bool| {
+                reference(weights, inputs, &keys, fitting)
+            };
             check(layer("gru", keys.clone()), &[&[STEPS, CHANNELS]], &by_loops);
         }
     }

@@ -11,9 +11,10 @@ use burn::tensor::module::linear;
 use serde::{Deserialize, Serialize};
 
 use super::fused::{self, LstmCell};
-use super::{Recurrent, dropped, gates, sigmoid, steps, tanh, yes};
+use super::{Recurrent, gates, seen, sigmoid, steps, tanh, yes};
 use crate::Error;
 use crate::activation::Activation;
+use crate::layer::dropout::without_channels;
 use crate::layer::{Export, Initializer, Layer, ParameterSpec, Pass, Shape, Value, only};
 
 const GATES: usize = 4;
@@ -45,7 +46,8 @@ pub struct LstmConfig {
     /// The share of the input that is left out while fitting, the same in all steps of a row.
     #[serde(default)]
     pub dropout: f64,
-    /// Only 0 is supported.
+    /// The share of the state that is left out of each gate's product while fitting, the same in all steps of a row. Such
+    /// a layer is fitted step by step, which takes several times as long.
     #[serde(default)]
     pub recurrent_dropout: f64,
 }
@@ -91,7 +93,12 @@ impl LstmConfig {
     }
 
     /// The layer as operations of the tensor library.
-    pub(super) fn by_steps(&self, x: Tensor<3>, pass: &Pass<'_>) -> Value {
+    pub(super) fn by_steps(
+        &self,
+        x: Tensor<3>,
+        state_factors: Option<&[Tensor<2>]>,
+        pass: &Pass<'_>,
+    ) -> Value {
         let x = steps(x);
         let (kernels, state_kernels) = (gates(&pass.two(0), GATES), gates(&pass.two(1), GATES));
         let biases = self.use_bias.then(|| gates(&pass.one(2), GATES));
@@ -104,7 +111,9 @@ impl LstmConfig {
                 let bias = biases.as_ref().map(|biases| biases[gate].clone());
                 let of_input = linear(x[at].clone(), kernels[gate].clone(), bias);
                 match before {
-                    Some(before) => of_input + before.clone().matmul(state_kernels[gate].clone()),
+                    Some(before) => {
+                        of_input + seen(before, state_factors, gate).matmul(state_kernels[gate].clone())
+                    }
                     None => of_input,
                 }
             };
@@ -168,9 +177,10 @@ impl Layer for LstmConfig {
     }
 
     fn forward(&self, inputs: Vec<Value>, pass: &mut Pass<'_>) -> Value {
-        let x = dropped(only(inputs).sequence(), self.dropout, pass);
+        let x = without_channels(only(inputs).sequence(), self.dropout, pass);
         let recurrent = self.recurrent();
-        if recurrent.is_plain() {
+        let state_factors = recurrent.state_factors(x.dims()[0], pass);
+        if recurrent.is_plain() && state_factors.is_none() {
             let bias = self.use_bias.then(|| pass.one(2));
             let (kernel, state_kernel) = (pass.two(0), pass.two(1));
             let inputs = fused::Inputs { x: x.clone(), kernel, state_kernel, bias };
@@ -178,7 +188,7 @@ impl Layer for LstmConfig {
                 return result;
             }
         }
-        self.by_steps(x, pass)
+        self.by_steps(x, state_factors.as_deref(), pass)
     }
 
     fn export(
@@ -216,7 +226,7 @@ impl Layer for LstmConfig {
 
     fn scratch(&self, inputs: &[&Shape], _output: &Shape) -> usize {
         let recurrent = self.recurrent();
-        if recurrent.is_plain() {
+        if recurrent.is_plain() && self.recurrent_dropout == 0.0 {
             fused::scratch::<LstmCell>(&recurrent, inputs)
         } else {
             recurrent.scratch(inputs)
@@ -229,13 +239,15 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::layer::testing::{ROWS, check, layer, product, refusal, row, sigmoid};
+    use crate::layer::testing::{ROWS, check, layer, product, refusal, row, sigmoid, state_factors};
 
     const STEPS: usize = 4;
     const CHANNELS: usize = 3;
     const UNITS: usize = 2;
 
-    fn reference(weights: &[Vec<f64>], inputs: &[Vec<f64>], keys: &Json) -> Vec<f64> {
+    fn reference(weights: &[Vec<f64>], inputs: &[Vec<f64>], keys: &Json, fitting: bool) -> Vec<f64> {
+        let rate = keys["recurrent_dropout"].as_f64().filter(|_| fitting).unwrap_or(0.0);
+        let factors = state_factors(rate, 4, UNITS);
         let backwards = keys["go_backwards"] == true;
         let relu = keys["activation"] == "relu";
         let of = |x: f64| if relu { x.max(0.0) } else { x.tanh() };
@@ -247,7 +259,11 @@ mod tests {
                 let step = if backwards { STEPS - 1 - step } else { step };
                 let x = row(&inputs[0], at * STEPS + step, CHANNELS);
                 let mut sums = product(x, &weights[0], CHANNELS, 4 * UNITS);
-                let of_state = product(&h, &weights[1], UNITS, 4 * UNITS);
+                let of_gate = |gate: usize| {
+                    let seen: Vec<f64> = (0..UNITS).map(|j| h[j] * factors[gate][at * UNITS + j]).collect();
+                    product(&seen, &weights[1], UNITS, 4 * UNITS)[gate * UNITS..(gate + 1) * UNITS].to_vec()
+                };
+                let of_state: Vec<f64> = (0..4).flat_map(of_gate).collect();
                 for (j, sum) in sums.iter_mut().enumerate() {
                     *sum += of_state[j] + weights.get(2).map_or(0.0, |bias| bias[j]);
                 }
@@ -271,11 +287,14 @@ mod tests {
             json!({"return_sequences": true, "go_backwards": true}),
             json!({"go_backwards": true, "use_bias": false}),
             json!({"activation": "relu", "return_sequences": true}),
+            json!({"recurrent_dropout": 0.4, "return_sequences": true}),
+            json!({"recurrent_dropout": 0.4, "activation": "relu"}),
         ] {
             let mut keys = more.clone();
             keys["units"] = json!(UNITS);
-            let by_loops =
-                |weights: &[Vec<f64>], inputs: &[Vec<f64>], _: bool| reference(weights, inputs, &keys);
+            let by_loops = |weights: &[Vec<f64>], inputs: &[Vec<f64>], fitting: bool| {
+                reference(weights, inputs, &keys, fitting)
+            };
             check(layer("lstm", keys.clone()), &[&[STEPS, CHANNELS]], &by_loops);
         }
     }
@@ -295,8 +314,8 @@ mod tests {
         let refused = |keys, shape: &[usize]| refusal("lstm", keys, &[shape]);
         assert_eq!(refused(json!({"units": 0}), &[4, 3]), "units is 0; it must be between 1 and 65536");
         assert_eq!(
-            refused(json!({"units": 2, "recurrent_dropout": 0.5}), &[4, 3]),
-            "recurrent_dropout is 0.5; only 0 is supported, use dropout"
+            refused(json!({"units": 2, "recurrent_dropout": 1.0}), &[4, 3]),
+            "recurrent_dropout is 1; it must be at least 0 and below 1"
         );
         assert!(
             refused(json!({"units": 2}), &[12])

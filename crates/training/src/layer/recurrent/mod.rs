@@ -1,8 +1,8 @@
 //! Layers that take a sequence step by step: what `lstm` and `gru` have in common, and `bidirectional`.
 //!
 //! The state before the first step is zeros, so the first step has no product with it. Layers with the activations
-//! they were published with are one operation where tensors live on the host (`fused`); all others, and all layers
-//! elsewhere, are operations of the tensor library step by step.
+//! they were published with are one operation where tensors live on the host (`fused`); all others, those whose state is
+//! dropped while they are fitted, and all layers elsewhere, are operations of the tensor library step by step.
 
 mod bidirectional;
 mod fused;
@@ -39,10 +39,7 @@ impl Recurrent {
             activation.check()?;
         }
         check_rate("dropout", self.dropout)?;
-        if self.recurrent_dropout == 0.0 {
-            return Ok(());
-        }
-        Err(format!("recurrent_dropout is {}; only 0 is supported, use dropout", self.recurrent_dropout))
+        check_rate("recurrent_dropout", self.recurrent_dropout)
     }
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape, String> {
@@ -65,6 +62,19 @@ impl Recurrent {
     /// Whether its activations are those it was published with, which is what `fused` computes.
     fn is_plain(&self) -> bool {
         self.activations == [Activation::Tanh, Activation::Sigmoid]
+    }
+
+    /// Factors `[batch, units]` of the state for each gate's product, the same in all steps; none if nothing of it is
+    /// left out in this pass. They are drawn apart from those of the input (Gal and Ghahramani 2016, "A Theoretically
+    /// Grounded Application of Dropout in Recurrent Neural Networks"; a draw for each gate, as in Keras).
+    fn state_factors(&self, batch: usize, pass: &mut Pass<'_>) -> Option<Vec<Tensor<2>>> {
+        let size = batch * self.units;
+        let factors = pass.within(0, 0..0, |pass| mask(self.recurrent_dropout, self.gates * size, pass))?;
+        let device = pass.device();
+        let tensor = |of_gate: &[f32]| {
+            Tensor::from_data(TensorData::new(of_gate.to_vec(), [batch, self.units]), device)
+        };
+        Some(factors.chunks_exact(size).map(tensor).collect())
     }
 
     /// The steps in the order they are taken.
@@ -97,12 +107,11 @@ impl Recurrent {
     }
 }
 
-/// A sequence with channels left out, the same ones in all steps of a row, as Keras does it.
-fn dropped(x: Tensor<3>, rate: f64, pass: &Pass<'_>) -> Tensor<3> {
-    let [batch, _, channels] = x.dims();
-    match mask(rate, batch * channels, pass) {
-        Some(factors) => x * Tensor::from_data(TensorData::new(factors, [batch, 1, channels]), pass.device()),
-        None => x,
+/// The state as the product of a gate sees it.
+fn seen(state: &Tensor<2>, factors: Option<&[Tensor<2>]>, gate: usize) -> Tensor<2> {
+    match factors {
+        Some(factors) => state.clone() * factors[gate].clone(),
+        None => state.clone(),
     }
 }
 

@@ -240,10 +240,10 @@ mod tests {
                 let shape = [batch, channels];
                 let layer = lstm(units, sequences, backwards);
                 let fused = numbers(&layer, shape, |x, pass| layer.forward(vec![Value::Sequence(x)], pass));
-                assert_near(&fused, &numbers(&layer, shape, |x, pass| layer.by_steps(x, pass)));
+                assert_near(&fused, &numbers(&layer, shape, |x, pass| layer.by_steps(x, None, pass)));
                 let layer = gru(units, sequences, backwards);
                 let fused = numbers(&layer, shape, |x, pass| layer.forward(vec![Value::Sequence(x)], pass));
-                assert_near(&fused, &numbers(&layer, shape, |x, pass| layer.by_steps(x, pass)));
+                assert_near(&fused, &numbers(&layer, shape, |x, pass| layer.by_steps(x, None, pass)));
             }
         }
     }

@@ -1,0 +1,84 @@
+//! The version whose weights a job starts from: chosen when the job is queued, put into the job's directory before it
+//! starts, because a job does not see the registry.
+
+use std::fmt;
+use std::path::Path;
+
+use artifact::bundle::Bundle;
+use serde::{Deserialize, Serialize};
+
+use super::Files;
+use crate::export::{self, ModelFormat};
+use crate::{Error, Kind, Platform, Result};
+
+/// A version of a model in the project of the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StartVersion {
+    /// The model.
+    pub(crate) model: String,
+    /// The version, whatever its aliases become.
+    pub(crate) version: u32,
+    /// The SHA-256 of its bundle's manifest, in hexadecimal.
+    pub(crate) digest: String,
+}
+
+impl fmt::Display for StartVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.model, self.version)
+    }
+}
+
+impl Platform {
+    /// The version a client names. A folder is never looked at: it would be one of this machine.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] naming what there is.
+    pub(super) async fn start_version(&self, project: &str, reference: &str) -> Result<StartVersion> {
+        let found = self.get_model(project, reference).await.map_err(|error| error.context("from"))?;
+        Ok(StartVersion { model: found.model, version: found.version, digest: found.bundle_digest })
+    }
+
+    /// Opens the bundle of a version that was chosen.
+    pub(super) async fn open_start(&self, project: &str, start: &StartVersion) -> Result<Bundle> {
+        let found = self.get_model(project, &start.to_string()).await?;
+        if found.bundle_digest != start.digest {
+            let message =
+                format!("{start} is another version than when the job was queued; queue a new job from it");
+            return Err(Error::new(Kind::FailedPrecondition, message));
+        }
+        self.open_version(&found).await
+    }
+
+    /// Puts the bundle of a version into a job's directory, unless an earlier attempt did.
+    pub(super) async fn place_start(&self, project: &str, start: &StartVersion, files: &Files) -> Result<()> {
+        let directory = files.start();
+        if holds(&directory, start).await? {
+            return Ok(());
+        }
+        let bundle = self.open_start(project, start).await?;
+        let placed = tokio::task::spawn_blocking(move || {
+            // What an attempt left that was cut off.
+            if directory.exists() {
+                std::fs::remove_dir_all(&directory).map_err(|error| unwritable(&directory, &error))?;
+            }
+            export::write(&bundle, ModelFormat::Bundle, &directory).map(|_| ())
+        });
+        placed.await.map_err(|error| Error::internal("copying a bundle stopped unexpectedly", error))?
+    }
+}
+
+/// Whether a directory holds the whole bundle of a version.
+async fn holds(directory: &Path, start: &StartVersion) -> Result<bool> {
+    let (directory, digest) = (directory.to_owned(), start.digest.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        Bundle::open(&directory).is_ok_and(|bundle| bundle.digest == digest)
+    });
+    looked.await.map_err(|error| Error::internal("reading a bundle stopped unexpectedly", error))
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(
+        Kind::FailedPrecondition,
+        format!("cannot write {}: {error}; is the disk full?", path.display()),
+    )
+}
