@@ -76,7 +76,7 @@ fn decoded(segment: &str) -> String {
 }
 
 /// Puts the [`Caller`] into the request's extensions, or refuses in the words of the protocol that was spoken.
-pub(crate) fn check(platform: &Platform, request: &mut Request) -> Result<(), Response> {
+pub(crate) fn check(platform: &Platform, request: &mut Request) -> Result<(), Box<Response>> {
     let need = need(request.method(), request.uri().path());
     let caller = match need {
         Need::Nothing => Ok(Caller::default()),
@@ -87,7 +87,7 @@ pub(crate) fn check(platform: &Platform, request: &mut Request) -> Result<(), Re
             request.extensions_mut().insert(caller);
             Ok(())
         }
-        Err(error) => Err(Dialect::of(request).refusal(error)),
+        Err(error) => Err(Box::new(Dialect::of(request).refusal(error))),
     }
 }
 

@@ -33,4 +33,4 @@ mod vertex;
 pub use grpc::fuzz as grpc_fuzz;
 pub use router::{GatewayOptions, router};
 pub use server::serve;
-pub use tls::{Tls, TlsFiles};
+pub use tls::{Tls, TlsFiles, crypto_provider};

@@ -82,11 +82,11 @@ pub(crate) async fn request(
     let id = gateway.request_ids.of(request.headers());
     let span = tracing::info_span!("request", id = ?id);
     let checked = origin::check(request.headers())
-        .map_err(|error| ApiError::from(error).into_response())
+        .map_err(|error| Box::new(ApiError::from(error).into_response()))
         .and_then(|()| access::check(&gateway.platform, &mut request));
     let mut response = match checked {
         Ok(()) => next.run(request).instrument(span.clone()).await,
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     };
     let route = response.extensions().get::<Route>().copied().unwrap_or(UNMATCHED);
     let code = response.status().as_u16();

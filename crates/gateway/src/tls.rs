@@ -28,6 +28,11 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// The one implementation of TLS's ciphers in this program; clients use it too.
+pub fn crypto_provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
 /// Makes encrypted connections of plain ones.
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
@@ -45,8 +50,7 @@ impl Tls {
     /// # Errors
     /// [`Kind::InvalidArgument`] naming the file.
     pub fn load(files: TlsFiles) -> Result<Self, Error> {
-        let current =
-            Arc::new(Current { provider: Arc::new(ring::default_provider()), key: RwLock::default() });
+        let current = Arc::new(Current { provider: crypto_provider(), key: RwLock::default() });
         let stamps = stamps(&files);
         current.replace(&files)?;
         let config = ServerConfig::builder_with_provider(Arc::clone(&current.provider))

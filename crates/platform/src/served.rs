@@ -144,7 +144,10 @@ impl Platform {
     pub fn model_target(&self, name: &ModelName, choice: &VersionChoice) -> Result<Target> {
         let named = self.serving.names().get(name);
         let Some(named) = named else {
-            let all: Vec<String> = self.serving.names().all().iter().map(ModelName::to_string).collect();
+            let all = self.serving.names().all();
+            // What other projects have is not for everybody to know.
+            let own = all.iter().filter(|other| other.project == name.project);
+            let all: Vec<String> = own.map(ModelName::to_string).collect();
             let there = if all.is_empty() { "no model is".to_owned() } else { all.join(", ") };
             return Err(Error::new(
                 Kind::NotFound,

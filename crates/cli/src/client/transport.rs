@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use platform::{Error, Kind};
@@ -57,8 +56,8 @@ fn tls(access: &Access) -> Result<TlsConfig, Error> {
             RootCerts::new_with_certs(&[certificate])
         }
     };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build())
+    let tls = TlsConfig::builder().root_certs(roots);
+    Ok(tls.unversioned_rustls_crypto_provider(gateway::crypto_provider()).build())
 }
 
 /// What a server answered.

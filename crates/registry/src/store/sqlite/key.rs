@@ -36,7 +36,8 @@ pub(super) async fn create(store: &SqliteStore, new: NewKey, now: Timestamp) -> 
 }
 
 pub(super) async fn list(store: &SqliteStore) -> Result<Vec<ApiKey>> {
-    let rows = sqlx::query("SELECT * FROM api_keys ORDER BY created_at, id").fetch_all(&store.pool).await?;
+    let rows =
+        sqlx::query("SELECT * FROM api_keys ORDER BY created_at, rowid").fetch_all(&store.pool).await?;
     rows.iter().map(read).collect()
 }
 
