@@ -127,8 +127,11 @@ async fn infer(
         None => InferRequest::parse(body, &[], model)?,
     };
     let question = Question::Tensors(std::mem::take(&mut request.inputs));
-    let deadline = request.timeout_us.and_then(|us| Instant::now().checked_add(Duration::from_micros(us)));
-    let target = target.clone().until(deadline);
+    // What the body says counts for more than the header.
+    let target = match request.timeout_us {
+        Some(us) => target.clone().until(Instant::now().checked_add(Duration::from_micros(us))),
+        None => target.clone(),
+    };
     let reply = gateway.platform.answer(&target, question).await?;
     let body = reply::write(&asked.model, &request, &reply)
         .map_err(|error| platform::Error::internal("cannot write the reply", error))?;

@@ -19,7 +19,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use platform::{ModelName, PredictReply, Question, Target, Tensor, VersionChoice};
+use platform::{Caller, ModelName, PredictReply, Question, Scope, Target, Tensor, VersionChoice};
 use serde_json::Value;
 
 use crate::answered;
@@ -61,6 +61,9 @@ fn refused(refusal: &Refusal) -> Response {
 async fn answer_call(gateway: &Gateway, call: &Call, parts: &Parts, body: Body) -> Result<Response, Refusal> {
     let platform = &gateway.platform;
     if call.verb == Verb::Status {
+        // The check in front of all protocols knows these paths in one case alone.
+        let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
+        caller.allow(Some(&ModelName::parse(&call.model).project), Scope::Predict)?;
         return Ok(said(status::status(platform, call)?));
     }
     let target = target(gateway, parts, call)?;

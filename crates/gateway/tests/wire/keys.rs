@@ -36,6 +36,19 @@ const GUARDED: &[(&str, &str)] = &[
     ("GET", "/storage/v1/b/b/o/x"),
     ("GET", "/download/storage/v1/b/b/o/x"),
     ("POST", "/upload/storage/v1/b/b/o"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/m"),
+    ("POST", "/v1/models/m:predict"),
+    ("POST", "/v1/Models/m:predict"),
+    ("GET", "/v2"),
+    ("GET", "/v2/models/m"),
+    ("GET", "/v2/models/stats"),
+    ("POST", "/v2/models/m/infer"),
+    ("POST", "/v2/repository/index"),
+    ("POST", "/v2/repository/models/m/unload"),
+    ("POST", "/invocations"),
+    ("POST", "/endpoints/e/invocations"),
+    ("GET", "/version"),
     ("GET", "/no/such/path"),
     ("DELETE", "/healthz"),
 ];
@@ -161,4 +174,47 @@ async fn keys_are_made_listed_and_revoked_over_the_wire() {
     ask(&server, ["POST", "/bellwether/v1/keys", unknown], Some(&admin))
         .await
         .refused(400, "INVALID_ARGUMENT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_another_project_asks_no_model_however_the_path_is_written() {
+    let server = Server::deployed().await;
+    let other = key(&server, Some("other"), Scope::Admin).await;
+    let own = key(&server, Some("default"), Scope::Predict).await;
+    let rows = r#"{"instances": [[1, 2, 3, 4, 5]]}"#;
+    for path in [
+        "/v1/models/tiny-model:predict",
+        "/v1/Models/tiny-model:predict",
+        "/v1/MODELS/default.tiny-model/versions/1:predict",
+        "/v1/models/tiny%2Dmodel:predict",
+        "/endpoints/tiny/invocations",
+        "/endpoints/tiny-model/invocations",
+        "/invocations",
+    ] {
+        let send = |key: &str| {
+            let headers = [("x-api-key", key.to_owned()), ("content-type", "application/json".to_owned())];
+            let mut request = Request::post(path);
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            server.send(request.body(Body::from(rows)).unwrap())
+        };
+        let refused = send(&other).await;
+        assert_eq!(refused.status, 403, "{path}: {}", refused.text);
+        assert_eq!(send(&own).await.status, 200, "{path}");
+    }
+    for (method, path) in [
+        ("GET", "/v1/Models/tiny-model"),
+        ("GET", "/v1/models/tiny-model/metadata"),
+        ("GET", "/v2/models/tiny-model"),
+        ("POST", "/v2/models/default.tiny-model/infer"),
+        ("POST", "/v2/repository/models/tiny-model/load"),
+    ] {
+        let refused = ask(&server, [method, path, "{}"], Some(&other)).await;
+        assert_eq!(refused.status, 403, "{path}: {}", refused.text);
+    }
+    let index = ask(&server, ["POST", "/v2/repository/index", ""], Some(&other)).await;
+    assert_eq!(index.json(), json!([]));
+    let stats = ask(&server, ["GET", "/v2/models/stats", ""], Some(&other)).await;
+    assert_eq!(stats.json(), json!({"model_stats": []}));
 }
