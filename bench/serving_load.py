@@ -1,0 +1,115 @@
+"""One server under load: started, its answers checked, asked by `bellwether bench`, and what that cost it."""
+
+import json
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from installed import Failed
+from processes import Server
+from serving_engines import Engine, Launch
+from serving_models import Model
+from serving_wire import Misunderstood, Refused, Wire
+
+START_SECONDS_MAX = 90
+SETTLE_SECONDS = 1.0
+# Largest difference of a probability between engines.
+TOLERANCE = 1e-5
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+@dataclass
+class Answers:
+    """What came back from a run of `bellwether bench`, and what it cost the server."""
+
+    requests: int
+    failures: dict[str, int]
+    per_second: float
+    p50_us: float
+    p99_us: float
+    cpu_us: float
+
+
+@dataclass
+class Started:
+    """A server that answers, and how long it took from the start of its process to its first answer."""
+
+    engine: Engine
+    launch: Launch
+    server: Server
+    onnx: Path
+    ready_seconds: float
+
+    def check(self, kind: str, rows: np.ndarray) -> None:
+        """Refuses to time a server that answers something else."""
+        found = self.launch.wires[kind].ask(self.launch.port_of(kind), rows)
+        expected = np.asarray(self.engine.expected(self.onnx, rows), np.float64)
+        if found.shape != expected.shape:
+            raise Failed(f"{kind}: answers {found.shape} instead of {expected.shape}")
+        if not (gap := np.abs(found - expected).max()) <= TOLERANCE:
+            raise Failed(f"{kind}: differs from onnxruntime by {gap}")
+
+    def load(self, kind: str, rows: np.ndarray, connections: int, seconds: float, rate: float = 0) -> Answers:
+        """All replies are counted, so there is no warm-up here: make one with a call before."""
+        wire, port = self.launch.wires[kind], self.launch.port_of(kind)
+        before = self.server.cpu_seconds()
+        document = json.loads(start_load(wire, port, rows, connections, seconds, rate, self.onnx.parent).communicate()[0])
+        cpu = self.server.cpu_seconds() - before
+        if self.server.has_ended():
+            raise Failed(f"ended under load: {self.server.last_words()}")
+        return answers(document, cpu)
+
+
+def answers(document: dict, cpu_seconds: float) -> Answers:
+    requests, failures = document["requests"], document["failures"]
+    total = requests + sum(failures.values())
+    cpu_us = 1e6 * cpu_seconds / total if total else 0.0
+    return Answers(requests, failures, document["requests_per_second"], document["p50_us"], document["p99_us"], cpu_us)
+
+
+def start_load(
+    wire: Wire, port: int, rows: np.ndarray, connections: int, seconds: float, rate: float, folder: Path
+) -> subprocess.Popen:
+    """`bellwether bench` at work; it prints its document at the end."""
+    body = folder / f"body-{time.monotonic_ns()}"
+    body.write_bytes(wire.body(rows))
+    command = [os.environ["BELLWETHER"], "bench", "--url", f"http://127.0.0.1:{port}{wire.path}", "--body", body]
+    command += ["--connections", connections, "--seconds", seconds, "--warm-up", 0, "--json"]
+    command += [word for name, value in wire.headers_for(rows).items() for word in ("--header", f"{name}={value}")]
+    command += ["--rate", rate] if rate else []
+    command += ["--http2"] if wire.http2 else []
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+
+
+@contextmanager
+def started(engine: Engine, model: Model, folder: Path):
+    """An engine that serves a model, ended afterwards."""
+    onnx = folder / "model.onnx"
+    model.write_onnx(onnx)
+    launch = engine.launch(model, folder)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("BELLWETHER")}
+    with Server(launch.command, folder, kept | ONE_THREAD | launch.environment) as server:
+        yield Started(engine, launch, server, onnx, wait(server, launch, model.rows(1)))
+
+
+def wait(server: Server, launch: Launch, rows: np.ndarray) -> float:
+    """Seconds from the start of the process to the first answer."""
+    last = ""
+    while (took := time.perf_counter() - server.began) < START_SECONDS_MAX:
+        if server.has_ended():
+            raise Failed(f"ended before it answered: {server.last_words()}")
+        try:
+            launch.wires["json"].ask(launch.port, rows)
+            return time.perf_counter() - server.began
+        except Misunderstood as error:
+            raise Failed(str(error)) from error
+        except (OSError, Refused) as error:
+            last = str(error)
+        # What asks costs time itself: less often, the longer it takes.
+        time.sleep(max(0.001, took / 50))
+    raise Failed(f"did not answer within {START_SECONDS_MAX} s ({last}): {server.last_words()}")
