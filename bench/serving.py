@@ -27,7 +27,8 @@ from serving_models import A, B, Model
 from serving_musts import Must, musts
 from serving_wire import Refused
 
-WARM_UP_SECONDS = 0.5
+# Before the first case of a server, which may still be busy with its start, and before each of the others.
+FIRST_WARM_UP_SECONDS, WARM_UP_SECONDS = 2.0, 0.5
 # Measured in turn, several times.
 CLOSE = (OURS, "furnace", "echo")
 
@@ -136,12 +137,14 @@ def compare(engine: Engine, seconds: float, best: Best) -> None:
                 time.sleep(SETTLE_SECONDS)
                 best.add(IDLE, engine.name, "ready", 1e3 * running.ready_seconds)
                 best.add(IDLE, engine.name, "memory", running.server.memory_mb())
-            for case in CASES:
-                if case.model is model and case.kind in running.launch.wires:
-                    measure(running, case, seconds, best)
+            mine = [case for case in CASES if case.model is model and case.kind in running.launch.wires]
+            for case in mine:
+                warm_up = FIRST_WARM_UP_SECONDS if case is mine[0] else WARM_UP_SECONDS
+                measure(running, case, (warm_up, seconds), best)
 
 
-def measure(running: Started, case: Case, seconds: float, best: Best) -> None:
+def measure(running: Started, case: Case, seconds: tuple[float, float], best: Best) -> None:
+    """One case: its answer is checked, then it is asked without and with measuring for so many seconds."""
     name, rows = running.engine.name, case.model.rows(case.rows)
     try:
         running.check(case.kind, rows)
@@ -150,8 +153,8 @@ def measure(running: Started, case: Case, seconds: float, best: Best) -> None:
             say(f"skipped {case.title}: {OURS} does not answer it: {refused}")
             return
         raise Failed(f"{case.title}: {refused}") from refused
-    running.load(case.kind, rows, case.connections, WARM_UP_SECONDS)
-    answers = running.load(case.kind, rows, case.connections, seconds)
+    for length in seconds:
+        answers = running.load(case.kind, rows, case.connections, length)
     if answers.failures or not answers.requests:
         raise Failed(f"{case.title}: {answers.requests} answers, failed: {answers.failures}: {running.server.last_words()}")
     for metric, value in zip(UNITS, (answers.per_second, answers.p50_us, answers.p99_us, answers.cpu_us)):

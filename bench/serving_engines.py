@@ -123,12 +123,16 @@ def mlserver(programs: Path, port: int, folder: Path) -> list:
 def triton(model: Model, folder: Path) -> Launch:
     """NVIDIA's tritonserver with its Python backend, from the wheel of pytriton."""
     requirements = PEERS / "requirements-triton.txt"
-    packages = installed.environment(requirements, SYSTEM_PYTHON) / "lib/python3.11/site-packages"
+    venv = installed.environment(requirements, SYSTEM_PYTHON)
+    packages = venv / "lib/python3.11/site-packages"
     server = packages / "pytriton/tritonserver"
     home = folder / f"repository/{MODEL}"
     (home / "1").mkdir(parents=True)
+    # The interpreter within Triton ignores $PYTHONPATH; it finds packages by the `python3` of $PATH, and what is beside the model.
     shutil.copy(PEERS / "triton_model.py", home / "1/model.py")
-    shutil.copy(server / "python_backend_stubs/3.11/triton_python_backend_stub", home)
+    shutil.copy(PEERS / "engine.py", home / "1/engine.py")
+    shutil.copytree(server / "backends", folder / "backends")
+    shutil.copy(server / "python_backend_stubs/3.11/triton_python_backend_stub", folder / "backends/python")
     (home / "config.pbtxt").write_text(
         f'backend: "python"\nmax_batch_size: 1000\ninstance_group [{{ kind: KIND_CPU count: 1 }}]\n'
         f'input [{{ name: "features" data_type: TYPE_FP32 dims: [{model.widths[0]}] }}]\n'
@@ -136,15 +140,13 @@ def triton(model: Model, folder: Path) -> Launch:
     )
     port, grpc_port = free_port(), free_port()
     command = [
-        server / "bin/tritonserver", f"--model-repository={folder}/repository", f"--backend-directory={server}/backends",
+        server / "bin/tritonserver", f"--model-repository={folder}/repository", f"--backend-directory={folder}/backends",
         "--http-address=127.0.0.1", f"--http-port={port}", "--grpc-address=127.0.0.1", f"--grpc-port={grpc_port}",
         f"--metrics-port={free_port()}", "--metrics-address=127.0.0.1", "--log-error=true",
     ]
     path = f"/v2/models/{MODEL}/infer"
     wires = {"json": wire.inference_json(path), "binary": wire.inference_binary(path), "grpc": wire.inference_grpc(MODEL)}
-    more = environment(Path(SYSTEM_PYTHON).parent, folder, port) | {
-        "PYTHONPATH": f"{PEERS}:{packages}", "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
-    }
+    more = environment(venv / "bin", folder, port) | {"LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs")}
     return Launch(command, wires, port, more, grpc_port)
 
 

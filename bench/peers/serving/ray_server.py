@@ -23,7 +23,7 @@ class Perceptron:
         return {"predictions": self.engine.probabilities(rows).tolist()}
 
 
-ray.init(include_dashboard=False, log_to_driver=False, num_cpus=2, object_store_memory=100 << 20)
+ray.init(include_dashboard=False, log_to_driver=False, num_cpus=2, object_store_memory=100 << 20, _temp_dir=os.getcwd())
 serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["PORT"])})
 serve.run(Perceptron.bind(), route_prefix="/predict")
 signal.sigwait([signal.SIGTERM, signal.SIGINT])

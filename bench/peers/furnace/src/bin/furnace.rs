@@ -45,7 +45,9 @@ struct Perceptron {
 
 impl Perceptron {
     fn read(bytes: &[u8], widths: &[usize]) -> Result<Self, Box<dyn Error>> {
-        let (words, []) = bytes.as_chunks::<4>() else { return Err("the weights end within a number".into()) };
+        let (words, []) = bytes.as_chunks::<4>() else {
+            return Err("the weights end within a number".into());
+        };
         let mut values = words.iter().map(|word| f32::from_le_bytes(*word));
         let mut layers = Vec::new();
         for pair in widths.windows(2) {
@@ -95,7 +97,8 @@ impl TensorModel for Perceptron {
     fn run(&self, mut inputs: Vec<HostTensor>) -> furnace::Result<Vec<HostTensor>> {
         let input = inputs.remove(0);
         let Values::F32(values) = input.values else { unreachable!("checked against inputs()") };
-        let x = ArrayView2::from_shape((input.shape[0], input.shape[1]), &values).expect("checked by the server");
+        let x =
+            ArrayView2::from_shape((input.shape[0], input.shape[1]), &values).expect("checked by the server");
         let y = self.forward(x);
         let shape = y.shape().to_vec();
         Ok(vec![HostTensor { shape, values: Values::F32(y.into_raw_vec_and_offset().0) }])
