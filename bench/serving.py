@@ -55,10 +55,11 @@ IDLE = "A, idle"
 
 
 class Best:
-    """The best figure of several rounds."""
+    """The best figure of several rounds, and the cases that ours did not take part in, with the reason."""
 
     def __init__(self) -> None:
         self.values: dict[tuple[str, str, str], float] = {}
+        self.skipped: dict[str, str] = {}
 
     def add(self, case: str, engine: str, metric: str, value: float) -> None:
         choose = max if metric == "requests" else min
@@ -114,6 +115,8 @@ def main() -> None:
     ours_alone.lines()
     bars(arguments.plot, chart(best, titles), "CPU time a request: model A, JSON, one row, 16 connections", "us")
     print(f"\nplot: {arguments.plot}")
+    for case, reason in best.skipped.items():
+        print(f"SKIPPED {case}: {reason}")
     for must in found:
         print(must)
     for failure in failures.values():
@@ -150,7 +153,7 @@ def measure(running: Started, case: Case, seconds: tuple[float, float], best: Be
         running.check(case.kind, rows)
     except (OSError, Refused) as refused:
         if name == OURS and case.kind != "json":
-            say(f"skipped {case.title}: {OURS} does not answer it: {refused}")
+            best.skipped.setdefault(case.title, f"{OURS} does not answer it: {refused}")
             return
         raise Failed(f"{case.title}: {refused}") from refused
     for length in seconds:

@@ -1,16 +1,16 @@
 """Our server alone: versions swapped under load, memory over many swaps, and four times the load it can take."""
 
 import argparse
-import json
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from figures import Figures
-from installed import Failed
 from serving_engines import ENGINES, MODEL, OURS, bellwether
-from serving_load import Started, answers, start_load, started
+from serving_load import Started, started
 from serving_models import A, HEAVY, LARGE, Model
 from serving_musts import Must
 
@@ -20,8 +20,9 @@ OVERLOAD_CONNECTIONS = 2048
 OVERLOAD = 4
 # Swaps before memory is measured the first time.
 SWAPS_BEFORE = 5
-# The large model is swapped so often while it is asked, if the time is enough.
-SWAPS_UNDER_LOAD_MAX = 3
+# The large model is swapped so often while it is asked, or fewer times if that takes long. It is asked in runs of some seconds each,
+# one right after the other: the worst p99 of them counts.
+SWAPS_UNDER_LOAD_MAX, SWAPPING_SECONDS_MAX, ASKED_SECONDS = 3, 20.0, 3.0
 GROWTH_MAX, TAIL_MAX, GOODPUT_MIN, RECOVERED_MIN = 0.05, 1.5, 0.9, 0.9
 WARM_UP_SECONDS = 1.0
 
@@ -42,30 +43,36 @@ def swap_under_load(running: Started, model: Model, figures: Figures, arguments:
     upload(running)
     running.load("json", rows, CONNECTIONS, WARM_UP_SECONDS)
     before = running.load("json", rows, CONNECTIONS, arguments.seconds)
-    seconds = max(10.0, 3 * arguments.seconds)
-    wire, cpu = running.launch.wires["json"], running.server.cpu_seconds()
-    load = start_load(wire, running.launch.port, rows, CONNECTIONS, seconds, 0, running.onnx.parent)
-    time.sleep(0.5)
-    took = []
-    while load.poll() is None and len(took) < SWAPS_UNDER_LOAD_MAX:
-        began = time.perf_counter()
-        swap(running, 2 - len(took) % 2)
-        # One that the load did not outlast proves nothing.
-        if load.poll() is None:
-            took.append(time.perf_counter() - began)
-    if not took:
-        raise Failed(f"a swap took longer than the {seconds:.0f} s of load")
-    during = answers(json.loads(load.communicate()[0]), running.server.cpu_seconds() - cpu)
-    failed = sum(before.failures.values()) + sum(during.failures.values())
+    during, took, done = [], [], threading.Event()
+
+    def keep_asking() -> None:
+        while not done.is_set():
+            during.append(running.load("json", rows, CONNECTIONS, ASKED_SECONDS))
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(keep_asking)
+        time.sleep(0.5)
+        end = time.monotonic() + SWAPPING_SECONDS_MAX
+        try:
+            while len(took) < SWAPS_UNDER_LOAD_MAX and time.monotonic() < end:
+                began = time.perf_counter()
+                swap(running, 2 - len(took) % 2)
+                took.append(time.perf_counter() - began)
+        finally:
+            done.set()
+        asking.result()
+    p99_us = max(answers.p99_us for answers in during)
+    asked = sum(answers.requests for answers in during)
+    failed = sum(sum(answers.failures.values()) for answers in [before, *during])
     case = f"swap of {model.table_mb} MB"
     for metric, value, unit in (
-        ("requests", during.per_second, "1/s"), ("p99", during.p99_us, "us"), ("p99 before", before.p99_us, "us"),
+        ("requests", max(answers.per_second for answers in during), "1/s"), ("p99", p99_us, "us"), ("p99 before", before.p99_us, "us"),
         ("swap", max(took), "s"), ("failed", failed, ""),
     ):
         figures.add(case, OURS, metric, value, unit)
     return [
-        Must(f"failed requests over {len(took)} swaps of 200 MB under load ({during.requests} answered)", failed, 0),
-        Must("p99 while 200 MB are swapped, multiple of p99 before", during.p99_us / before.p99_us, TAIL_MAX),
+        Must(f"failed requests over {len(took)} swaps of 200 MB under load ({asked} answered)", failed, 0),
+        Must("p99 while 200 MB are swapped, multiple of p99 before", p99_us / before.p99_us, TAIL_MAX),
     ]
 
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,34 +56,30 @@ class Started:
 
     def load(self, kind: str, rows: np.ndarray, connections: int, seconds: float, rate: float = 0) -> Answers:
         """All replies are counted, so there is no warm-up here: make one with a call before."""
-        wire, port = self.launch.wires[kind], self.launch.port_of(kind)
         before = self.server.cpu_seconds()
-        document = json.loads(start_load(wire, port, rows, connections, seconds, rate, self.onnx.parent).communicate()[0])
+        document = load(self.launch.wires[kind], self.launch.port_of(kind), rows, connections, seconds, rate, self.onnx.parent)
         cpu = self.server.cpu_seconds() - before
         if self.server.has_ended():
             raise Failed(f"ended under load: {self.server.last_words()}")
-        return answers(document, cpu)
+        requests, failures = document["requests"], document["failures"]
+        total = requests + sum(failures.values())
+        cpu_us = 1e6 * cpu / total if total else 0.0
+        return Answers(requests, failures, document["requests_per_second"], document["p50_us"], document["p99_us"], cpu_us)
 
 
-def answers(document: dict, cpu_seconds: float) -> Answers:
-    requests, failures = document["requests"], document["failures"]
-    total = requests + sum(failures.values())
-    cpu_us = 1e6 * cpu_seconds / total if total else 0.0
-    return Answers(requests, failures, document["requests_per_second"], document["p50_us"], document["p99_us"], cpu_us)
-
-
-def start_load(
-    wire: Wire, port: int, rows: np.ndarray, connections: int, seconds: float, rate: float, folder: Path
-) -> subprocess.Popen:
-    """`bellwether bench` at work; it prints its document at the end."""
-    body = folder / f"body-{time.monotonic_ns()}"
+def load(wire: Wire, port: int, rows: np.ndarray, connections: int, seconds: float, rate: float, folder: Path) -> dict:
+    """What `bellwether bench` says."""
+    body = folder / f"body-{wire.http2}-{rows.size}"
     body.write_bytes(wire.body(rows))
     command = [os.environ["BELLWETHER"], "bench", "--url", f"http://127.0.0.1:{port}{wire.path}", "--body", body]
     command += ["--connections", connections, "--seconds", seconds, "--warm-up", 0, "--json"]
     command += [word for name, value in wire.headers_for(rows).items() for word in ("--header", f"{name}={value}")]
     command += ["--rate", rate] if rate else []
     command += ["--http2"] if wire.http2 else []
-    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder)
+    if done.returncode:
+        raise Failed(f"{' '.join(map(str, command))}: {done.stderr}")
+    return json.loads(done.stdout)
 
 
 @contextmanager
@@ -94,7 +90,9 @@ def started(engine: Engine, model: Model, folder: Path):
     launch = engine.launch(model, folder)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("BELLWETHER")}
     with Server(launch.command, folder, kept | ONE_THREAD | launch.environment) as server:
-        yield Started(engine, launch, server, onnx, wait(server, launch, model.rows(1)))
+        ready = wait(server, launch, model.rows(1))
+        refuse_strangers(launch, model.rows(1))
+        yield Started(engine, launch, server, onnx, ready)
 
 
 def wait(server: Server, launch: Launch, rows: np.ndarray) -> float:
@@ -113,3 +111,15 @@ def wait(server: Server, launch: Launch, rows: np.ndarray) -> float:
         # What asks costs time itself: less often, the longer it takes.
         time.sleep(max(0.001, took / 50))
     raise Failed(f"did not answer within {START_SECONDS_MAX} s ({last}): {server.last_words()}")
+
+
+def refuse_strangers(launch: Launch, rows: np.ndarray) -> None:
+    """A server that is asked with a key must not answer without: looking at it is part of the price."""
+    wire = launch.wires["json"]
+    if "authorization" not in wire.headers:
+        return
+    try:
+        replace(wire, headers={}).ask(launch.port, rows)
+    except Refused:
+        return
+    raise Failed("answers without a key")
