@@ -8,11 +8,10 @@ LABEL, WIDTH, ROW, TOP = 300, 460, 26, 60
 OURS, THEIRS = "#1f6feb", "#9aa4b2"
 
 
-def bars(path: Path, values: list[tuple[str, float]], title: str, unit: str) -> None:
-    """Draws `values`, the smallest first; the first of them as given is ours."""
+def bars(path: Path, values: list[tuple[str, float]], title: str, ours: str) -> None:
+    """Draws `values` by label, the smallest first; `ours` is the label of the bar that stands out."""
     if not values:
         return
-    ours = values[0][0]
     ranked = sorted(values, key=lambda pair: pair[1])
     low = 10 ** math.floor(math.log10(ranked[0][1]) - 0.3)
     decades = math.log10(ranked[-1][1] / low)
@@ -22,7 +21,7 @@ def bars(path: Path, values: list[tuple[str, float]], title: str, unit: str) -> 
     drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{LABEL + WIDTH + 110}" height="{height}" font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="12" y="22" font-size="15" font-weight="bold">{escape(title)} ({escape(unit)}, logarithmic; less is better)</text>',
+        f'<text x="12" y="22" font-size="15" font-weight="bold">{escape(title)} (logarithmic; less is better)</text>',
     ]
     for mark in marks:
         x = LABEL + place(mark)

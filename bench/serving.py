@@ -12,7 +12,6 @@ Servers that are compared closely (ours, furnace, a bare echo) are measured in t
 
 import argparse
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from installed import Failed
 from plot import bars
 from serving_alone import alone
 from serving_engines import ENGINES, OURS, Engine
-from serving_load import SETTLE_SECONDS, Started, started
+from serving_load import SETTLE_SECONDS, Started, scratch, started
 from serving_models import A, B, Model
 from serving_musts import Must, musts
 from serving_wire import Refused
@@ -113,7 +112,7 @@ def main() -> None:
     print()
     figures.lines()
     ours_alone.lines()
-    bars(arguments.plot, chart(best, titles), "CPU time a request: model A, JSON, one row, 16 connections", "us")
+    bars(arguments.plot, chart(best, titles), "CPU microseconds a request: model A, JSON, one row, 16 connections", OURS)
     print(f"\nplot: {arguments.plot}")
     for case, reason in best.skipped.items():
         print(f"SKIPPED {case}: {reason}")
@@ -135,7 +134,7 @@ def compare(engine: Engine, seconds: float, best: Best) -> None:
     for model in (A, B):
         if model.name not in engine.models:
             continue
-        with tempfile.TemporaryDirectory(prefix="bench") as folder, started(engine, model, Path(folder)) as running:
+        with scratch() as folder, started(engine, model, Path(folder)) as running:
             if model is A:
                 time.sleep(SETTLE_SECONDS)
                 best.add(IDLE, engine.name, "ready", 1e3 * running.ready_seconds)

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from figures import Figures
 from serving_engines import ENGINES, MODEL, OURS, bellwether
-from serving_load import Started, started
+from serving_load import Started, scratch, started
 from serving_models import A, HEAVY, LARGE, Model
 from serving_musts import Must
 
@@ -31,7 +30,7 @@ def alone(figures: Figures, arguments: argparse.Namespace) -> list[Must]:
     """Adds figures, and returns which of the musts they keep."""
     found: list[Must] = []
     for measure, model in ((swap_under_load, LARGE), (growth, A), (overload, HEAVY)):
-        with tempfile.TemporaryDirectory(prefix="bench") as folder, started(ENGINES[0], model, Path(folder)) as running:
+        with scratch() as folder, started(ENGINES[0], model, Path(folder)) as running:
             found += measure(running, model, figures, arguments)
     return found
 

@@ -94,7 +94,8 @@ def fastapi(programs: Path, port: int, folder: Path) -> list:
 
 def mlflow(programs: Path, port: int, folder: Path) -> list:
     installed.run([programs / "python", HERE / "peers/mlflow_model.py", folder / "model.onnx", folder / "mlflow"])
-    return [programs / "mlflow", "models", "serve", "-m", folder / "mlflow", "--env-manager", "local", "-h", "127.0.0.1", "-p", port, "-w", 1]
+    serve = [programs / "mlflow", "models", "serve", "-m", folder / "mlflow", "--env-manager", "local"]
+    return [*serve, "-h", "127.0.0.1", "-p", port, "-w", 1]
 
 
 def litserve(programs: Path, port: int, folder: Path) -> list:

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -80,6 +81,11 @@ def load(wire: Wire, port: int, rows: np.ndarray, connections: int, seconds: flo
     if done.returncode:
         raise Failed(f"{' '.join(map(str, command))}: {done.stderr}")
     return json.loads(done.stdout)
+
+
+def scratch() -> tempfile.TemporaryDirectory:
+    """A folder for a server; some write to theirs until they are ended."""
+    return tempfile.TemporaryDirectory(prefix="bench", ignore_cleanup_errors=True)
 
 
 @contextmanager
