@@ -11,9 +11,12 @@ import onnx
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-features = Schema([TensorSpec(np.dtype(np.float32), (-1, 75), "features")])
+model = onnx.load(sys.argv[1])
+(given,) = model.graph.input
+width = given.type.tensor_type.shape.dim[1].dim_value
+features = Schema([TensorSpec(np.dtype(np.float32), (-1, width), given.name)])
 mlflow.onnx.save_model(
-    onnx.load(sys.argv[1]),
+    model,
     sys.argv[2],
     signature=ModelSignature(inputs=features),
     onnx_execution_providers=["CPUExecutionProvider"],

@@ -1,0 +1,135 @@
+"""Our server alone: versions swapped under load, memory over many swaps, and four times the load it can take."""
+
+import argparse
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from figures import Figures
+from serving_engines import ENGINES, MODEL, OURS, bellwether
+from serving_load import Started, scratch, started
+from serving_models import A, HEAVY, LARGE, Model
+from serving_musts import Must
+
+CONNECTIONS = 16
+# Of these, each with a request under way, more wait than the queue takes.
+OVERLOAD_CONNECTIONS = 2048
+OVERLOAD = 4
+# Swaps before memory is measured the first time.
+SWAPS_BEFORE = 5
+# The large model is swapped so often while it is asked, or fewer times if that takes long. It is asked in runs of some seconds each,
+# one right after the other: the worst p99 of them counts.
+SWAPS_UNDER_LOAD_MAX, SWAPPING_SECONDS_MAX, ASKED_SECONDS = 3, 20.0, 3.0
+GROWTH_MAX, TAIL_MAX, GOODPUT_MIN, RECOVERED_MIN = 0.05, 1.5, 0.9, 0.9
+WARM_UP_SECONDS = 1.0
+
+
+def alone(figures: Figures, arguments: argparse.Namespace) -> list[Must]:
+    """Adds figures, and returns which of the musts they keep."""
+    found: list[Must] = []
+    for measure, model in ((swap_under_load, LARGE), (growth, A), (overload, HEAVY)):
+        with scratch() as folder, started(ENGINES[0], model, Path(folder)) as running:
+            found += measure(running, model, figures, arguments)
+    return found
+
+
+def swap_under_load(running: Started, model: Model, figures: Figures, arguments: argparse.Namespace) -> list[Must]:
+    """A model of 200 MB is replaced by its next version while it is asked."""
+    rows = model.rows(1)
+    running.check("json", rows)
+    upload(running)
+    running.load("json", rows, CONNECTIONS, WARM_UP_SECONDS)
+    before = running.load("json", rows, CONNECTIONS, arguments.seconds)
+    during, took, done = [], [], threading.Event()
+
+    def keep_asking() -> None:
+        while not done.is_set():
+            during.append(running.load("json", rows, CONNECTIONS, ASKED_SECONDS))
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(keep_asking)
+        time.sleep(0.5)
+        end = time.monotonic() + SWAPPING_SECONDS_MAX
+        try:
+            while len(took) < SWAPS_UNDER_LOAD_MAX and time.monotonic() < end:
+                began = time.perf_counter()
+                swap(running, 2 - len(took) % 2)
+                took.append(time.perf_counter() - began)
+        finally:
+            done.set()
+        asking.result()
+    p99_us = max(answers.p99_us for answers in during)
+    asked = sum(answers.requests for answers in during)
+    failed = sum(sum(answers.failures.values()) for answers in [before, *during])
+    case = f"swap of {model.table_mb} MB"
+    for metric, value, unit in (
+        ("requests", max(answers.per_second for answers in during), "1/s"), ("p99", p99_us, "us"), ("p99 before", before.p99_us, "us"),
+        ("swap", max(took), "s"), ("failed", failed, ""),
+    ):
+        figures.add(case, OURS, metric, value, unit)
+    return [
+        Must(f"failed requests over {len(took)} swaps of 200 MB under load ({asked} answered)", failed, 0),
+        Must("p99 while 200 MB are swapped, multiple of p99 before", p99_us / before.p99_us, TAIL_MAX),
+    ]
+
+
+def growth(running: Started, model: Model, figures: Figures, arguments: argparse.Namespace) -> list[Must]:
+    """Memory over swaps of a small model."""
+    upload(running)
+    rows = model.rows(1)
+    sizes = []
+    for swaps in (SWAPS_BEFORE, arguments.swaps):
+        for index in range(swaps):
+            swap(running, 2 - index % 2)
+        running.load("json", rows, CONNECTIONS, 0.5)
+        sizes.append(running.server.memory_mb())
+    grown = sizes[-1] / sizes[0] - 1
+    case = f"{arguments.swaps} swaps"
+    figures.add(case, OURS, "memory", sizes[-1], "MB")
+    figures.add(case, OURS, "grown", 100 * grown, "%")
+    return [Must(f"growth of memory over {arguments.swaps} swaps, from {sizes[0]:.1f} to {sizes[-1]:.1f} MB", grown, GROWTH_MAX)]
+
+
+def overload(running: Started, model: Model, figures: Figures, arguments: argparse.Namespace) -> list[Must]:
+    """Four times as many requests as it can answer, then as many as before."""
+    rows = model.rows(1)
+    running.check("json", rows)
+    running.load("json", rows, 64, WARM_UP_SECONDS)
+    capacity = running.load("json", rows, 64, arguments.seconds)
+    rate = OVERLOAD * capacity.per_second
+    over = running.load("json", rows, OVERLOAD_CONNECTIONS, arguments.overload_seconds, rate)
+    peak = running.server.memory_mb()
+    after = running.load("json", rows, 64, 1.0)
+    case = f"overload {OVERLOAD}x"
+    other = {code: count for code, count in over.failures.items() if code not in ("429", "503")}
+    for metric, value, unit in (
+        ("requests", over.per_second, "1/s"), ("p99", over.p99_us, "us"), ("capacity", capacity.per_second, "1/s"),
+        ("memory", peak, "MB"), ("after", after.per_second, "1/s"), ("failed", sum(other.values()), ""),
+    ):
+        figures.add(case, OURS, metric, value, unit)
+    print(f"overload: asked {rate:.0f}/s, refused: {over.failures}", file=sys.stderr)
+    return [
+        Must("goodput at four times the capacity, share of the capacity", over.per_second / capacity.per_second, GOODPUT_MIN, True),
+        Must(f"requests under overload that were neither answered nor refused {other or ''}".rstrip(), sum(other.values()), 0),
+        Must("requests in the first second after it, share of the capacity", after.per_second / capacity.per_second, RECOVERED_MIN, True),
+    ]
+
+
+def upload(running: Started) -> None:
+    """The same file as version 2; the server is told, since it owns the data directory."""
+    bellwether("model", "upload", running.onnx, "--model", MODEL, *server(running), key=running.launch.admin_key)
+
+
+def swap(running: Started, version: int) -> None:
+    """All traffic to another version, then the one before is taken out."""
+    key = running.launch.admin_key
+    deployed = bellwether("endpoint", "deploy", MODEL, "--model", f"{MODEL}@{version}", "--cpu-cores", 1, *server(running), key=key)
+    for old in deployed["endpoint"]["deployments"]:
+        if old["id"] != deployed["deployment"]:
+            bellwether("endpoint", "undeploy", MODEL, "--deployment", old["id"], *server(running), key=key)
+
+
+def server(running: Started) -> list[str]:
+    return ["--server", f"http://127.0.0.1:{running.launch.port}"]
