@@ -88,7 +88,7 @@ fn explain(error: &anyhow::Error) -> (Kind, String) {
 }
 
 fn start(cli: Cli, output: Output, started: Instant) -> anyhow::Result<()> {
-    huge_pages(!matches!(cli.verb, Verb::Serve(_)));
+    platform::use_huge_pages(!matches!(cli.verb, Verb::Serve(_)));
     let settings = settings(&cli)?;
     log_to_stderr(&settings.log.value)?;
     platform::look_for_onnxruntime(|name| std::env::var_os(name));
@@ -101,17 +101,6 @@ fn start(cli: Cli, output: Output, started: Instant) -> anyhow::Result<()> {
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     done
 }
-
-/// Huge pages speed training up, and would have an idle server hold tens of MB that it does not use. A process inherits
-/// the choice of its parent, so each makes its own.
-#[cfg(target_os = "linux")]
-fn huge_pages(wanted: bool) {
-    // Where the kernel does not know the choice there is none.
-    let _ = rustix::thread::disable_transparent_huge_pages(!wanted);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn huge_pages(_wanted: bool) {}
 
 fn settings(cli: &Cli) -> anyhow::Result<Settings> {
     let working_dir = std::env::current_dir().map_err(|error| {

@@ -65,7 +65,7 @@ pub use import_settings::ImportSettings;
 pub use keys::{Caller, CreateKey, CreatedKey, KeyUse};
 pub use lifecycle::Pruned;
 pub use lock::Holder;
-pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest};
+pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest, use_huge_pages};
 pub use market::certificate::{Certificate, Check, Verdict};
 pub use market::dataset::{Adjustment, AppendReport, Stamp, TableFile, TableKind};
 pub use market::{
