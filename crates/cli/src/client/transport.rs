@@ -281,8 +281,7 @@ mod tests {
         );
         let cases = [
             ("127.0.0.1:8080", "http://"),
-            ("https://host", "https"),
-            ("ftp://host", "no http://"),
+            ("ftp://host", "neither http:// nor https://"),
             ("http://host/v1", "more than a host"),
             ("http://user@host", "more than a host"),
             ("http://host/?a=1", "more than a host"),

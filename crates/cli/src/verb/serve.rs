@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::args::ServeArgs;
 use crate::context::Context;
 use crate::output::{Column, Show, table};
-use crate::server::{Guard, Server, addresses, bind};
+use crate::server::{Guard, Server, addresses, bind, check_exposure};
 
 /// What is served, and where.
 #[derive(Debug, Serialize)]
@@ -72,15 +72,19 @@ pub(crate) async fn serve(context: &Context, args: &ServeArgs) -> Result<(), Err
     context.refuse_server()?;
     let listen = &context.settings.listen.value;
     // A wrong address is told before a data directory is made for it.
-    addresses(listen).await?;
+    let addresses = addresses(listen).await?;
     let tls = match (&args.tls_certificate, &args.tls_key) {
         (Some(certificate), Some(key)) => {
             Some(Tls::load(TlsFiles { certificate: certificate.clone(), key: key.clone() })?)
         }
         _ => None,
     };
+    let mut guard = Guard { keys: false, tls: tls.is_some(), insecure: args.insecure_listen };
+    if !context.settings.data_dir.value.exists() {
+        check_exposure(listen, &addresses, guard)?;
+    }
     let platform = context.open_platform().await?;
-    let guard = Guard { keys: platform.keys_required(), tls: tls.is_some(), insecure: args.insecure_listen };
+    guard.keys = platform.keys_required();
     let server = Server::start(&platform, bind(listen, guard).await?, &context.settings, tls)?;
     // Health checks are answered while models load.
     let deployments = tokio::select! {

@@ -5,6 +5,7 @@
 
 mod job;
 mod study;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,6 +26,11 @@ use job::{
 use study::{
     a_trial_ends_once, studies_and_trials_are_listed_and_what_is_missing_is_named,
     trials_are_counted_for_good, trials_are_numbered_as_they_begin,
+};
+
+use upkeep::{
+    aliases_move_and_the_default_is_never_taken_away, keys_are_made_listed_and_revoked,
+    what_is_deleted_is_out_of_sight_and_its_number_is_not_used_again,
 };
 
 const P: &str = "default";
@@ -449,6 +455,9 @@ macro_rules! suite {
                 trials_are_counted_for_good,
                 studies_and_trials_are_listed_and_what_is_missing_is_named,
                 texts_have_limits,
+                keys_are_made_listed_and_revoked,
+                aliases_move_and_the_default_is_never_taken_away,
+                what_is_deleted_is_out_of_sight_and_its_number_is_not_used_again,
             ]
         );
     };

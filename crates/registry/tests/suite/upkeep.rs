@@ -1,0 +1,108 @@
+//! Keys, and what happens to versions and endpoints after they were made.
+
+use registry::{
+    AliasChange, Error, MAX_KEYS, NewEndpoint, NewKey, Scope, Store, UnfinishedUpload, UploadMode,
+    VersionUpdate,
+};
+
+use crate::{P, at, deployment, new_version, upload, with_aliases};
+
+fn key(id: &str) -> NewKey {
+    NewKey {
+        id: id.to_owned(),
+        project: Some(P.to_owned()),
+        display_name: "desk".to_owned(),
+        scope: Scope::Train,
+        secret_digest: "cd".repeat(32),
+        expires_at: Some(at(100)),
+    }
+}
+
+pub(crate) async fn keys_are_made_listed_and_revoked(store: &dyn Store) {
+    assert_eq!(store.list_keys().await.unwrap(), []);
+    let made = store.create_key(key("ff00ff00ff00"), at(1)).await.unwrap();
+    let everywhere = NewKey { project: None, expires_at: None, scope: Scope::Admin, ..key("00ff00ff00ff") };
+    store.create_key(everywhere, at(1)).await.unwrap();
+    let listed = store.list_keys().await.unwrap();
+    assert_eq!(listed[0], made);
+    assert_eq!((listed[1].project.as_deref(), listed[1].scope), (None, Scope::Admin));
+    let revoked = store.revoke_key(&made.id, at(2)).await.unwrap();
+    assert!(revoked.revoked_at.is_some());
+    assert_eq!(store.revoke_key(&made.id, at(3)).await.unwrap(), revoked, "the first time stays");
+    assert!(matches!(store.revoke_key("none", at(3)).await, Err(Error::NotFound(_))));
+    assert!(matches!(store.create_key(key("ff00ff00ff00"), at(4)).await, Err(Error::AlreadyExists(_))));
+    for wrong in [
+        key("short"),
+        NewKey { secret_digest: "plain".to_owned(), ..key("aa00ff00ff00") },
+        NewKey { expires_at: Some(at(4)), ..key("aa00ff00ff00") },
+        NewKey { project: Some("P".to_owned()), ..key("aa00ff00ff00") },
+    ] {
+        assert!(matches!(store.create_key(wrong, at(4)).await, Err(Error::InvalidArgument { .. })));
+    }
+    assert!(MAX_KEYS > 2);
+}
+
+pub(crate) async fn aliases_move_and_the_default_is_never_taken_away(store: &dyn Store) {
+    upload(store, P, "m", with_aliases(&["old"])).await;
+    upload(store, P, "m", new_version()).await;
+    let change = |add: &[&str], remove: &[&str]| AliasChange {
+        add: add.iter().map(|alias| (*alias).to_owned()).collect(),
+        remove: remove.iter().map(|alias| (*alias).to_owned()).collect(),
+    };
+    let moved = store.change_aliases(P, "m", 2, change(&["default", "old"], &[]), at(5)).await.unwrap();
+    assert_eq!(moved.aliases, ["default", "old"]);
+    assert_eq!(store.get_version(P, "m@1").await.unwrap().aliases, Vec::<String>::new());
+    assert_eq!(store.get_version(P, "m").await.unwrap().version, 2);
+    store.change_aliases(P, "m", 2, change(&[], &["old"]), at(6)).await.unwrap();
+    assert!(matches!(
+        store.change_aliases(P, "m", 2, change(&[], &["old"]), at(6)).await,
+        Err(Error::NotFound(_))
+    ));
+    let refused = store.change_aliases(P, "m", 2, change(&[], &["default"]), at(6)).await;
+    assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+    let update = VersionUpdate { description: Some("better".to_owned()), ..VersionUpdate::default() };
+    let updated = store.update_version(P, "m", 1, update, at(7)).await.unwrap();
+    assert_eq!(
+        (updated.description.as_str(), &updated.display_name),
+        ("better", &new_version().display_name)
+    );
+}
+
+pub(crate) async fn what_is_deleted_is_out_of_sight_and_its_number_is_not_used_again(store: &dyn Store) {
+    for _ in 0..3 {
+        upload(store, P, "m", new_version()).await;
+    }
+    let endpoint = NewEndpoint {
+        project: P.to_owned(),
+        id: "e".to_owned(),
+        display_name: "E".to_owned(),
+        labels: std::collections::BTreeMap::new(),
+    };
+    store.create_endpoint(endpoint, at(2)).await.unwrap();
+    store.deploy(P, "e", deployment("1", 3), None, at(3)).await.unwrap();
+    for (version, part) in [(1, "default"), (3, "deployed on e")] {
+        let Err(Error::FailedPrecondition(why)) = store.withdraw_version(P, "m", version).await else {
+            panic!()
+        };
+        assert!(why.contains(part), "{why}");
+    }
+    store.withdraw_version(P, "m", 2).await.unwrap();
+    assert!(store.get_version(P, "m@2").await.is_err());
+    let left = UnfinishedUpload { project: P.to_owned(), model: "m".to_owned(), version: 2 };
+    assert_eq!(store.list_uploading().await.unwrap(), [left], "until its files are gone");
+    store.abandon_version(P, "m", 2).await.unwrap();
+    assert_eq!(store.list_uploading().await.unwrap(), []);
+    assert!(matches!(store.withdraw_model(P, "m").await, Err(Error::FailedPrecondition(_))));
+    assert_eq!(store.list_versions(P, "m").await.unwrap().len(), 2, "all or none");
+    assert!(matches!(store.delete_endpoint(P, "e").await, Err(Error::FailedPrecondition(_))));
+    store.undeploy(P, "e", "1", None, at(4)).await.unwrap();
+    store.delete_endpoint(P, "e").await.unwrap();
+    assert!(matches!(store.get_endpoint(P, "e").await, Err(Error::NotFound(_))));
+    assert_eq!(store.withdraw_model(P, "m").await.unwrap(), [1, 3]);
+    for version in [1, 3] {
+        store.abandon_version(P, "m", version).await.unwrap();
+    }
+    assert!(matches!(store.withdraw_model(P, "m").await, Err(Error::NotFound(_))));
+    assert_eq!(store.list_models(P, None, 9).await.unwrap(), []);
+    assert_eq!(store.reserve_version(P, "m", UploadMode::NewModel, at(5)).await.unwrap(), 4);
+}
