@@ -189,11 +189,19 @@ impl Bundle {
     /// # Errors
     /// [`Error::Missing`] if the bundle has no `model.onnx`, [`Error::Load`] if the engine is not there or refuses it.
     pub fn load(&self, threads: usize) -> Result<Box<dyn Predictor>, Error> {
+        self.load_on(self.engine(), threads)
+    }
+
+    /// Loads the model into an engine of the caller's choice. What it answers must be held against the golden sample.
+    ///
+    /// # Errors
+    /// As [`Bundle::load`].
+    pub fn load_on(&self, engine: EngineKind, threads: usize) -> Result<Box<dyn Predictor>, Error> {
         let model = self.file(ONNX_MODEL).ok_or_else(|| Error::Missing {
             place: format!("bundle {}", self.manifest.model),
             file: ONNX_MODEL.to_owned(),
         })?;
-        engine::load(model.to_vec(), &self.manifest.signature, threads, self.engine())
+        engine::load(model.to_vec(), &self.manifest.signature, threads, engine)
     }
 
     /// The float32 tensors of `model.onnx` by name, the trained ones under the names their layers gave them.

@@ -490,6 +490,10 @@ pub(crate) struct EndpointDeployArgs {
     /// Memory budget in GB, measured and refused when exceeded [default: 4]
     #[arg(long, value_name = "N")]
     pub(crate) memory_gb: Option<f64>,
+    /// Engine to run it on: rten, trees or onnxruntime; another one than the version's must reproduce its golden sample
+    /// [default: the one the version is pinned to]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) engine: Option<String>,
     /// Percent of the traffic by deployment; 0 stands for the new one
     #[arg(long, value_name = "ID=PERCENT,...", default_value = "0=100")]
     pub(crate) traffic: TrafficArg,

@@ -191,6 +191,7 @@ impl Journey<'_> {
                 memory_gb: Some(self.pipeline.deploy.memory_gb),
                 machine_type: None,
             },
+            engine: None,
             traffic_split: Some([("0".to_owned(), 100)].into()),
         };
         let deployed = platform.deploy(request).await?;

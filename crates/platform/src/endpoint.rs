@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use artifact::bundle::{Bundle, Manifest};
+use artifact::engine::EngineKind;
 use market::FeatureSet;
 use registry::{Deployment, Endpoint, ModelVersion, NewEndpoint};
 use serving::{Limits, LoadSpec, Resources};
@@ -42,6 +43,9 @@ pub struct Deploy {
     pub display_name: Option<String>,
     /// Cores and memory.
     pub resources: ResourceRequest,
+    /// The engine to run it on, `rten`, `trees` or `onnxruntime`; absent: the one the version is pinned to. Another one must
+    /// reproduce the golden sample.
+    pub engine: Option<String>,
     /// Percent of the traffic by deployment id; `0` stands for the new one. Absent: unchanged.
     pub traffic_split: Option<BTreeMap<String, u8>>,
 }
@@ -228,6 +232,7 @@ impl Platform {
         let endpoint = self.registry.get_endpoint(&request.project, &request.endpoint).await?;
         let version = self.registry.get_version(&request.project, &request.model).await?;
         let (cpu_cores, memory_gb) = request.resources.resolve()?;
+        engine_of(request.engine.as_deref())?;
         let id = match request.deployment_id {
             Some(id) => id,
             None => self.generated_deployment_id(&endpoint),
@@ -240,6 +245,7 @@ impl Platform {
             cpu_cores,
             memory_gb,
             machine_type: request.resources.machine_type,
+            engine: request.engine,
             created_at: self.now(),
         };
         // The rules are checked before the load, which costs seconds, and again when it is recorded.
@@ -403,10 +409,12 @@ impl Platform {
         };
         let name = format!("{endpoint}/{}", deployment.id);
         let resources = Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb };
+        let engine = engine_of(deployment.engine.as_deref())?;
         let load = move || {
             let engine = serving::Deployment::prepare(LoadSpec {
                 name,
                 bundle: &bundle,
+                engine,
                 resources,
                 limits: Limits::default(),
             });
@@ -507,6 +515,16 @@ fn key(project: &str, endpoint: &str, deployment: &str) -> serving::Key {
         endpoint: endpoint.to_owned(),
         deployment: deployment.to_owned(),
     }
+}
+
+fn engine_of(name: Option<&str>) -> Result<Option<EngineKind>> {
+    let named = |name: &str| {
+        EngineKind::named(name).ok_or_else(|| {
+            let known = EngineKind::ALL.map(EngineKind::name).join(", ");
+            Error::invalid("engine", format!("\"{name}\" is no engine; there are {known}"))
+        })
+    };
+    name.map(named).transpose()
 }
 
 fn failed_status(endpoint: &str, deployment: &Deployment, error: &Error) -> DeploymentStatus {

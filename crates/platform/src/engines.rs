@@ -72,7 +72,10 @@ impl Platform {
             for endpoint in found.items {
                 for deployment in endpoint.deployments {
                     let model = format!("{}@{}", deployment.model, deployment.version);
-                    let engine = pinned_engine(&self.get_model(project, &model).await?.summary);
+                    let engine = match deployment.engine {
+                        Some(asked) => asked,
+                        None => pinned_engine(&self.get_model(project, &model).await?.summary),
+                    };
                     uses.push(EngineUse {
                         endpoint: endpoint.id.clone(),
                         deployment: deployment.id,

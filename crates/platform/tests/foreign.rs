@@ -73,6 +73,7 @@ async fn served(platform: &Platform, model: &str) {
         deployment_id: None,
         display_name: None,
         resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(1.0), machine_type: None },
+        engine: None,
         traffic_split: Some(BTreeMap::from([("0".to_owned(), 100)])),
     };
     platform.deploy(deploy).await.unwrap();

@@ -58,6 +58,8 @@ pub struct Deployment {
     pub memory_gb: f64,
     /// The machine type it was asked for with.
     pub machine_type: Option<String>,
+    /// The engine it was asked to run on; absent: the one its version is pinned to.
+    pub engine: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -255,6 +257,7 @@ mod tests {
             cpu_cores: 2.0,
             memory_gb: 4.0,
             machine_type: None,
+            engine: None,
             created_at: Timestamp::UNIX_EPOCH,
         }
     }

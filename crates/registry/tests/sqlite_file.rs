@@ -82,12 +82,12 @@ async fn a_database_of_a_newer_build_is_refused() {
     run_sql(
         &path,
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (5, 'later', TRUE, x'00', 0)",
+         VALUES (6, 'later', TRUE, x'00', 0)",
     )
     .await;
     assert_eq!(
         refusal(&path).await,
-        "cannot use the registry FILE: it was made by a newer build (schema 5, this build knows up to 4); \
+        "cannot use the registry FILE: it was made by a newer build (schema 6, this build knows up to 5); \
          use that build"
     );
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use artifact::bundle::{Bundle, ONNX_MODEL};
-use artifact::engine::run_as_worker;
+use artifact::engine::{EngineKind, run_as_worker};
 use predictor::{DataType, PredictError, Predictor, Signature, Tensor, TensorData, TensorSpec};
 use tokio::sync::oneshot;
 
@@ -64,6 +64,8 @@ pub struct LoadSpec<'a> {
     pub name: String,
     /// The bundle.
     pub bundle: &'a Bundle,
+    /// The engine to run it on; absent: the one it was proven on.
+    pub engine: Option<EngineKind>,
     /// What it may use.
     pub resources: Resources,
     /// What it takes at once.
@@ -149,11 +151,11 @@ impl Deployment {
     /// # Errors
     /// [`Error::Bundle`] if it does not load or reproduce, and those of [`Deployment::start`].
     pub fn prepare(spec: LoadSpec<'_>) -> Result<Prepared> {
-        let LoadSpec { name, bundle, resources, limits } = spec;
+        let LoadSpec { name, bundle, engine, resources, limits } = spec;
         let weights_bytes = bundle.file(ONNX_MODEL).map_or(0, |model| model.len() as u64);
         Self::made_ready(StartSpec { name, resources, limits, weights_bytes }, || {
             // One thread a call: the deployment's own threads are the only ones that compute.
-            let predictor = bundle.load(1)?;
+            let predictor = bundle.load_on(engine.unwrap_or_else(|| bundle.engine()), 1)?;
             run_as_worker(|| bundle.verify_golden(&*predictor))?;
             Ok(predictor)
         })

@@ -16,6 +16,7 @@ fn load(limits: Limits) -> Deployment {
     Deployment::load(LoadSpec {
         name: "e/1".to_owned(),
         bundle: &bundle(|_| {}),
+        engine: None,
         resources: RESOURCES,
         limits,
     })
@@ -70,8 +71,13 @@ async fn a_loaded_bundle_says_what_it_is() {
 #[test]
 fn a_bundle_that_does_not_reproduce_its_golden_sample_is_refused() {
     let wrong = bundle(|manifest| manifest.golden.outputs[0][0] += 0.01);
-    let spec =
-        LoadSpec { name: "e/1".to_owned(), bundle: &wrong, resources: RESOURCES, limits: Limits::default() };
+    let spec = LoadSpec {
+        name: "e/1".to_owned(),
+        bundle: &wrong,
+        engine: None,
+        resources: RESOURCES,
+        limits: Limits::default(),
+    };
     let refused = Deployment::load(spec).unwrap_err();
     assert!(matches!(refused, Error::Bundle(artifact::Error::Golden { .. })), "{refused}");
 }

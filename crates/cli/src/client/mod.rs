@@ -46,6 +46,8 @@ pub(crate) struct DeployRequest<'a> {
     pub(crate) model: &'a str,
     /// Cores and memory; what is absent is the server's default.
     pub(crate) resources: &'a ResourceRequest,
+    /// The engine; absent: the version's.
+    pub(crate) engine: Option<&'a str>,
     /// Percent of the traffic by deployment; `0` is the new one.
     pub(crate) traffic: &'a BTreeMap<String, u8>,
 }
@@ -136,6 +138,9 @@ impl Client {
         }
         if let Some(memory) = request.resources.memory_gb {
             deployed["memoryGb"] = json!(memory);
+        }
+        if let Some(engine) = request.engine {
+            deployed["engine"] = json!(engine);
         }
         let body = json!({"deployedModel": deployed, "trafficSplit": request.traffic});
         let path = format!("endpoints/{}:deployModel", segment(request.endpoint));

@@ -212,6 +212,7 @@ pub(crate) async fn deploy(context: &Context, args: EndpointDeployArgs) -> Resul
                 endpoint: &args.name,
                 model: &args.model,
                 resources: &resources,
+                engine: args.engine.as_deref(),
                 traffic: &args.traffic.0,
             };
             client.deploy(&request).await?.id
@@ -224,6 +225,7 @@ pub(crate) async fn deploy(context: &Context, args: EndpointDeployArgs) -> Resul
                 deployment_id: None,
                 display_name: None,
                 resources,
+                engine: args.engine,
                 traffic_split: Some(args.traffic.0),
             };
             platform.deploy(request).await?.id

@@ -1,6 +1,6 @@
 //! Endpoints over the wire: create, get, list, `:deployModel`, `:undeployModel`.
 //!
-//! To Vertex AI's DeployedModel we add, in a request, `cpuCores` and `memoryGb` (GB of 10^9 bytes; they win over
+//! To Vertex AI's DeployedModel we add, in a request, `engine` (another one than the version's must reproduce the golden sample), `cpuCores` and `memoryGb` (GB of 10^9 bytes; they win over
 //! `dedicatedResources.machineSpec.machineType`), and in a reply `resources`: `cpuCores`, `memoryGb`, and once
 //! it is in service `engine`, `threads`, `memoryBytes` and `replay`. A deployment is one replica: its cores scale it.
 
@@ -138,6 +138,7 @@ fn deploy_request(address: &Address, body: &[u8]) -> Result<Deploy, Error> {
     let deployment_id = deployed.text("id")?;
     let display_name = deployed.text("displayName")?;
     let resources = resource_request(&mut deployed)?;
+    let engine = deployed.text("engine")?;
     deployed.refuse("explanationSpec", "deploy the model without it")?;
     deployed.refuse("sharedResources", "give dedicatedResources, or cpuCores and memoryGb")?;
     deployed.finish(DEPLOYED_MODEL_MEANINGLESS)?;
@@ -150,6 +151,7 @@ fn deploy_request(address: &Address, body: &[u8]) -> Result<Deploy, Error> {
         deployment_id,
         display_name,
         resources,
+        engine,
         traffic_split,
     })
 }

@@ -82,6 +82,7 @@ fn deployment(id: &str, version: u32) -> Deployment {
         cpu_cores: 0.1 + 0.2,
         memory_gb: 4.0,
         machine_type: Some("n1-standard-2".to_owned()),
+        engine: Some("onnxruntime".to_owned()),
         created_at: Timestamp::from_microsecond(at(3).as_microsecond()).unwrap(),
     }
 }

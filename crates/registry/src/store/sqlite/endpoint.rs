@@ -128,7 +128,7 @@ pub(super) async fn deploy(
     }
     sqlx::query(
         "INSERT INTO deployments (project, endpoint, id, model, version, display_name, cpu_cores, memory_gb,
-             machine_type, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             machine_type, engine, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(project)
     .bind(id)
@@ -139,6 +139,7 @@ pub(super) async fn deploy(
     .bind(deployment.cpu_cores)
     .bind(deployment.memory_gb)
     .bind(&deployment.machine_type)
+    .bind(&deployment.engine)
     .bind(deployment.created_at.as_microsecond())
     .execute(&mut *transaction)
     .await?;
@@ -220,6 +221,7 @@ fn read_deployment(row: &SqliteRow) -> Result<Deployment> {
         cpu_cores: row.try_get("cpu_cores")?,
         memory_gb: row.try_get("memory_gb")?,
         machine_type: row.try_get("machine_type")?,
+        engine: row.try_get("engine")?,
         created_at: time(row, "created_at")?,
     })
 }
