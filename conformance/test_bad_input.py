@@ -212,7 +212,7 @@ def test_unknown_endpoints_models_and_routes(server: Server):
     assert unknown.status == 404 and "sp500-decile" in unknown.json["error"]["message"]
     assert "sp500-deciles" in unknown.json["error"]["message"], "it does not name what exists"
     assert server.get("/v1/projects/default/locations/us-central1/models/none").status == 404
-    assert server.get("/v1/nowhere").status == 404
+    assert server.get("/nowhere").status == 404
 
 
 def test_a_date_inside_the_training_window_is_answered_with_a_warning(server: Server):
