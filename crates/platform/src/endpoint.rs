@@ -176,15 +176,18 @@ impl InService {
         together: Option<&Together>,
     ) -> Option<Arc<DeployedModel>> {
         let route = self.get(project, endpoint)?;
-        match together {
-            None => route.dealer.pick(&route.deployed, None),
-            Some(Together::Key(key)) => route.dealer.pick(&route.deployed, Some(key)),
+        let pick = |key| route.dealer.pick(route.deployed.iter().map(|(percent, _)| *percent), key);
+        let picked = match together {
+            None => pick(None),
+            Some(Together::Key(key)) => pick(Some(key)),
             Some(Together::Rebalance(token)) => {
                 let rebalance = (project.to_owned(), endpoint.to_owned(), token.clone());
-                let pick = || route.dealer.pick(&route.deployed, Some(token));
-                self.rebalances.pick(rebalance, &route.deployed, pick)
+                let ids: Vec<&str> =
+                    route.deployed.iter().map(|(_, model)| model.deployment.id.as_str()).collect();
+                self.rebalances.pick(rebalance, &ids, || pick(Some(token)))
             }
-        }
+        };
+        picked.map(|index| Arc::clone(&route.deployed[index].1))
     }
 }
 

@@ -3,9 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use crate::endpoint::DeployedModel;
+use std::sync::{Mutex, PoisonError};
 
 /// The most rebalances that are remembered; the oldest is forgotten for a new one.
 const REBALANCES_MAX: usize = 10_000;
@@ -27,21 +25,22 @@ pub(crate) struct Dealer {
 }
 
 impl Dealer {
-    /// Requests are dealt out in blocks of 100 by the split; those with a key have their place in a block for good.
+    /// The place of the deployment that answers, by the percent of each. Requests are dealt out in blocks of 100; those with
+    /// a key have their place in a block for good.
     pub(crate) fn pick(
         &self,
-        deployed: &[(u8, Arc<DeployedModel>)],
+        mut shares: impl ExactSizeIterator<Item = u8> + Clone,
         key: Option<&str>,
-    ) -> Option<Arc<DeployedModel>> {
-        if let [(100, only)] = deployed {
-            return Some(Arc::clone(only));
+    ) -> Option<usize> {
+        if shares.len() == 1 && shares.clone().next() == Some(100) {
+            return Some(0);
         }
         let ticket = match key {
             Some(key) => place(key),
             // 37 is coprime to 100: within a block each share is spread out, not served in one run.
             None => self.requests.fetch_add(1, Ordering::Relaxed).wrapping_mul(37) % 100,
         };
-        at(deployed.iter().map(|(percent, _)| *percent), ticket).map(|index| Arc::clone(&deployed[index].1))
+        at(&mut shares, ticket)
     }
 }
 
@@ -77,22 +76,24 @@ struct Met {
 }
 
 impl Rebalances {
-    /// The deployment that answers a rebalance: the one it has met, if that is still `deployed`, else what `pick` says.
+    /// The place of the deployment that answers a rebalance: the one it has met, if that is still among the `ids`, else
+    /// what `pick` says.
     pub(crate) fn pick(
         &self,
         rebalance: Rebalance,
-        deployed: &[(u8, Arc<DeployedModel>)],
-        pick: impl FnOnce() -> Option<Arc<DeployedModel>>,
-    ) -> Option<Arc<DeployedModel>> {
+        ids: &[&str],
+        pick: impl FnOnce() -> Option<usize>,
+    ) -> Option<usize> {
         // Held while it is picked, so that two first requests of a rebalance meet one version.
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = met.deployments.get(&rebalance)
-            && let Some((_, found)) = deployed.iter().find(|(_, model)| model.deployment.id == *id)
+        if let Some(before) = met.deployments.get(&rebalance)
+            && let Some(found) = ids.iter().position(|id| id == before)
         {
-            return Some(Arc::clone(found));
+            return Some(found);
         }
         let picked = pick()?;
-        if met.deployments.insert(rebalance.clone(), picked.deployment.id.clone()).is_none() {
+        let id = (*ids.get(picked)?).to_owned();
+        if met.deployments.insert(rebalance.clone(), id).is_none() {
             met.order.push_back(rebalance);
             if met.order.len() > REBALANCES_MAX
                 && let Some(oldest) = met.order.pop_front()
@@ -115,6 +116,22 @@ mod tests {
         assert_eq!((of(0), of(29), of(30), of(99)), (Some(1), Some(1), Some(2), Some(2)));
         assert_eq!(at([].into_iter(), 0), None);
         assert_eq!(at([0, 0].into_iter(), 0), None);
+    }
+
+    #[test]
+    fn a_rebalance_keeps_what_it_met_while_it_is_there() {
+        let rebalances = Rebalances::default();
+        let token = |name: &str| ("p".to_owned(), "e".to_owned(), name.to_owned());
+        assert_eq!(rebalances.pick(token("a"), &["1", "2"], || Some(1)), Some(1));
+        assert_eq!(rebalances.pick(token("a"), &["2", "1"], || panic!("it has met one")), Some(0));
+        assert_eq!(rebalances.pick(token("a"), &["1"], || Some(0)), Some(0), "2 is gone");
+        assert_eq!(rebalances.pick(token("b"), &[], || None), None);
+        for other in 0..REBALANCES_MAX {
+            rebalances.pick(token(&format!("t{other}")), &["1"], || Some(0));
+        }
+        let met = rebalances.0.lock().unwrap();
+        assert_eq!((met.deployments.len(), met.order.len()), (REBALANCES_MAX, REBALANCES_MAX));
+        assert!(!met.deployments.contains_key(&token("a")), "the oldest is forgotten");
     }
 
     #[test]
