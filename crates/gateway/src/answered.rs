@@ -3,16 +3,18 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use platform::{PredictReply, Target};
 
+/// The names of the two, as headers and as gRPC's metadata.
+pub(crate) const MODEL_VERSION_NAME: &str = "x-bellwether-model-version";
+pub(crate) const SERVER_TIMING_NAME: &str = "server-timing";
+
 /// Which version answered: `MODEL@VERSION`.
-pub(crate) const MODEL_VERSION: HeaderName = HeaderName::from_static("x-bellwether-model-version");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub(crate) const MODEL_VERSION: HeaderName = HeaderName::from_static(MODEL_VERSION_NAME);
+const SERVER_TIMING: HeaderName = HeaderName::from_static(SERVER_TIMING_NAME);
 
 /// Says who answered, and how long the question waited and was computed.
 pub(crate) fn by_reply(headers: &mut HeaderMap, reply: &PredictReply) {
     version(headers, &reply.model, reply.version);
-    let timing =
-        format!("queue;dur={:.3}, compute;dur={:.3}", millis(reply.queue_us), millis(reply.compute_us));
-    if let Ok(timing) = HeaderValue::try_from(timing) {
+    if let Ok(timing) = HeaderValue::try_from(timing(reply.queue_us, reply.compute_us)) {
         headers.insert(SERVER_TIMING, timing);
     }
 }
@@ -24,11 +26,18 @@ pub(crate) fn by_target(headers: &mut HeaderMap, target: &Target) {
 }
 
 fn version(headers: &mut HeaderMap, model: &str, number: u32) {
-    if let Ok(version) = HeaderValue::try_from(format!("{model}@{number}")) {
+    if let Ok(version) = HeaderValue::try_from(version_text(model, number)) {
         headers.insert(MODEL_VERSION, version);
     }
 }
 
-fn millis(micros: u64) -> f64 {
-    micros as f64 / 1000.0
+/// The text of [`MODEL_VERSION`].
+pub(crate) fn version_text(model: &str, number: u32) -> String {
+    format!("{model}@{number}")
+}
+
+/// The text of [`SERVER_TIMING`], given microseconds.
+pub(crate) fn timing(queue_us: u64, compute_us: u64) -> String {
+    let millis = |micros: u64| micros as f64 / 1000.0;
+    format!("queue;dur={:.3}, compute;dur={:.3}", millis(queue_us), millis(compute_us))
 }

@@ -49,10 +49,24 @@ pub struct KeyUse {
 }
 
 /// A key in memory, and what it has done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Known {
-    key: ApiKey,
+    key: Arc<ApiKey>,
     done: Arc<Done>,
+}
+
+impl Known {
+    fn new(key: ApiKey, done: Arc<Done>) -> Self {
+        Self { key: Arc::new(key), done }
+    }
+
+    fn used(&self) -> KeyUse {
+        KeyUse {
+            key: ApiKey::clone(&self.key),
+            requests: self.done.requests.load(Ordering::Relaxed),
+            rows: self.done.rows.load(Ordering::Relaxed),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -67,28 +81,20 @@ pub(crate) struct Keys(RwLock<HashMap<String, Known>>);
 
 impl Keys {
     pub(crate) fn of(keys: Vec<ApiKey>) -> Self {
-        let known = |key: ApiKey| (key.id.clone(), Known { key, done: Arc::default() });
+        let known = |key: ApiKey| (key.id.clone(), Known::new(key, Arc::default()));
         Self(RwLock::new(keys.into_iter().map(known).collect()))
     }
 
     fn put(&self, key: ApiKey) {
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let done = keys.get(&key.id).map(|known| Arc::clone(&known.done)).unwrap_or_default();
-        keys.insert(key.id.clone(), Known { key, done });
+        keys.insert(key.id.clone(), Known::new(key, done));
     }
 }
 
 /// Who is asking.
 #[derive(Debug, Clone, Default)]
-pub struct Caller(Option<Holder>);
-
-#[derive(Debug, Clone)]
-struct Holder {
-    id: String,
-    project: Option<String>,
-    scope: Scope,
-    done: Arc<Done>,
-}
+pub struct Caller(Option<Known>);
 
 impl Caller {
     /// Whether the caller may do something in a project; `None` is what belongs to no project or to all.
@@ -96,16 +102,16 @@ impl Caller {
     /// # Errors
     /// [`Kind::PermissionDenied`] saying what the key is for.
     pub fn allow(&self, project: Option<&str>, scope: Scope) -> Result<()> {
-        let Some(holder) = &self.0 else { return Ok(()) };
-        if holder.scope < scope {
-            let message = format!("key {} has the scope {}, and this needs {scope}", holder.id, holder.scope);
+        let Some(Known { key, .. }) = &self.0 else { return Ok(()) };
+        if key.scope < scope {
+            let message = format!("key {} has the scope {}, and this needs {scope}", key.id, key.scope);
             return Err(Error::new(Kind::PermissionDenied, message));
         }
-        match (&holder.project, project) {
+        match (&key.project, project) {
             (None, _) => Ok(()),
             (Some(own), Some(asked)) if own == asked => Ok(()),
             (Some(own), _) => {
-                let message = format!("key {} is for project \"{own}\" alone", holder.id);
+                let message = format!("key {} is for project \"{own}\" alone", key.id);
                 Err(Error::new(Kind::PermissionDenied, message))
             }
         }
@@ -113,12 +119,12 @@ impl Caller {
 
     /// The id of its key; none where keys are not asked for.
     pub fn key_id(&self) -> Option<&str> {
-        self.0.as_ref().map(|holder| holder.id.as_str())
+        self.0.as_ref().map(|holder| holder.key.id.as_str())
     }
 
     /// The project its key is for; none if it is for all.
     pub fn project(&self) -> Option<&str> {
-        self.0.as_ref().and_then(|holder| holder.project.as_deref())
+        self.0.as_ref().and_then(|holder| holder.key.project.as_deref())
     }
 
     pub(crate) fn answered(&self, rows: usize) {
@@ -152,12 +158,9 @@ impl Platform {
     pub async fn list_keys(&self) -> Result<Vec<KeyUse>> {
         let keys = self.registry.list_keys().await?;
         let known = self.keys.0.read().unwrap_or_else(PoisonError::into_inner);
-        let used = |key: ApiKey| {
-            let done = known.get(&key.id).map(|known| &known.done);
-            let get = |counter: fn(&Done) -> &AtomicU64| {
-                done.map_or(0, |done| counter(done).load(Ordering::Relaxed))
-            };
-            KeyUse { requests: get(|done| &done.requests), rows: get(|done| &done.rows), key }
+        let used = |key: ApiKey| match known.get(&key.id) {
+            Some(known) => KeyUse { key, ..known.used() },
+            None => KeyUse { key, requests: 0, rows: 0 },
         };
         Ok(keys.into_iter().map(used).collect())
     }
@@ -165,12 +168,7 @@ impl Platform {
     /// What the keys have done, for monitoring.
     pub fn key_counters(&self) -> Vec<KeyUse> {
         let known = self.keys.0.read().unwrap_or_else(PoisonError::into_inner);
-        let used = |known: &Known| KeyUse {
-            key: known.key.clone(),
-            requests: known.done.requests.load(Ordering::Relaxed),
-            rows: known.done.rows.load(Ordering::Relaxed),
-        };
-        let mut all: Vec<KeyUse> = known.values().map(used).collect();
+        let mut all: Vec<KeyUse> = known.values().map(Known::used).collect();
         all.sort_by(|a, b| a.key.id.cmp(&b.key.id));
         all
     }
@@ -221,12 +219,7 @@ impl Platform {
             return refused("this API key has expired");
         }
         known.done.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(Caller(Some(Holder {
-            id: known.key.id.clone(),
-            project: known.key.project.clone(),
-            scope: known.key.scope,
-            done: Arc::clone(&known.done),
-        })))
+        Ok(Caller(Some(known.clone())))
     }
 }
 

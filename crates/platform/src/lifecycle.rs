@@ -18,6 +18,24 @@ pub struct Pruned {
     pub kept: Vec<u32>,
 }
 
+impl Pruned {
+    /// Which versions of a model go so that `keep` are left: the oldest first, and none that is held. `versions` are the
+    /// numbers, oldest first, and whether an alias or a deployment holds each.
+    pub fn plan(model: &str, versions: &[(u32, bool)], keep: usize) -> Self {
+        let mut surplus = versions.len().saturating_sub(keep);
+        let mut pruned = Self { model: model.to_owned(), deleted: Vec::new(), kept: Vec::new() };
+        for (number, held) in versions {
+            if surplus == 0 || *held {
+                pruned.kept.push(*number);
+            } else {
+                pruned.deleted.push(*number);
+                surplus -= 1;
+            }
+        }
+        pruned
+    }
+}
+
 impl Platform {
     /// Gives aliases to a version (`id`, `id@number` or `id@alias`) and takes some from it. Callers that name the model
     /// without an endpoint get the new version from the next request on.
@@ -97,18 +115,13 @@ impl Platform {
             .filter(|deployment| deployment.model == model)
             .map(|deployment| deployment.version)
             .collect();
-        let mut surplus = versions.len().saturating_sub(keep);
-        let mut pruned = Pruned { model: model.to_owned(), deleted: Vec::new(), kept: Vec::new() };
-        for version in versions {
-            let number = version.version;
-            if surplus == 0 || !version.aliases.is_empty() || deployed.contains(&number) {
-                pruned.kept.push(number);
-                continue;
-            }
-            self.registry.withdraw_version(project, model, number).await?;
-            self.forget(project, model, number).await?;
-            pruned.deleted.push(number);
-            surplus -= 1;
+        let held = |version: &ModelVersion| {
+            (version.version, !version.aliases.is_empty() || deployed.contains(&version.version))
+        };
+        let pruned = Pruned::plan(model, &versions.iter().map(held).collect::<Vec<_>>(), keep);
+        for number in &pruned.deleted {
+            self.registry.withdraw_version(project, model, *number).await?;
+            self.forget(project, model, *number).await?;
         }
         Ok(pruned)
     }
@@ -150,5 +163,23 @@ impl Platform {
         self.registry.delete_endpoint(project, id).await?;
         self.forget_route(project, id);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_and_what_is_held_stays() {
+        let versions = [(1, true), (2, false), (3, false), (4, false), (5, true)];
+        let plan = |keep| {
+            let pruned = Pruned::plan("m", &versions, keep);
+            (pruned.deleted, pruned.kept)
+        };
+        assert_eq!(plan(4), (vec![2], vec![1, 3, 4, 5]));
+        assert_eq!(plan(3), (vec![2, 3], vec![1, 4, 5]));
+        assert_eq!(plan(0), (vec![2, 3, 4], vec![1, 5]));
+        assert_eq!(plan(9), (vec![], vec![1, 2, 3, 4, 5]));
     }
 }

@@ -162,6 +162,19 @@ pub(crate) fn take(tensors: &[Tensor], rows: Range<usize>) -> Vec<Tensor> {
     tensors.iter().map(|tensor| tensor.slice_rows(rows.clone())).collect()
 }
 
+/// The rows of a batch taken apart again, so many for each of `counts`.
+pub(crate) fn parts(outputs: Vec<Tensor>, counts: &[usize]) -> Vec<Vec<Tensor>> {
+    if let [_] = counts {
+        return vec![outputs];
+    }
+    let mut begin = 0;
+    let part = |count: &usize| {
+        begin += count;
+        take(&outputs, begin - count..begin)
+    };
+    counts.iter().map(part).collect()
+}
+
 /// Adds the rows of each tensor of `more` to its fellow.
 pub(crate) fn append(tensors: &mut [Tensor], more: &[Tensor]) -> Result<(), PredictError> {
     for (tensor, more) in tensors.iter_mut().zip(more) {

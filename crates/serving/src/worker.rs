@@ -82,26 +82,30 @@ fn answer(shared: &Shared, mut requests: Vec<Request>) {
         .and_then(|()| shared.batching.run(&*shared.predictor, inputs, rows, shared.limits.max_batch_rows));
     let compute = begun.elapsed();
     shared.counting.computed(rows, compute);
-    let computed = computed.map_err(|error| match error {
-        // What one request got wrong was found before it was queued.
-        PredictError::Input(reason) if requests.len() == 1 => Error::Input(reason),
-        PredictError::Input(reason) | PredictError::Engine(reason) => {
-            tracing::error!(deployment = shared.name, reason, "the engine failed");
-            Error::Engine(shared.name.clone())
-        }
-    });
-    let single = requests.len() == 1;
-    let mut begin = 0;
-    let mut computed = Some(computed);
+    let times = [begun, begun + compute];
+    let outputs = match computed {
+        Ok(outputs) => outputs,
+        Err(error) => return refuse(shared, requests, &error, times),
+    };
+    let counts: Vec<usize> = requests.iter().map(|request| request.rows).collect();
+    for (request, outputs) in requests.into_iter().zip(batch::parts(outputs, &counts)) {
+        reply(shared, request, Ok(outputs), times);
+    }
+}
+
+/// Tells all of a batch that it was not computed.
+fn refuse(shared: &Shared, requests: Vec<Request>, error: &PredictError, times: [Instant; 2]) {
+    let alone = requests.len() == 1;
     for request in requests {
-        let end = begin + request.rows;
-        let outputs = match &mut computed {
-            whole if single => whole.take().unwrap_or_else(|| Err(Error::Engine(shared.name.clone()))),
-            Some(Ok(outputs)) => Ok(batch::take(outputs, begin..end)),
-            _ => Err(Error::Engine(shared.name.clone())),
+        let refusal = match error {
+            // What one request got wrong was found before it was queued.
+            PredictError::Input(reason) if alone => Error::Input(reason.clone()),
+            PredictError::Input(reason) | PredictError::Engine(reason) => {
+                tracing::error!(deployment = shared.name, reason, "the engine failed");
+                Error::Engine(shared.name.clone())
+            }
         };
-        begin = end;
-        reply(shared, request, outputs, [begun, begun + compute]);
+        reply(shared, request, Err(refusal), times);
     }
 }
 

@@ -95,17 +95,10 @@ pub(crate) async fn prune(context: &Context, args: &ModelPruneArgs) -> Result<()
         Backend::Local(platform) => platform.prune_model(context.project(), &args.model, args.keep).await?,
         Backend::Server(client) => {
             let versions = client.list_model_versions(&args.model).await?;
-            let mut surplus = versions.len().saturating_sub(args.keep);
-            let mut pruned = Pruned { model: args.model.clone(), deleted: Vec::new(), kept: Vec::new() };
-            for version in versions {
-                let (number, free) = free(version)?;
-                if surplus == 0 || !free {
-                    pruned.kept.push(number);
-                    continue;
-                }
+            let versions = versions.into_iter().map(held).collect::<Result<Vec<_>, _>>()?;
+            let pruned = Pruned::plan(&args.model, &versions, args.keep);
+            for number in &pruned.deleted {
                 client.delete_model(&format!("{}@{number}", args.model)).await?;
-                pruned.deleted.push(number);
-                surplus -= 1;
             }
             pruned
         }
@@ -113,11 +106,11 @@ pub(crate) async fn prune(context: &Context, args: &ModelPruneArgs) -> Result<()
     context.output.show(&PrunedView(pruned))
 }
 
-/// A version's number, and whether nothing holds it: no alias, no deployment.
-fn free(version: ModelResource) -> Result<(u32, bool), Error> {
+/// A version's number, and whether an alias or a deployment holds it.
+fn held(version: ModelResource) -> Result<(u32, bool), Error> {
     let deployed = !version.deployed_models.is_empty();
     let (_, number, aliases) = ModelView::from_server(version)?.into_aliases();
-    Ok((number, aliases.is_empty() && !deployed))
+    Ok((number, !aliases.is_empty() || deployed))
 }
 
 /// `endpoint traffic`

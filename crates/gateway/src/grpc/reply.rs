@@ -4,6 +4,8 @@ use platform::{Error, Kind, PredictReply, Target};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 
+use crate::answered;
+
 /// Characters of an error's message; it travels in a header.
 const MESSAGE_CHARS_MAX: usize = 1000;
 
@@ -81,15 +83,13 @@ impl By {
 
     /// `x-bellwether-model-version` and `server-timing`, as replies over HTTP have them.
     fn write(&self, metadata: &mut MetadataMap) {
-        let version = format!("{}@{}", self.model, self.version);
+        let version = answered::version_text(&self.model, self.version);
         if let Ok(version) = AsciiMetadataValue::try_from(version) {
-            metadata.insert("x-bellwether-model-version", version);
+            metadata.insert(answered::MODEL_VERSION_NAME, version);
         }
         let Some((queue_us, compute_us)) = self.took else { return };
-        let millis = |micros: u64| micros as f64 / 1000.0;
-        let timing = format!("queue;dur={:.3}, compute;dur={:.3}", millis(queue_us), millis(compute_us));
-        if let Ok(timing) = AsciiMetadataValue::try_from(timing) {
-            metadata.insert("server-timing", timing);
+        if let Ok(timing) = AsciiMetadataValue::try_from(answered::timing(queue_us, compute_us)) {
+            metadata.insert(answered::SERVER_TIMING_NAME, timing);
         }
     }
 }

@@ -44,12 +44,19 @@ fn whole<T, const N: usize>(bytes: &[u8], element: fn([u8; N]) -> T) -> Option<V
 
 /// Appends the bytes of elements.
 pub(crate) fn append_bytes(out: &mut Vec<u8>, data: &TensorData) {
+    fn append<T: Copy, const N: usize>(out: &mut Vec<u8>, values: &[T], bytes: impl Fn(T) -> [u8; N]) {
+        let begin = out.len();
+        out.resize(begin + values.len() * N, 0);
+        for (place, value) in out[begin..].chunks_exact_mut(N).zip(values) {
+            place.copy_from_slice(&bytes(*value));
+        }
+    }
     match data {
-        TensorData::Float32(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-        TensorData::Float64(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-        TensorData::Int32(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-        TensorData::Int64(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
-        TensorData::Bool(values) => out.extend(values.iter().map(|value| u8::from(*value))),
+        TensorData::Float32(values) => append(out, values, f32::to_le_bytes),
+        TensorData::Float64(values) => append(out, values, f64::to_le_bytes),
+        TensorData::Int32(values) => append(out, values, i32::to_le_bytes),
+        TensorData::Int64(values) => append(out, values, i64::to_le_bytes),
+        TensorData::Bool(values) => append(out, values, |value| [u8::from(value)]),
     }
 }
 

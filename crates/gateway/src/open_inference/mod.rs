@@ -7,7 +7,7 @@
 //! Deliberately not here: what models are deployed, which is the facade's.
 
 mod classification;
-mod datatype;
+pub(crate) mod datatype;
 mod metadata;
 mod path;
 mod reply;

@@ -17,6 +17,7 @@ use super::classification::classes;
 use super::tensor;
 use crate::grpc::call::{Asked, permit};
 use crate::grpc::reply::{self, Answer, By, Refused};
+use crate::open_inference::datatype;
 
 /// Requests of one stream that are worked on at once. Their replies keep their order.
 const STREAM_REQUESTS_MAX: usize = 8;
@@ -134,7 +135,7 @@ fn response(request: ModelInferRequest, reply: &PredictReply) -> Result<ModelInf
 fn push(response: &mut ModelInferResponse, name: &str, tensor: &Tensor) {
     response.outputs.push(InferOutputTensor {
         name: name.to_owned(),
-        datatype: tensor::datatype(tensor.data_type()).to_owned(),
+        datatype: datatype::name(tensor.data_type()).to_owned(),
         shape: tensor.shape().iter().map(|axis| i64::try_from(*axis).unwrap_or(i64::MAX)).collect(),
         ..Default::default()
     });

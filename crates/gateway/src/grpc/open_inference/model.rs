@@ -11,9 +11,10 @@ use protos::serving::inference::{
     ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
 };
 
-use super::tensor::{axes, datatype};
+use super::tensor::axes;
 use crate::grpc::call::Asked;
 use crate::grpc::reply::{Answer, By, Refused};
+use crate::open_inference::datatype;
 use crate::router::Gateway;
 
 const EXTENSIONS: [&str; 5] =
@@ -137,7 +138,11 @@ fn configuration(gateway: &Gateway, name: String, target: &Target) -> ModelConfi
 }
 
 fn tensor_metadata(spec: &TensorSpec) -> TensorMetadata {
-    TensorMetadata { name: spec.name.clone(), datatype: datatype(spec.dtype).to_owned(), shape: axes(spec) }
+    TensorMetadata {
+        name: spec.name.clone(),
+        datatype: datatype::name(spec.dtype).to_owned(),
+        shape: axes(spec),
+    }
 }
 
 /// The versions of a model that answer, oldest first.

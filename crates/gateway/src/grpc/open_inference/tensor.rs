@@ -7,16 +7,7 @@ use platform::{DataType, Error, Kind, Signature, Tensor, TensorData, TensorSpec}
 use protos::serving::inference::model_infer_request::InferInputTensor;
 use protos::serving::inference::{InferTensorContents, ModelInferRequest};
 
-/// The protocol's name of an element type.
-pub(super) fn datatype(dtype: DataType) -> &'static str {
-    match dtype {
-        DataType::Float32 => "FP32",
-        DataType::Float64 => "FP64",
-        DataType::Int32 => "INT32",
-        DataType::Int64 => "INT64",
-        DataType::Bool => "BOOL",
-    }
-}
+use crate::open_inference::datatype;
 
 /// The axes of a tensor as the protocol shows them: -1 where the caller chooses.
 pub(super) fn axes(spec: &TensorSpec) -> Vec<i64> {
@@ -64,20 +55,9 @@ pub(in crate::grpc) fn inputs(
 
 /// The elements of an output, row-major and little-endian.
 pub(super) fn raw(tensor: &Tensor) -> Bytes {
-    fn bytes<T: Copy, const N: usize>(values: &[T], of: impl Fn(T) -> [u8; N]) -> Bytes {
-        let mut bytes = vec![0; values.len() * N];
-        for (place, value) in bytes.chunks_exact_mut(N).zip(values) {
-            place.copy_from_slice(&of(*value));
-        }
-        bytes.into()
-    }
-    match tensor.data() {
-        TensorData::Float32(values) => bytes(values, f32::to_le_bytes),
-        TensorData::Float64(values) => bytes(values, f64::to_le_bytes),
-        TensorData::Int32(values) => bytes(values, i32::to_le_bytes),
-        TensorData::Int64(values) => bytes(values, i64::to_le_bytes),
-        TensorData::Bool(values) => bytes(values, |value| [u8::from(value)]),
-    }
+    let mut bytes = Vec::new();
+    datatype::append_bytes(&mut bytes, tensor.data());
+    bytes.into()
 }
 
 fn tensor(input: &InferInputTensor, spec: &TensorSpec, raw: Option<&Bytes>) -> Result<Tensor, Error> {
@@ -87,9 +67,12 @@ fn tensor(input: &InferInputTensor, spec: &TensorSpec, raw: Option<&Bytes>) -> R
             format!("input \"{name}\" is in shared memory, which is not offered; send it as raw contents");
         return Err(Error::new(Kind::Unimplemented, message));
     }
-    if input.datatype != datatype(spec.dtype) {
-        let message =
-            format!("input \"{name}\" must be {}, got {}", datatype(spec.dtype), shown(&input.datatype));
+    if input.datatype != datatype::name(spec.dtype) {
+        let message = format!(
+            "input \"{name}\" must be {}, got {}",
+            datatype::name(spec.dtype),
+            shown(&input.datatype)
+        );
         return Err(Error::invalid("inputs", message));
     }
     let shape = shape(input, spec)?;
