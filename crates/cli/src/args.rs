@@ -2,23 +2,24 @@
 //! `config` and in the verbs.
 
 pub(crate) mod bench;
+pub(crate) mod data;
+pub(crate) mod endpoint;
 pub(crate) mod job;
 pub(crate) mod key;
 pub(crate) mod lifecycle;
 pub(crate) mod model;
 pub(crate) mod train;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::civil::{Date, DateTime, Time};
+use clap::{Args, Parser, Subcommand};
+use jiff::civil::Date;
 
 use bench::BenchArgs;
+use data::DataVerb;
+use endpoint::EndpointVerb;
 use job::{JobLimitArgs, JobVerb};
 use key::KeyVerb;
-use lifecycle::{EndpointDeleteArgs, EndpointTrafficArgs};
 use model::{ConvertArgs, ModelVerb};
 use train::{SearchArgs, TrainArgs};
 
@@ -231,169 +232,6 @@ pub(crate) struct RunArgs {
     pub(crate) listen: Option<String>,
 }
 
-/// `data ...`
-#[derive(Debug, Subcommand)]
-pub(crate) enum DataVerb {
-    /// Import CSV, Parquet or Arrow files as a data set, or append them to one
-    #[command(
-        after_help = "Examples:\n  bellwether data import prices.csv.gz --name us-stocks\n  bellwether data import folder-of-csv/ --name us --actions splits.csv --members sp500=spells.csv\n  bellwether data import today.parquet --name us --note \"adjusted closes\"\n  bellwether data import prices.csv --name us --column \"Last Trade=close\" --accept-jumps=GE:2021-08-02"
-    )]
-    Import(Box<DataImportArgs>),
-    /// Check that nothing in a pipeline looks ahead: its features, label, universe, windows and fits are asked again
-    /// with the future cut off or changed
-    #[command(
-        after_help = "Examples:\n  bellwether data certify pipeline.toml\n  bellwether data certify pipeline.toml --json"
-    )]
-    Certify(DataCertifyArgs),
-    /// List the data sets
-    #[command(after_help = "Example:\n  bellwether data list --json")]
-    List,
-    /// Show one data set and its quality
-    #[command(after_help = "Examples:\n  bellwether data show us-stocks\n  bellwether data show us-stocks@1")]
-    Show(DataShowArgs),
-}
-
-/// `data import`
-#[derive(Debug, Args)]
-pub(crate) struct DataImportArgs {
-    /// Files, folders with one file a symbol, or URIs of objects (a URI that ends with / means all under it)
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<String>,
-    /// Name of the data set; one that exists grows by what is new, and keeps what it knew when
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: String,
-    /// Begin anew: the next snapshot holds these files alone
-    #[arg(long)]
-    pub(crate) replace: bool,
-    /// When the bars became known, if not at their close: 2024-01-31T18:00
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(crate) known_at: Option<DateTime>,
-    /// Keep prices that jump like an unadjusted split: all, or those listed
-    #[arg(long, value_name = "SYMBOL:DATE,...", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
-    pub(crate) accept_jumps: Option<JumpsArg>,
-    /// What a reader of any result must know about the data; may be repeated
-    #[arg(long = "note", value_name = "TEXT")]
-    pub(crate) notes: Vec<String>,
-    #[command(flatten)]
-    pub(crate) reading: DataReadingArgs,
-    #[command(flatten)]
-    pub(crate) tables: DataTableArgs,
-}
-
-/// How files of bars are read.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Reading files")]
-pub(crate) struct DataReadingArgs {
-    /// What a column holds: date, time, symbol, open, high, low, close, adj_close, vwap, volume, factor, ignore, or
-    /// a field's name of your own; may be repeated
-    #[arg(long = "column", value_name = "HEADER=MEANING", value_parser = parse_pair)]
-    pub(crate) columns: Vec<(String, String)>,
-    /// The field a wide file (one column a symbol) holds [default: close]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) field: Option<String>,
-    /// How dates are written, as in strptime: %d/%m/%Y [default: recognised]
-    #[arg(long, value_name = "FORMAT")]
-    pub(crate) date_format: Option<String>,
-    /// The zone of the data set's times: America/New_York
-    #[arg(long, value_name = "ZONE")]
-    pub(crate) time_zone: Option<String>,
-    /// The decimal sign [default: point]
-    #[arg(long, value_name = "SIGN")]
-    pub(crate) decimal: Option<DecimalArg>,
-    /// How the prices deal with splits and dividends [default: what the columns tell]
-    #[arg(long, value_name = "HOW")]
-    pub(crate) adjustment: Option<AdjustmentArg>,
-    /// When the market closes and a daily bar is known [default: 16:00]
-    #[arg(long, value_name = "HH:MM")]
-    pub(crate) close_time: Option<Time>,
-    /// Minutes from the close to when a bar is available [default: 0]
-    #[arg(long, value_name = "N")]
-    pub(crate) lag_minutes: Option<u32>,
-    /// Whether the time of a bar within the day is when it began or ended [default: start]
-    #[arg(long, value_name = "WHICH")]
-    pub(crate) stamp: Option<StampArg>,
-    /// Length of a bar within the day [default: the shortest step between two]
-    #[arg(long, value_name = "N")]
-    pub(crate) bar_minutes: Option<u32>,
-}
-
-/// What else is known about the instruments.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Further tables")]
-pub(crate) struct DataTableArgs {
-    /// Splits and dividends: symbol, date, split (shares after for each before), dividend (cash a share)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) actions: Option<String>,
-    /// Values by publication time: symbol, period, published, and a column for each
-    #[arg(long, value_name = "FILE")]
-    pub(crate) points: Option<String>,
-    /// Trading days: date
-    #[arg(long, value_name = "FILE")]
-    pub(crate) calendar: Option<String>,
-    /// A grouping, read as $NAME: symbol, group, from; may be repeated
-    #[arg(long = "group", value_name = "NAME=FILE", value_parser = parse_pair)]
-    pub(crate) groups: Vec<(String, String)>,
-    /// A universe by date: symbol, from, to; may be repeated
-    #[arg(long, value_name = "NAME=FILE", value_parser = parse_pair)]
-    pub(crate) members: Vec<(String, String)>,
-}
-
-/// `--decimal`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DecimalArg {
-    /// 1,234.5
-    Point,
-    /// 1.234,5
-    Comma,
-}
-
-/// `--adjustment`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AdjustmentArg {
-    /// Nothing is known about it
-    AsTheyCame,
-    /// Splits and dividends have changed earlier prices
-    BackAdjusted,
-}
-
-/// `--stamp`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StampArg {
-    /// When the bar began
-    Start,
-    /// When the bar ended
-    End,
-}
-
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
-            Ok((name.to_owned(), value.to_owned()))
-        }
-        _ => Err(format!("\"{text}\" is not NAME=VALUE")),
-    }
-}
-
-fn parse_time(text: &str) -> Result<DateTime, String> {
-    text.parse().map_err(|_| format!("\"{text}\" is not a time like 2024-01-31T18:00"))
-}
-
-/// `data certify`
-#[derive(Debug, Args)]
-pub(crate) struct DataCertifyArgs {
-    /// The pipeline file; data it names is imported first
-    #[arg(value_name = "PIPELINE")]
-    pub(crate) pipeline: PathBuf,
-}
-
-/// `data show`
-#[derive(Debug, Args)]
-pub(crate) struct DataShowArgs {
-    /// Name of the data set, and the snapshot if not the newest
-    #[arg(value_name = "NAME[@N]")]
-    pub(crate) dataset: String,
-}
-
 /// `features ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum FeaturesVerb {
@@ -435,82 +273,6 @@ pub(crate) struct FeaturesComputeArgs {
     /// Use only what was known at the end of this day [default: everything]
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date)]
     pub(crate) as_of: Option<Date>,
-}
-
-/// `endpoint ...`
-#[derive(Debug, Subcommand)]
-pub(crate) enum EndpointVerb {
-    /// Create an endpoint
-    #[command(after_help = "Example:\n  bellwether endpoint create deciles")]
-    Create(EndpointNameArgs),
-    /// List the endpoints
-    #[command(after_help = "Example:\n  bellwether endpoint list")]
-    List,
-    /// Show one endpoint and what is deployed to it
-    #[command(after_help = "Example:\n  bellwether endpoint show deciles")]
-    Show(EndpointNameArgs),
-    /// Deploy a model version; it gets all traffic unless --traffic says otherwise
-    #[command(
-        after_help = "Examples:\n  bellwether endpoint deploy deciles --model sp500-deciles@2\n  bellwether endpoint deploy deciles --model sp500-deciles@3 --cpu-cores 1 --memory-gb 2 --traffic 0=10,4417=90"
-    )]
-    Deploy(EndpointDeployArgs),
-    /// Take a deployment out of service
-    #[command(
-        after_help = "Example:\n  bellwether endpoint undeploy deciles --deployment 4417 --traffic 5203=100"
-    )]
-    Undeploy(EndpointUndeployArgs),
-    /// Set the traffic of what is deployed, at once: forward, or back
-    #[command(after_help = "Example:\n  bellwether endpoint traffic deciles 4417=100,5203=0")]
-    Traffic(EndpointTrafficArgs),
-    /// Delete an endpoint
-    #[command(after_help = "Example:\n  bellwether endpoint delete deciles --force")]
-    Delete(EndpointDeleteArgs),
-}
-
-/// `endpoint create`, `endpoint show`
-#[derive(Debug, Args)]
-pub(crate) struct EndpointNameArgs {
-    /// The endpoint
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-}
-
-/// `endpoint deploy`
-#[derive(Debug, Args)]
-pub(crate) struct EndpointDeployArgs {
-    /// The endpoint
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// What to deploy; without a version, the default one
-    #[arg(long, value_name = "MODEL[@VERSION]")]
-    pub(crate) model: String,
-    /// Engine threads of the deployment [default: 2]
-    #[arg(long, value_name = "N")]
-    pub(crate) cpu_cores: Option<f64>,
-    /// Memory budget in GB, measured and refused when exceeded [default: 4]
-    #[arg(long, value_name = "N")]
-    pub(crate) memory_gb: Option<f64>,
-    /// Engine to run it on: rten, trees or onnxruntime; another one than the version's must reproduce its golden sample
-    /// [default: the one the version is pinned to]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) engine: Option<String>,
-    /// Percent of the traffic by deployment; 0 stands for the new one
-    #[arg(long, value_name = "ID=PERCENT,...", default_value = "0=100")]
-    pub(crate) traffic: TrafficArg,
-}
-
-/// `endpoint undeploy`
-#[derive(Debug, Args)]
-pub(crate) struct EndpointUndeployArgs {
-    /// The endpoint
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// The deployment to take out
-    #[arg(long, value_name = "ID")]
-    pub(crate) deployment: String,
-    /// Percent of the traffic by deployment from then on
-    #[arg(long, value_name = "ID=PERCENT,...")]
-    pub(crate) traffic: Option<TrafficArg>,
 }
 
 /// `serve`
@@ -572,54 +334,12 @@ pub(crate) enum ConfigVerb {
     Show,
 }
 
-/// `--traffic ID=PERCENT,...`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TrafficArg(pub(crate) BTreeMap<String, u8>);
-
-impl FromStr for TrafficArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut split = BTreeMap::new();
-        for part in text.split(',') {
-            let (id, percent) = part.split_once('=').ok_or_else(|| {
-                format!("\"{part}\" is not ID=PERCENT; 0=100 gives the new deployment everything")
-            })?;
-            let percent = percent.trim().parse().ok().filter(|p| *p <= 100).ok_or_else(|| {
-                format!("\"{percent}\" is not a whole number of percent from 0 to 100 (deployment \"{id}\")")
-            })?;
-            if split.insert(id.trim().to_owned(), percent).is_some() {
-                return Err(format!("deployment \"{id}\" is named twice"));
-            }
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
         }
-        Ok(Self(split))
-    }
-}
-
-/// `--accept-jumps[=SYMBOL:DATE,...]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum JumpsArg {
-    /// Keep every jump.
-    All,
-    /// Keep these.
-    Listed(Vec<(String, Date)>),
-}
-
-impl FromStr for JumpsArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "all" {
-            return Ok(Self::All);
-        }
-        let jump = |part: &str| {
-            let (symbol, date) = part
-                .rsplit_once(':')
-                .filter(|(symbol, _)| !symbol.is_empty())
-                .ok_or_else(|| format!("\"{part}\" is not SYMBOL:YYYY-MM-DD"))?;
-            Ok((symbol.to_owned(), parse_date(date)?))
-        };
-        text.split(',').map(jump).collect::<Result<_, String>>().map(Self::Listed)
+        _ => Err(format!("\"{text}\" is not NAME=VALUE")),
     }
 }
 
@@ -649,33 +369,6 @@ mod tests {
             }
         }
         check(&Cli::command(), "bellwether");
-    }
-
-    #[test]
-    fn traffic_is_parsed_and_bounded() {
-        let split: TrafficArg = "0=10,4417=90".parse().unwrap();
-        assert_eq!(split.0, BTreeMap::from([("0".to_owned(), 10), ("4417".to_owned(), 90)]));
-        for (text, part) in
-            [("0", "not ID=PERCENT"), ("0=101", "0 to 100"), ("0=1,0=2", "twice"), ("0=x", "\"x\"")]
-        {
-            let error = text.parse::<TrafficArg>().unwrap_err();
-            assert!(error.contains(part), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn accepted_jumps_are_all_or_listed() {
-        let import = |flag: &str| {
-            let cli = Cli::try_parse_from(["bellwether", "data", "import", "a.csv", "--name", "a", flag])?;
-            let Verb::Data(DataVerb::Import(args)) = cli.verb else { panic!("another verb") };
-            Ok::<_, clap::Error>(args.accept_jumps)
-        };
-        assert_eq!(import("--accept-jumps").unwrap(), Some(JumpsArg::All));
-        let date = jiff::civil::date(2021, 8, 2);
-        let listed = JumpsArg::Listed(vec![("GE".to_owned(), date), ("BRK:B".to_owned(), date)]);
-        assert_eq!(import("--accept-jumps=GE:2021-08-02,BRK:B:2021-08-02").unwrap(), Some(listed));
-        assert!(import("--accept-jumps=GE").unwrap_err().to_string().contains("SYMBOL:YYYY-MM-DD"));
-        assert!(import("--accept-jumps=GE:2021-13-02").unwrap_err().to_string().contains("2021-13-02"));
     }
 
     #[test]

@@ -23,10 +23,12 @@ use clap::Parser;
 use platform::{Error, Kind};
 use tracing_subscriber::EnvFilter;
 
+use args::data::DataVerb;
+use args::endpoint::EndpointVerb;
 use args::job::JobVerb;
 use args::key::KeyVerb;
 use args::model::ModelVerb;
-use args::{Cli, ConfigVerb, DataVerb, EndpointVerb, FeaturesVerb, Verb};
+use args::{Cli, ConfigVerb, FeaturesVerb, Verb};
 use config::{Flags, Settings, Surroundings};
 use context::Context;
 use exit::Exit;

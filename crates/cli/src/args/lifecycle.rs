@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::TrafficArg;
+use super::endpoint::TrafficArg;
 
 /// `model alias`
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use platform::{Certified, Error, Kind, Pipeline, Verdict};
 use serde::Serialize;
 
-use crate::args::DataCertifyArgs;
+use crate::args::data::DataCertifyArgs;
 use crate::context::Context;
 use crate::output::{Column, Show, note, pairs, printable, table};
 use crate::verb::train::folder_of;

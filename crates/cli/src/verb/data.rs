@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::args::{
+use crate::args::data::{
     AdjustmentArg, DataImportArgs, DataReadingArgs, DataShowArgs, DataTableArgs, DecimalArg, JumpsArg,
     StampArg,
 };

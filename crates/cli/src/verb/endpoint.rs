@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use platform::{CreateEndpoint, Deploy, Deployment, Endpoint, Error, Page, ResourceRequest};
 use serde::Serialize;
 
-use crate::args::{EndpointDeployArgs, EndpointNameArgs, EndpointUndeployArgs};
+use crate::args::endpoint::{EndpointDeployArgs, EndpointNameArgs, EndpointUndeployArgs};
 use crate::client::DeployRequest;
 use crate::client::resource::{DeployedModelResource, EndpointResource, last_segment};
 use crate::context::{Backend, Context};
