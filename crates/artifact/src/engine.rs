@@ -19,7 +19,7 @@ use protos::onnx::ModelProto;
 use crate::Error;
 use crate::import::Unsupported;
 pub use onnxruntime::{LibraryPlaces, look_for_onnxruntime};
-pub use rten::run_as_worker;
+pub use rten::{is_worker, run_as_worker};
 
 /// An engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

@@ -114,13 +114,13 @@ impl Server {
         platform.announce_address(&url)?;
         let default_model = settings.default_model.value.clone();
         let options = GatewayOptions { default_model, ..GatewayOptions::default() };
-        let router = gateway::router(Arc::clone(platform), options);
+        let service = gateway::Service::new(Arc::clone(platform), options);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             // A dropped sender stops the server as well.
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(gateway::serve(listener, router, tls, shutdown));
+        let serving = tokio::spawn(gateway::serve(listener, service, tls, shutdown));
         let jobs = platform.run_jobs(Arc::new(launcher()?), job_settings(settings));
         Ok(Self { url, stop, serving, jobs })
     }

@@ -19,6 +19,7 @@ mod native;
 mod observe;
 mod open_inference;
 mod origin;
+mod question;
 mod refusal;
 mod request_id;
 mod router;
@@ -31,6 +32,6 @@ mod vertex;
 
 #[doc(hidden)]
 pub use grpc::fuzz as grpc_fuzz;
-pub use router::{GatewayOptions, router};
+pub use router::{GatewayOptions, Service};
 pub use server::serve;
 pub use tls::{Tls, TlsFiles, crypto_provider};

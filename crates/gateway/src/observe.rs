@@ -72,11 +72,16 @@ impl Metrics {
     }
 }
 
-/// The outermost layer: gives the request its id, refuses foreign pages, counts and logs the reply.
-pub(crate) async fn request(
-    State(gateway): State<Arc<Gateway>>,
+/// The outermost layer, see [`observed`].
+pub(crate) async fn request(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    observed(&gateway, request, |request| next.run(request)).await
+}
+
+/// Gives the request its id, refuses foreign pages and callers without a key, has it answered, counts and logs the reply.
+pub(crate) async fn observed<F: Future<Output = Response>>(
+    gateway: &Gateway,
     mut request: Request,
-    next: Next,
+    answer: impl FnOnce(Request) -> F,
 ) -> Response {
     let started = Instant::now();
     let id = gateway.request_ids.of(request.headers());
@@ -85,7 +90,7 @@ pub(crate) async fn request(
         .map_err(|error| Box::new(ApiError::from(error).into_response()))
         .and_then(|()| access::check(&gateway.platform, &mut request));
     let mut response = match checked {
-        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Ok(()) => answer(request).instrument(span.clone()).await,
         Err(refusal) => *refusal,
     };
     let route = response.extensions().get::<Route>().copied().unwrap_or(UNMATCHED);

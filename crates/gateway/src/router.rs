@@ -1,5 +1,7 @@
 //! All protocols on one port, and the limits and observation that hold for all of them.
 
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +11,16 @@ use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use futures::FutureExt as _;
 use platform::{Error, Kind, Platform};
 use tokio::sync::Semaphore;
+use tower::Service as _;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::dialect::Dialect;
 use crate::native::{health, keys, metrics};
 use crate::observe::{self, Metrics, Route};
+use crate::question::QuestionPath;
 use crate::request_id::RequestIds;
 use crate::vertex::{self, error::ApiError};
 use crate::{mlflow, open_inference, storage, tensorflow_serving};
@@ -56,18 +61,61 @@ pub(crate) struct Gateway {
     pub(crate) permits: Semaphore,
 }
 
-/// The service of one platform: Vertex AI REST under `/v1/projects` and `/ui/projects`, the staging area under
-/// `/storage/v1` and `/upload/storage/v1`, `/healthz`, `/readyz` and `/metrics`.
-///
-/// Every reply carries `x-request-id`; every error has the body of Google's APIs.
-pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
-    let gateway = Arc::new(Gateway {
-        request_ids: RequestIds::new(platform.now()),
-        metrics: Metrics::default(),
-        permits: Semaphore::new(options.max_concurrent_requests.min(Semaphore::MAX_PERMITS)),
-        platform,
-        options,
-    });
+/// Everything the server answers.
+#[derive(Clone)]
+pub struct Service {
+    gateway: Arc<Gateway>,
+    router: Router,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("options", &self.gateway.options).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// The service of one platform: Vertex AI REST under `/v1/projects` and `/ui/projects`, the staging area under
+    /// `/storage/v1` and `/upload/storage/v1`, `/healthz`, `/readyz` and `/metrics`.
+    ///
+    /// Every reply carries `x-request-id`; every error has the body of its protocol.
+    pub fn new(platform: Arc<Platform>, options: GatewayOptions) -> Self {
+        let gateway = Arc::new(Gateway {
+            request_ids: RequestIds::new(platform.now()),
+            metrics: Metrics::default(),
+            permits: Semaphore::new(options.max_concurrent_requests.min(Semaphore::MAX_PERMITS)),
+            platform,
+            options,
+        });
+        Self { router: router(&gateway), gateway }
+    }
+
+    /// All routes, for a server that is not [`serve`](crate::serve).
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Answers any request, whatever its path and protocol.
+    pub async fn answer(&self, request: Request) -> Response {
+        if let Some(question) = QuestionPath::of(request.uri().path()) {
+            return self.answer_question(question, request).await;
+        }
+        let answer = self.router.clone().call(request).await;
+        answer.unwrap_or_else(|never: Infallible| match never {})
+    }
+
+    /// As the router would.
+    async fn answer_question(&self, question: QuestionPath, request: Request) -> Response {
+        let gateway = &self.gateway;
+        let answer = |request| async move {
+            let answer = limited(gateway, request, |request| question.answer(gateway, request));
+            AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
+        };
+        observe::observed(gateway, request, answer).await
+    }
+}
+
+fn router(gateway: &Arc<Gateway>) -> Router {
     let limited = Router::new()
         .route("/v1/projects/{*rest}", any(vertex::answer))
         .route("/ui/projects/{*rest}", any(vertex::answer))
@@ -84,7 +132,7 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
         .route("/v2", any(open_inference::answer))
         .route("/v2/", any(open_inference::answer))
         .route("/v2/{*rest}", any(open_inference::answer))
-        .layer(from_fn_with_state(Arc::clone(&gateway), limit));
+        .layer(from_fn_with_state(Arc::clone(gateway), limit));
     Router::new()
         .merge(limited)
         .route("/ping", any(mlflow::health))
@@ -97,12 +145,21 @@ pub fn router(platform: Arc<Platform>, options: GatewayOptions) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Arc::clone(&gateway), observe::request))
-        .with_state(gateway)
+        .layer(from_fn_with_state(Arc::clone(gateway), observe::request))
+        .with_state(Arc::clone(gateway))
+}
+
+/// The layer of [`limited`].
+async fn limit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    limited(&gateway, request, |request| next.run(request)).await
 }
 
 /// Refuses at once what is over the concurrency limit, and cuts off what takes too long.
-async fn limit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+async fn limited<F: Future<Output = Response>>(
+    gateway: &Gateway,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let dialect = Dialect::of(&request);
     let Ok(_permit) = gateway.permits.try_acquire() else {
         let limit = gateway.options.max_concurrent_requests;
@@ -110,7 +167,7 @@ async fn limit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next
         return dialect.refusal(Error::new(Kind::ResourceExhausted, message));
     };
     let timeout = gateway.options.request_timeout;
-    match tokio::time::timeout(timeout, next.run(request)).await {
+    match tokio::time::timeout(timeout, answer(request)).await {
         Ok(response) => response,
         Err(_) => {
             let message = format!(

@@ -3,26 +3,26 @@
 //! HTTP/1.1 and HTTP/2 (and so gRPC) share the port: the first bytes of a connection tell. Deliberately not here:
 //! addresses; the caller binds the listener.
 
+mod connection;
+mod threads;
+
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tower::Service as _;
 
+use crate::router::Service;
 use crate::tls::Tls;
+use connection::{Accepted, Answering};
+use threads::Threads;
 
 /// More wait in the listener's backlog until one ends.
 const CONNECTIONS_MAX: usize = 4096;
@@ -30,8 +30,6 @@ const CONNECTIONS_MAX: usize = 4096;
 const HEAD_BYTES_MAX: u32 = 64 << 10;
 /// A client that has not sent a request's head by then is cut off, be it slow or idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// A client that has not agreed on a cipher by then is cut off.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most requests in progress on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
 /// What an HTTP/2 client may send before it is read: so much is held for it.
@@ -45,17 +43,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until `shutdown` completes, then takes no more connections, answers the requests in flight, and ends.
 ///
+/// Connections live on threads of their own, as many as the machine has cores; see `threads`.
+///
 /// # Errors
-/// None of today's; the listener's own failures are retried.
+/// If those threads cannot be started. The listener's own failures are retried.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    service: Service,
     tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = GracefulShutdown::new();
-    let http = Arc::new(protocols());
+    let elsewhere = Handle::current();
+    let threads = Threads::start(Arc::new(Answering { http: protocols(), service, tls, elsewhere }))?;
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
@@ -66,19 +67,8 @@ pub async fn serve(
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        let (router, http, watcher, tls) =
-            (router.clone(), Arc::clone(&http), connections.watcher(), tls.clone());
-        tokio::spawn(async move {
-            match tls {
-                None => connection(&http, stream, router, watcher).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(&http, stream, router, watcher).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "no TLS session"),
-                    Err(_) => tracing::debug!("no TLS session in time"),
-                },
-            }
-            drop(permit);
-        });
+        let (watcher, permit) = (connections.watcher(), permit.ok());
+        threads.give(Accepted { stream, permit, watcher });
     }
     drop(listener);
     connections.shutdown().await;
@@ -102,39 +92,11 @@ fn protocols() -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// Answers the requests of one connection.
-async fn connection<S>(http: &auto::Builder<TokioExecutor>, stream: S, router: Router, watcher: Watcher)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let begun = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&begun);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
-        router.clone().call(request.map(Body::new))
-    });
-    let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
-    let mut connection = pin!(watcher.watch(connection));
-    // Until the protocol is known its own limits of time do not hold.
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = tokio::time::sleep(HEAD_TIMEOUT), if !begun.load(Ordering::Relaxed) => {
-            if !begun.load(Ordering::Relaxed) {
-                tracing::debug!("no request in time");
-                return;
-            }
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// The next connection, bound to no runtime.
+async fn accept(listener: &TcpListener) -> std::net::TcpStream {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => {
                 // Replies are written whole, so waiting for more to send only adds latency.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -153,48 +115,4 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::sync::{Notify, oneshot};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_request_in_flight_is_answered_after_the_server_is_told_to_stop() {
-        let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (enter, go) = (Arc::clone(&entered), Arc::clone(&release));
-        let slow = move || async move {
-            enter.notify_one();
-            go.notified().await;
-            "done"
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let server = tokio::spawn(serve(listener, Router::new().route("/", get(slow)), None, shutdown));
-
-        let idle = TcpStream::connect(address).await.unwrap();
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        entered.notified().await;
-        stop.send(()).unwrap();
-        release.notify_one();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("done"), "{answer}");
-        tokio::time::timeout(Duration::from_secs(10), server)
-            .await
-            .expect("idle connections do not hold it up")
-            .unwrap()
-            .unwrap();
-        assert!(TcpStream::connect(address).await.is_err());
-        drop(idle);
-    }
 }

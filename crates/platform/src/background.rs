@@ -18,6 +18,8 @@ pub(crate) async fn run<R: Send + 'static>(
     let thread = std::thread::Builder::new().name(name.to_owned());
     let started = thread.spawn(move || {
         give_way();
+        // Whoever asked may be kept on one.
+        crate::leave_core();
         // Whoever asked may have left.
         let _ = done.send(work());
     });

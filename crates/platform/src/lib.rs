@@ -8,6 +8,7 @@ mod background;
 mod builtin;
 mod certify;
 mod convert;
+mod cores;
 mod dataset;
 mod endpoint;
 mod engines;
@@ -51,6 +52,7 @@ use jiff::Timestamp;
 
 pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
 pub use certify::Certified;
+pub use cores::{core_count, leave_core, run_on_core};
 pub use dataset::{ImportDataset, ImportMode, ImportedDataset};
 pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
 pub use engines::{EngineInfo, EngineUse, engines, look_for_onnxruntime, pinned_engine};

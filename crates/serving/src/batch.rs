@@ -103,6 +103,24 @@ fn sample(signature: &Signature) -> Vec<Tensor> {
     signature.inputs.iter().filter_map(of_spec).collect()
 }
 
+/// So many rows of zeros; an open inner axis has one element.
+pub(crate) fn zeros(signature: &Signature, rows: usize) -> Result<Vec<Tensor>, PredictError> {
+    let of_spec = |spec: &TensorSpec| {
+        let open = |(index, axis): (usize, &Option<usize>)| axis.unwrap_or(if index == 0 { rows } else { 1 });
+        let shape: Vec<usize> = spec.shape.iter().enumerate().map(open).collect();
+        let n = shape.iter().try_fold(1usize, |n, axis| n.checked_mul(*axis)).unwrap_or(usize::MAX);
+        let data = match spec.dtype {
+            DataType::Float32 => TensorData::Float32(vec![0.0; n]),
+            DataType::Float64 => TensorData::Float64(vec![0.0; n]),
+            DataType::Int32 => TensorData::Int32(vec![0; n]),
+            DataType::Int64 => TensorData::Int64(vec![0; n]),
+            DataType::Bool => TensorData::Bool(vec![false; n]),
+        };
+        Tensor::new(shape, data).map_err(|error| PredictError::Input(error.to_string()))
+    };
+    signature.inputs.iter().map(of_spec).collect()
+}
+
 type Run<'a> = dyn Fn(Vec<Tensor>) -> Result<Vec<Tensor>, PredictError> + 'a;
 
 /// Whether every row comes out the same in batches of every tried size as it does alone.

@@ -5,14 +5,15 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use artifact::bundle::{Bundle, ONNX_MODEL};
-use artifact::engine::{EngineKind, run_as_worker};
-use predictor::{DataType, PredictError, Predictor, Signature, Tensor, TensorData, TensorSpec};
+use artifact::engine::{EngineKind, is_worker, run_as_worker};
+use predictor::{PredictError, Predictor, Signature, Tensor, TensorSpec};
 use tokio::sync::oneshot;
 
-use crate::batch::Batching;
+use crate::batch::{self, Batching};
 use crate::counters::{Counters, Counting, add};
 use crate::memory::Climb;
 use crate::queue::{Queue, Refusal};
+use crate::quick;
 use crate::worker::{self, Request, Reserved, Shared};
 use crate::{Error, Result};
 
@@ -108,6 +109,12 @@ pub struct Deployment {
     left_bytes: u64,
     /// What the tensors of the requests under way take.
     in_use_bytes: Arc<AtomicU64>,
+}
+
+/// A request that may be computed.
+struct Admitted {
+    rows: usize,
+    bytes: Reserved,
 }
 
 /// A model that is loaded, proven and measured, and has no threads yet.
@@ -207,35 +214,49 @@ impl Deployment {
         if memory_bytes > budget_bytes {
             return Err(over(memory_bytes));
         }
-        let queue = Queue::new(limits.max_queued_requests);
+        let quick_rows = match limits.max_delay {
+            Duration::ZERO => run_as_worker(|| quick::rows(&*predictor, &batching)).min(rows),
+            // Requests are to wait for others.
+            _ => 0,
+        };
+        let queue = Queue::new(limits.max_queued_requests, threads);
         let counting = Counting::default();
-        let shared = Arc::new(Shared { name, predictor, queue, counting, limits, batching });
+        let shared = Arc::new(Shared { name, predictor, queue, counting, limits, batching, quick_rows });
         let in_use_bytes = Arc::default();
         Ok(Prepared(Self { shared, threads, memory_bytes, left_bytes, in_use_bytes }))
     }
 
     /// Answers one request: `inputs` in the order of the signature, outputs likewise.
     ///
-    /// Whoever drops the future before its turn comes is taken off the list without a computation, and so is a request
-    /// whose turn comes after its `deadline`.
+    /// A thread that engines compute on (see [`run_as_worker`]) computes what is quick by itself, if one of the deployment's
+    /// threads could and nothing waits; all else waits for the deployment's threads. Whoever drops the future before its
+    /// turn comes is taken off the list without a computation, and so is a request whose turn comes after its `deadline`.
     ///
     /// # Errors
     /// At once: [`Error::Input`], [`Error::TooManyRows`], [`Error::RequestTooLarge`], [`Error::Overloaded`],
     /// [`Error::Stopped`]. Later: [`Error::Expired`], [`Error::Engine`].
     pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Option<Instant>) -> Result<Reply> {
-        add(&self.shared.counting.requests, 1);
-        let answer =
-            self.enqueue(inputs, deadline).inspect_err(|error| self.shared.counting.failed(error))?;
+        let shared = &*self.shared;
+        add(&shared.counting.requests, 1);
+        let admitted = self.admit(&inputs).inspect_err(|error| shared.counting.failed(error));
+        let Admitted { rows, bytes } = admitted?;
+        if rows <= shared.quick_rows
+            && is_worker()
+            && let Some(_turn) = shared.queue.turn()
+        {
+            let _bytes = bytes;
+            return worker::answer_here(shared, inputs, rows, deadline);
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = Request { inputs, rows, reply, since: Instant::now(), deadline, bytes };
+        self.enqueue(request).inspect_err(|error| shared.counting.failed(error))?;
         // The threads answer everything that was queued, unless one of them is killed.
         answer.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
-    fn enqueue(
-        &self,
-        inputs: Vec<Tensor>,
-        deadline: Option<Instant>,
-    ) -> Result<oneshot::Receiver<Result<Reply>>> {
-        let rows = self.check(&inputs)?;
+    /// Whether the tensors fit the signature, the limits and the memory that is left.
+    fn admit(&self, inputs: &[Tensor]) -> Result<Admitted> {
+        let rows = self.check(inputs)?;
         let input_bytes: u64 = inputs.iter().map(|tensor| tensor.size_bytes() as u64).sum();
         let output_bytes = row_bytes(&self.signature().outputs).saturating_mul(rows as u64);
         let request_bytes = input_bytes.saturating_add(output_bytes);
@@ -245,15 +266,16 @@ impl Deployment {
         }
         let bytes = Reserved::take(&self.in_use_bytes, request_bytes, self.left_bytes)
             .ok_or_else(|| self.overloaded("their tensors fill the memory budget".to_owned()))?;
-        let (reply, answer) = oneshot::channel();
-        let request = Request { inputs, rows, reply, since: Instant::now(), deadline, bytes };
-        match self.shared.queue.push(request) {
-            Ok(()) => Ok(answer),
-            Err(Refusal::Closed) => Err(self.stopped()),
-            Err(Refusal::Full) => {
-                Err(self.overloaded(format!("the limit is {}", self.shared.limits.max_queued_requests)))
+        Ok(Admitted { rows, bytes })
+    }
+
+    fn enqueue(&self, request: Request) -> Result<()> {
+        self.shared.queue.push(request).map_err(|refusal| match refusal {
+            Refusal::Closed => self.stopped(),
+            Refusal::Full => {
+                self.overloaded(format!("the limit is {}", self.shared.limits.max_queued_requests))
             }
-        }
+        })
     }
 
     fn check(&self, inputs: &[Tensor]) -> Result<usize> {
@@ -365,19 +387,5 @@ fn row_bytes(specs: &[TensorSpec]) -> u64 {
 
 /// Runs the model once on `rows` rows of zeros.
 fn warm_up(predictor: &dyn Predictor, rows: usize) -> Result<(), PredictError> {
-    let zeros = |spec: &TensorSpec| {
-        let open = |(index, axis): (usize, &Option<usize>)| axis.unwrap_or(if index == 0 { rows } else { 1 });
-        let shape: Vec<usize> = spec.shape.iter().enumerate().map(open).collect();
-        let n = shape.iter().try_fold(1usize, |n, axis| n.checked_mul(*axis)).unwrap_or(usize::MAX);
-        let data = match spec.dtype {
-            DataType::Float32 => TensorData::Float32(vec![0.0; n]),
-            DataType::Float64 => TensorData::Float64(vec![0.0; n]),
-            DataType::Int32 => TensorData::Int32(vec![0; n]),
-            DataType::Int64 => TensorData::Int64(vec![0; n]),
-            DataType::Bool => TensorData::Bool(vec![false; n]),
-        };
-        Tensor::new(shape, data).map_err(|error| PredictError::Input(error.to_string()))
-    };
-    let inputs = predictor.signature().inputs.iter().map(zeros).collect::<Result<_, _>>()?;
-    worker::predict(predictor, inputs).map(drop)
+    worker::predict(predictor, batch::zeros(predictor.signature(), rows)?).map(drop)
 }

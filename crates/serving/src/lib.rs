@@ -11,9 +11,11 @@ mod deployment;
 mod error;
 mod memory;
 mod queue;
+mod quick;
 mod table;
 mod worker;
 
+pub use artifact::engine::run_as_worker;
 pub use batch::Batching;
 pub use counters::{Bucket, Counters, ErrorCounts, Histogram};
 pub use deployment::{Deployment, Limits, LoadSpec, Prepared, Reply, Resources, StartSpec};

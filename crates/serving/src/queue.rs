@@ -1,8 +1,15 @@
-//! The bounded queue between callers and the threads that compute: first in, first out.
+//! The bounded queue between callers and the threads that compute, first in, first out; and whose turn it is to compute.
+//!
+//! There are as many turns as the deployment has threads. A caller may take one and compute by itself if nothing waits;
+//! so what computes at once is bounded, whoever does it.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+/// How often a caller looks for a turn, and how long it pauses between: some microseconds together.
+const TRIES: usize = 40;
+const PAUSES: usize = 8;
 
 /// Why an entry was not taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,19 +22,40 @@ pub(crate) enum Refusal {
 
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
-    changed: Condvar,
+    /// Something waits and a turn is free, or the queue was closed.
+    ready: Condvar,
+    /// Something joined what waits, or the queue was closed.
+    more: Condvar,
     capacity: usize,
 }
 
 struct State<T> {
     entries: VecDeque<T>,
     closed: bool,
+    /// Turns that nobody has.
+    turns: usize,
+    /// Threads that wait for a first entry.
+    idle: usize,
+    /// Threads that have a turn and wait for more entries.
+    gathering: usize,
+}
+
+/// The right to compute, until it is dropped.
+pub(crate) struct Turn<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.turns += 1;
+        self.0.wake(state);
+    }
 }
 
 impl<T> Queue<T> {
-    pub(crate) fn new(capacity: usize) -> Self {
-        let state = Mutex::new(State { entries: VecDeque::new(), closed: false });
-        Self { state, changed: Condvar::new(), capacity }
+    /// A queue of at most `capacity` entries, with so many turns.
+    pub(crate) fn new(capacity: usize, turns: usize) -> Self {
+        let state = State { entries: VecDeque::new(), closed: false, turns, idle: 0, gathering: 0 };
+        Self { state: Mutex::new(state), ready: Condvar::new(), more: Condvar::new(), capacity }
     }
 
     /// Takes an entry, or refuses it at once.
@@ -40,13 +68,35 @@ impl<T> Queue<T> {
             return Err(Refusal::Full);
         }
         state.entries.push_back(entry);
-        drop(state);
-        self.changed.notify_one();
+        if state.gathering > 0 {
+            drop(state);
+            self.more.notify_one();
+        } else {
+            self.wake(state);
+        }
         Ok(())
     }
 
-    /// Waits for the next entry and takes those behind it as long as `joins` lets them; `None` once the queue is closed
-    /// and empty.
+    /// A turn for a caller, if one is free, or becomes so within the time it would take to wake a thread, and nobody waits
+    /// for it.
+    pub(crate) fn turn(&self) -> Option<Turn<'_, T>> {
+        for _ in 0..TRIES {
+            let mut state = self.lock();
+            if state.closed || !state.entries.is_empty() {
+                return None;
+            }
+            if let Some(turns) = state.turns.checked_sub(1) {
+                state.turns = turns;
+                return Some(Turn(self));
+            }
+            drop(state);
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        }
+        None
+    }
+
+    /// Waits for a turn and the next entry, and takes those behind it as long as `joins` lets them; `None` once the queue
+    /// is closed and empty.
     ///
     /// `joins` is told what is taken so far, and the entry that is next. If it takes all there is before `until` of the
     /// first entry, more is waited for.
@@ -54,41 +104,64 @@ impl<T> Queue<T> {
         &self,
         joins: impl Fn(&[T], &T) -> bool,
         until: impl Fn(&T) -> Option<Instant>,
-    ) -> Option<Vec<T>> {
+    ) -> Option<(Turn<'_, T>, Vec<T>)> {
         let mut state = self.lock();
         let first = loop {
-            if let Some(entry) = state.entries.pop_front() {
+            if state.turns > 0
+                && let Some(entry) = state.entries.pop_front()
+            {
                 break entry;
             }
-            if state.closed {
+            if state.closed && state.entries.is_empty() {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle += 1;
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         };
+        state.turns -= 1;
         let until = until(&first);
         let mut taken = vec![first];
         loop {
+            let mut refused = false;
             while let Some(next) = state.entries.front() {
                 if !joins(&taken, next) {
-                    return Some(taken);
+                    refused = true;
+                    break;
                 }
                 taken.extend(state.entries.pop_front());
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let Some(left) = left.filter(|left| !left.is_zero() && !state.closed) else { return Some(taken) };
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let left = left.filter(|left| !left.is_zero() && !state.closed && !refused);
+            let Some(left) = left else { break };
+            state.gathering += 1;
+            state = self.more.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.gathering -= 1;
         }
+        self.wake(state);
+        Some((Turn(self), taken))
     }
 
     /// Takes nothing any more; what is in the queue can still be popped.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
-        self.changed.notify_all();
+        self.ready.notify_all();
+        self.more.notify_all();
     }
 
     pub(crate) fn len(&self) -> usize {
         self.lock().entries.len()
+    }
+
+    /// Wakes a thread if there is something for it to do.
+    fn wake(&self, state: MutexGuard<'_, State<T>>) {
+        let due = !state.entries.is_empty() && state.turns > 0 && state.idle > 0;
+        // Threads that wait behind closed doors leave only when nothing waits: one tells the next.
+        let over = state.closed && state.entries.is_empty() && state.idle > 0;
+        drop(state);
+        if due || over {
+            self.ready.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -99,17 +172,18 @@ impl<T> Queue<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
 
     fn one<T>(queue: &Queue<T>) -> Option<Vec<T>> {
-        queue.pop(|_, _| false, |_| None)
+        queue.pop(|_, _| false, |_| None).map(|(_turn, taken)| taken)
     }
 
     #[test]
     fn entries_leave_in_order_and_survive_closing() {
-        let queue = Queue::new(2);
+        let queue = Queue::new(2, 1);
         assert_eq!((queue.push(1), queue.push(2), queue.push(3)), (Ok(()), Ok(()), Err(Refusal::Full)));
         assert_eq!(one(&queue), Some(vec![1]));
         queue.close();
@@ -119,7 +193,7 @@ mod tests {
 
     #[test]
     fn closing_wakes_those_who_wait() {
-        let queue = Queue::<u8>::new(1);
+        let queue = Queue::<u8>::new(1, 3);
         std::thread::scope(|scope| {
             let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| one(&queue))).collect();
             queue.close();
@@ -131,33 +205,94 @@ mod tests {
 
     #[test]
     fn what_waits_leaves_together_as_far_as_it_joins() {
-        let queue = Queue::new(9);
+        let queue = Queue::new(9, 1);
         for entry in [1, 2, 3, 4, 1] {
             queue.push(entry).unwrap();
         }
         let at_most_six = |taken: &[i32], next: &i32| taken.iter().sum::<i32>() + next <= 6;
-        let pop = || queue.pop(at_most_six, |_| None).unwrap();
+        let pop = || queue.pop(at_most_six, |_| None).unwrap().1;
         // The last one would still fit the first batch, but nobody overtakes.
         assert_eq!((pop(), pop()), (vec![1, 2, 3], vec![4, 1]));
     }
 
     #[test]
     fn others_are_waited_for_until_the_time_is_over() {
-        let queue = Queue::new(9);
+        let queue = Queue::new(9, 1);
         let wait = Duration::from_millis(200);
         queue.push(1).unwrap();
         let begun = Instant::now();
         std::thread::scope(|scope| {
-            let taken = scope.spawn(|| queue.pop(|taken, _| taken.len() < 2, |_| Some(begun + wait)));
+            let taken =
+                scope.spawn(|| queue.pop(|taken, _| taken.len() < 2, |_| Some(begun + wait)).unwrap().1);
             std::thread::sleep(wait / 10);
             queue.push(2).unwrap();
-            assert_eq!(taken.join().unwrap(), Some(vec![1, 2]));
+            assert_eq!(taken.join().unwrap(), [1, 2]);
         });
         assert!(begun.elapsed() >= wait, "a third one could have come");
         queue.push(3).unwrap();
         queue.push(4).unwrap();
         queue.push(5).unwrap();
         let far = Instant::now() + Duration::from_secs(600);
-        assert_eq!(queue.pop(|taken, _| taken.len() < 2, |_| Some(far)), Some(vec![3, 4]));
+        assert_eq!(queue.pop(|taken, _| taken.len() < 2, |_| Some(far)).unwrap().1, [3, 4]);
+    }
+
+    #[test]
+    fn no_more_compute_at_once_than_there_are_turns() {
+        let queue = Queue::new(9, 2);
+        let (first, second) = (queue.turn().unwrap(), queue.turn().unwrap());
+        assert!(queue.turn().is_none());
+        queue.push(1).unwrap();
+        std::thread::scope(|scope| {
+            let popped = scope.spawn(|| one(&queue));
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!popped.is_finished() && queue.len() == 1);
+            drop(first);
+            assert_eq!(popped.join().unwrap(), Some(vec![1]));
+        });
+        queue.push(2).unwrap();
+        assert!(queue.turn().is_none(), "nobody overtakes what waits");
+        queue.close();
+        drop(second);
+        assert_eq!((one(&queue), one(&queue)), (Some(vec![2]), None));
+        assert!(queue.turn().is_none());
+    }
+
+    #[test]
+    fn threads_and_callers_take_turns_without_losing_an_entry() {
+        let queue = Queue::new(10_000, 2);
+        let (computing, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let done = AtomicUsize::new(0);
+        let compute = |turn: Turn<'_, u32>, n: usize| {
+            most.fetch_max(computing.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::hint::black_box((0..200).sum::<u32>());
+            done.fetch_add(n, Ordering::SeqCst);
+            computing.fetch_sub(1, Ordering::SeqCst);
+            drop(turn);
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while let Some((turn, taken)) = queue.pop(|taken, _| taken.len() < 3, |_| None) {
+                        compute(turn, taken.len());
+                    }
+                });
+            }
+            let callers: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        for entry in 0..2_000 {
+                            match queue.turn() {
+                                Some(turn) => compute(turn, 1),
+                                None => queue.push(entry).unwrap(),
+                            }
+                        }
+                    })
+                })
+                .collect();
+            callers.into_iter().for_each(|caller| caller.join().unwrap());
+            queue.close();
+        });
+        assert_eq!((done.into_inner(), queue.len()), (8_000, 0));
+        assert!(most.into_inner() <= 2);
     }
 }

@@ -1,9 +1,9 @@
-//! The threads of a deployment: take a request, compute it, answer it.
+//! How requests are computed: by the threads of a deployment, which take what waits, or by a caller whose turn it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use predictor::{PredictError, Predictor, Tensor};
 use tokio::sync::oneshot;
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) counting: Counting,
     pub(crate) limits: Limits,
     pub(crate) batching: Batching,
+    /// The most rows that a caller computes by itself.
+    pub(crate) quick_rows: usize,
 }
 
 /// A request on its way.
@@ -64,9 +66,29 @@ pub(crate) fn work(shared: &Shared) {
         together && rows + next.rows <= max_batch_rows && batch::alike(&taken[0].inputs, &next.inputs)
     };
     let until = |first: &Request| (together && !max_delay.is_zero()).then(|| first.since + max_delay);
-    while let Some(requests) = shared.queue.pop(joins, until) {
+    while let Some((_turn, requests)) = shared.queue.pop(joins, until) {
         answer(shared, requests);
     }
+}
+
+/// Computes a request on the caller's own thread.
+///
+/// # Errors
+/// [`Error::Expired`], [`Error::Input`], [`Error::Engine`].
+pub(crate) fn answer_here(
+    shared: &Shared,
+    inputs: Vec<Tensor>,
+    rows: usize,
+    deadline: Option<Instant>,
+) -> Result<Reply> {
+    let begun = Instant::now();
+    if deadline.is_some_and(|deadline| deadline <= begun) {
+        let error = Error::Expired(shared.name.clone());
+        shared.counting.failed(&error);
+        return Err(error);
+    }
+    let Computed { outputs, compute } = compute(shared, inputs, rows, begun);
+    counted(shared, rows, outputs.map_err(|error| refusal(shared, &error, true)), [Duration::ZERO, compute])
 }
 
 /// Computes requests together and answers each.
@@ -78,34 +100,51 @@ fn answer(shared: &Shared, mut requests: Vec<Request>) {
     // They were found alike before they were taken.
     let joined = others.iter().try_for_each(|other| batch::append(&mut inputs, &other.inputs));
     let rows = requests.iter().map(|request| request.rows).sum();
-    let computed = joined
-        .and_then(|()| shared.batching.run(&*shared.predictor, inputs, rows, shared.limits.max_batch_rows));
-    let compute = begun.elapsed();
-    shared.counting.computed(rows, compute);
-    let times = [begun, begun + compute];
-    let outputs = match computed {
-        Ok(outputs) => outputs,
-        Err(error) => return refuse(shared, requests, &error, times),
+    let Computed { outputs, compute } = match joined {
+        Ok(()) => compute(shared, inputs, rows, begun),
+        Err(error) => Computed { outputs: Err(error), compute: Duration::ZERO },
     };
-    let counts: Vec<usize> = requests.iter().map(|request| request.rows).collect();
-    for (request, outputs) in requests.into_iter().zip(batch::parts(outputs, &counts)) {
-        reply(shared, request, Ok(outputs), times);
+    let wait = |request: &Request| begun.saturating_duration_since(request.since);
+    match outputs {
+        Ok(outputs) => {
+            let counts: Vec<usize> = requests.iter().map(|request| request.rows).collect();
+            for (request, outputs) in requests.into_iter().zip(batch::parts(outputs, &counts)) {
+                let times = [wait(&request), compute];
+                reply(shared, request, Ok(outputs), times);
+            }
+        }
+        Err(error) => {
+            let alone = requests.len() == 1;
+            for request in requests {
+                let times = [wait(&request), compute];
+                reply(shared, request, Err(refusal(shared, &error, alone)), times);
+            }
+        }
     }
 }
 
-/// Tells all of a batch that it was not computed.
-fn refuse(shared: &Shared, requests: Vec<Request>, error: &PredictError, times: [Instant; 2]) {
-    let alone = requests.len() == 1;
-    for request in requests {
-        let refusal = match error {
-            // What one request got wrong was found before it was queued.
-            PredictError::Input(reason) if alone => Error::Input(reason.clone()),
-            PredictError::Input(reason) | PredictError::Engine(reason) => {
-                tracing::error!(deployment = shared.name, reason, "the engine failed");
-                Error::Engine(shared.name.clone())
-            }
-        };
-        reply(shared, request, Err(refusal), times);
+/// What a call of the engine gave, and how long it took.
+struct Computed {
+    outputs: Result<Vec<Tensor>, PredictError>,
+    compute: Duration,
+}
+
+fn compute(shared: &Shared, inputs: Vec<Tensor>, rows: usize, begun: Instant) -> Computed {
+    let outputs = shared.batching.run(&*shared.predictor, inputs, rows, shared.limits.max_batch_rows);
+    let compute = begun.elapsed();
+    shared.counting.computed(rows, compute);
+    Computed { outputs, compute }
+}
+
+/// What a request is told that was computed in vain, `alone` or beside others.
+fn refusal(shared: &Shared, error: &PredictError, alone: bool) -> Error {
+    match error {
+        // What one request got wrong was found before it was queued.
+        PredictError::Input(reason) if alone => Error::Input(reason.clone()),
+        PredictError::Input(reason) | PredictError::Engine(reason) => {
+            tracing::error!(deployment = shared.name, reason, "the engine failed");
+            Error::Engine(shared.name.clone())
+        }
     }
 }
 
@@ -126,22 +165,27 @@ fn wanted(shared: &Shared, request: Request, now: Instant) -> Option<Request> {
     Some(request)
 }
 
-fn reply(shared: &Shared, request: Request, outputs: Result<Vec<Tensor>>, [begun, ended]: [Instant; 2]) {
-    let Request { rows, reply, since, bytes, .. } = request;
-    let (queue, compute) = (begun.saturating_duration_since(since), ended - begun);
-    shared.counting.queue.add(queue);
-    shared.counting.compute.add(compute);
-    let result = outputs.map(|outputs| {
-        add(&shared.counting.rows, rows as u64);
-        Reply { outputs, queue_us: queue.as_micros() as u64, compute_us: compute.as_micros() as u64 }
-    });
-    if let Err(error) = &result {
-        shared.counting.failed(error);
-    }
+fn reply(shared: &Shared, request: Request, outputs: Result<Vec<Tensor>>, times: [Duration; 2]) {
+    let Request { rows, reply, bytes, .. } = request;
+    let result = counted(shared, rows, outputs, times);
     // Whoever has the answer may ask again at once and must find the room free.
     drop(bytes);
     // A caller that left meanwhile wants no answer.
     let _ = reply.send(result);
+}
+
+/// The answer to a request that waited and was computed for so long, written down.
+fn counted(
+    shared: &Shared,
+    rows: usize,
+    outputs: Result<Vec<Tensor>>,
+    [queue, compute]: [Duration; 2],
+) -> Result<Reply> {
+    shared.counting.queue.add(queue);
+    shared.counting.compute.add(compute);
+    let outputs = outputs.inspect_err(|error| shared.counting.failed(error))?;
+    add(&shared.counting.rows, rows as u64);
+    Ok(Reply { outputs, queue_us: queue.as_micros() as u64, compute_us: compute.as_micros() as u64 })
 }
 
 /// Calls the engine; its panic is an error of this call alone.

@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::future::Future as _;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use predictor::{DataType, PredictError, Predictor, Signature, Tensor, TensorSpec};
 use serving::{Deployment, Error, Key, Limits, Resources, StartSpec, Table};
@@ -538,10 +541,10 @@ async fn a_request_whose_time_is_over_is_not_computed() {
     let first = occupy(&deployment, &seen).await;
     let late = {
         let deployment = Arc::clone(&deployment);
-        let deadline = std::time::Instant::now() + Duration::from_millis(20);
+        let deadline = Instant::now() + Duration::from_millis(20);
         tokio::spawn(async move { deployment.predict(row(1.0), Some(deadline)).await })
     };
-    let far = std::time::Instant::now() + Duration::from_secs(600);
+    let far = Instant::now() + Duration::from_secs(600);
     let patient = {
         let deployment = Arc::clone(&deployment);
         tokio::spawn(async move { deployment.predict(row(2.0), Some(far)).await })
@@ -557,4 +560,54 @@ async fn a_request_whose_time_is_over_is_not_computed() {
     }
     assert_eq!(*seen.values.lock().unwrap(), [0.0, 2.0]);
     assert_eq!(deployment.counters().errors.expired, 1);
+}
+
+/// What the first look at a request gives: its answer, if it is computed where it is asked.
+fn look(
+    deployment: &Deployment,
+    first: f32,
+    deadline: Option<Instant>,
+) -> Poll<Result<serving::Reply, Error>> {
+    let asked = pin!(deployment.predict(row(first), deadline));
+    asked.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn what_is_quick_is_computed_where_it_is_asked() {
+    let (deployment, seen) = start_batching(1.0, Limits::default());
+    seen.gate.set(true);
+    assert!(look(&deployment, 1.0, None).is_pending(), "engines do not compute on this thread");
+    until("it was dropped", || deployment.counters().queued == 0).await;
+    seen.thread_ids.lock().unwrap().clear();
+    serving::run_as_worker(|| {
+        let Poll::Ready(Ok(reply)) = look(&deployment, 4.0, None) else { panic!("it waits") };
+        assert_eq!((doubled(&reply)[0], reply.queue_us), (8.0, 0));
+        assert_eq!(*seen.thread_ids.lock().unwrap(), [std::thread::current().id()]);
+        let Poll::Ready(Err(error)) = look(&deployment, 4.0, Some(Instant::now())) else {
+            panic!("computed")
+        };
+        assert!(matches!(error, Error::Expired(_)), "{error}");
+        let Poll::Ready(Err(error)) = look(&deployment, PANIC, None) else { panic!("it waits") };
+        assert!(matches!(error, Error::Engine(_)), "{error}");
+    });
+    let counters = deployment.counters();
+    assert_eq!((counters.errors.expired, counters.errors.engine), (1, 1));
+
+    // No more is computed at once than the deployment has threads.
+    seen.gate.set(false);
+    seen.gate.waiting.store(0, Ordering::SeqCst);
+    let busy = occupy(&deployment, &seen).await;
+    serving::run_as_worker(|| assert!(look(&deployment, 5.0, None).is_pending()));
+    seen.gate.set(true);
+    for one in busy {
+        one.await.unwrap().unwrap();
+    }
+}
+
+#[test]
+fn what_shall_wait_for_others_is_not_computed_where_it_is_asked() {
+    let limits = Limits { max_delay: Duration::from_millis(1), ..Limits::default() };
+    let (deployment, seen) = start_batching(1.0, limits);
+    seen.gate.set(true);
+    serving::run_as_worker(|| assert!(look(&deployment, 1.0, None).is_pending()));
 }

@@ -6,7 +6,7 @@
 mod operators;
 mod quirks;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ thread_local! {
     /// computes while this thread waits. rten computes only on pools, and one pool shared by all callers would
     /// make them queue.
     static OWN_POOL: RefCell<Option<Arc<ThreadPool>>> = const { RefCell::new(None) };
+    /// Whether it is inside [`run_as_worker`].
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `work` on a thread that engines compute on directly: a call of a single-threaded model from inside costs
@@ -36,15 +38,22 @@ pub fn run_as_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     impl Drop for Leave {
         fn drop(&mut self) {
             OWN_POOL.take();
+            IS_WORKER.set(false);
         }
     }
     let pool = Arc::new(ThreadPool::with_num_threads(1));
     let inside = Arc::clone(&pool);
     pool.run(move || {
         OWN_POOL.set(Some(inside));
+        IS_WORKER.set(true);
         let _leave = Leave;
         work()
     })
+}
+
+/// Whether this thread is one that engines compute on directly, see [`run_as_worker`].
+pub fn is_worker() -> bool {
+    IS_WORKER.get()
 }
 
 fn own_pool() -> Arc<ThreadPool> {

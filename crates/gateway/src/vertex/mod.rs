@@ -54,6 +54,20 @@ pub(crate) async fn answer(State(gateway): State<Arc<Gateway>>, request: Request
 async fn call(gateway: &Gateway, address: Address, parts: &Parts, body: Body) -> Result<Response, ApiError> {
     let query = Query::parse(&parts.uri)?;
     let body = read(&parts.headers, body, gateway.options.max_body_bytes).await?;
+    if address.call == Call::Predict {
+        return predict::predict(gateway, &address, parts, &body).await;
+    }
+    // All others together are a future of many kilobytes, which a question need not carry about.
+    Box::pin(other_call(gateway, address, parts, query, body)).await
+}
+
+async fn other_call(
+    gateway: &Gateway,
+    address: Address,
+    parts: &Parts,
+    query: Query,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     match address.call {
         Call::UploadModel => model::upload(gateway, address, &body).await,
         Call::GetModel => model::get(gateway, &address).await,

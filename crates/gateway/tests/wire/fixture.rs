@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use gateway::GatewayOptions;
+use gateway::{GatewayOptions, Service};
 use jiff::civil::{Date, date};
 use platform::{
     BatchProgress, Control, EpochReport, FeatureRow, FitOptions, ImportDataset, Observer, Options, Pipeline,
@@ -14,7 +13,6 @@ use platform::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tower::ServiceExt as _;
 
 /// The prefix of every resource in the tests.
 pub(crate) const N: &str = "/v1/projects/default/locations/us-central1";
@@ -89,7 +87,7 @@ impl Answer {
 
 /// A server without a network.
 pub(crate) struct Server {
-    pub(crate) router: Router,
+    pub(crate) service: Service,
     pub(crate) platform: Arc<Platform>,
     /// A directory a client's `artifactUri` may name, with a bundle in it if one was trained.
     pub(crate) bundle: PathBuf,
@@ -105,7 +103,7 @@ impl Server {
         let platform = open(dir.path()).await;
         let bundle = dir.path().join("bundle");
         Self {
-            router: gateway::router(Arc::clone(&platform), options),
+            service: Service::new(Arc::clone(&platform), options),
             platform,
             bundle,
             newest: Vec::new(),
@@ -133,7 +131,7 @@ impl Server {
     /// The same platform behind other options; it must not outlive this one.
     pub(crate) fn with(&self, options: GatewayOptions) -> Self {
         Self {
-            router: gateway::router(Arc::clone(&self.platform), options),
+            service: Service::new(Arc::clone(&self.platform), options),
             platform: Arc::clone(&self.platform),
             bundle: self.bundle.clone(),
             newest: Vec::new(),
@@ -148,7 +146,7 @@ impl Server {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let (parts, body) = self.service.answer(request).await.into_parts();
         let bytes = axum::body::to_bytes(body, 10 << 20).await.unwrap();
         Answer {
             status: parts.status,

@@ -39,7 +39,7 @@ where
 }
 
 pub(crate) fn client(server: &Server) -> Grpc<Router> {
-    Grpc::new(server.router.clone())
+    Grpc::new(server.service.router())
 }
 
 /// Two rows for the model of [`Server::deployed`], and what it answers over HTTP.

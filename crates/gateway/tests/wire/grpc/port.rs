@@ -21,7 +21,7 @@ async fn http_and_grpc_share_a_port() {
     let shutdown = async {
         let _ = stopped.await;
     };
-    let serving = tokio::spawn(gateway::serve(listener, server.router.clone(), None, shutdown));
+    let serving = tokio::spawn(gateway::serve(listener, server.service.clone(), None, shutdown));
 
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -43,4 +43,45 @@ async fn http_and_grpc_share_a_port() {
     drop(client);
     stop.send(()).unwrap();
     serving.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_in_flight_is_answered_after_the_server_is_told_to_stop() {
+    let server = Server::deployed().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async {
+        let _ = stopped.await;
+    };
+    let serving = tokio::spawn(gateway::serve(listener, server.service.clone(), None, shutdown));
+
+    let idle = TcpStream::connect(address).await.unwrap();
+    let body = r#"{"instances": [[0.1, 0.2]]}"#;
+    let mut clients = Vec::new();
+    // A question is answered on the thread of its connection, anything else elsewhere.
+    for path in ["endpoints/tiny:predict", "endpoints/tiny:undeployModel"] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST /v1/projects/default/locations/us-central1/{path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n"
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(b"expect: 100-continue\r\n\r\n").await.unwrap();
+        let mut goes_on = [0; 25];
+        client.read_exact(&mut goes_on).await.unwrap();
+        assert_eq!(&goes_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        clients.push(client);
+    }
+    stop.send(()).unwrap();
+    for mut client in clients {
+        client.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("INVALID_ARGUMENT"), "{answer}");
+    }
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), serving).await;
+    ended.expect("idle connections do not hold it up").unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+    drop(idle);
 }
