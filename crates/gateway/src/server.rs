@@ -56,7 +56,7 @@ pub async fn serve(
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = GracefulShutdown::new();
     let elsewhere = Handle::current();
-    let threads = Threads::start(Arc::new(Answering { http: protocols(), service, tls, elsewhere }))?;
+    let threads = Threads::start(&Arc::new(Answering { http: protocols(), service, tls, elsewhere }))?;
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {

@@ -33,10 +33,10 @@ struct Live {
 
 impl Threads {
     /// Starts them.
-    pub(super) fn start(answering: Arc<Answering>) -> io::Result<Self> {
+    pub(super) fn start(answering: &Arc<Answering>) -> io::Result<Self> {
         let start = |core| {
             let (accepted, given) = unbounded_channel();
-            let answering = Arc::clone(&answering);
+            let answering = Arc::clone(answering);
             let runtime = Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(BLOCKING_THREADS_MAX)
