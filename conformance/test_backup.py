@@ -7,18 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
-from conftest import Quickstart
 from program import Program, Server, environment
-
-
-@pytest.fixture
-def copied(quickstart: Quickstart, tmp_path: Path) -> Program:
-    """The quickstart's data directory, in a place of its own."""
-    subprocess.run(["cp", "-r", quickstart.program.data_dir, tmp_path / "data"], check=True)
-    (tmp_path / "data" / "LOCK").unlink(missing_ok=True)
-    return Program(quickstart.program.binary, tmp_path / "data", tmp_path)
 
 
 def ask(server: Server) -> list:

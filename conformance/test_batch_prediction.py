@@ -1,6 +1,8 @@
 """Batch predictions by the unmodified google-cloud-aiplatform SDK, and files of rows by the command line, compared with TensorFlow."""
 
 import json
+import os
+import signal
 import time
 
 import numpy as np
@@ -10,9 +12,10 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform, storage
 from google.cloud.aiplatform.compat.types import job_state
+from pyarrow import parquet
 
 from bundle import PROBABILITY_TOLERANCE, Bundle, difference
-from program import Server
+from program import Program, Server
 
 LOCATION = "us-central1"
 LAST_DATE = "2022-12-28"
@@ -21,6 +24,10 @@ SECONDS_MAX = 300
 
 @pytest.fixture
 def bucket(server: Server, monkeypatch: pytest.MonkeyPatch) -> storage.Bucket:
+    return bucket_of(server, monkeypatch)
+
+
+def bucket_of(server: Server, monkeypatch: pytest.MonkeyPatch) -> storage.Bucket:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
     aiplatform.init(
         project="default", location=LOCATION, api_endpoint=server.url, api_transport="rest",
@@ -112,9 +119,8 @@ def test_a_csv_file_is_answered(bucket: storage.Bucket, bundle: Bundle, tensorfl
     assert difference(np.array([answer["prediction"] for answer in answers]), tensorflow(rows)) <= PROBABILITY_TOLERANCE
 
 
-def test_jobs_are_listed_cancelled_and_deleted(bucket: storage.Bucket, bundle: Bundle):
-    text = "".join(json.dumps(numbers(row)) + "\n" for row in bundle.random_rows(2000, seed=1)) * 300
-    bucket.blob("many.jsonl").upload_from_string(text)
+def test_jobs_are_listed_cancelled_and_deleted(bucket: storage.Bucket):
+    bucket.blob("many.jsonl").upload_from_string('{"symbol": "AAPL"}\n' * 500_000)
     job = aiplatform.BatchPredictionJob.submit(
         job_display_name="many", model_name="sp500-deciles", gcs_source="gs://rows/many.jsonl",
         gcs_destination_prefix="gs://rows/many",
@@ -134,6 +140,40 @@ def test_jobs_are_listed_cancelled_and_deleted(bucket: storage.Bucket, bundle: B
     found.delete()
     with pytest.raises(exceptions.NotFound):
         aiplatform.BatchPredictionJob(job.resource_name)
+
+
+def test_a_job_outlives_the_death_of_its_server_and_of_its_process(copied: Program, monkeypatch: pytest.MonkeyPatch):
+    server = copied.serve()
+    bucket = bucket_of(server, monkeypatch)
+    days = [f"2022-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)]
+    source = [json.dumps({"symbol": "AAPL", "as_of": days[n % len(days)], "n": n}) for n in range(120_000)]
+    bucket.blob("many.jsonl").upload_from_string("\n".join(source))
+    job = aiplatform.BatchPredictionJob.submit(
+        job_display_name="many", model_name="sp500-deciles", gcs_source="gs://rows/many.jsonl",
+        gcs_destination_prefix="gs://rows/many",
+    )
+    folder = copied.data_dir / "jobs" / "default" / job.name
+    journal = folder / "answers.jsonl.partial" / "journal.jsonl"
+    end = time.monotonic() + SECONDS_MAX
+    while not journal.exists() or len(journal.read_text().splitlines()) < 2:
+        assert time.monotonic() < end and not (folder / "report.json").exists(), "no part before the end"
+        time.sleep(0.02)
+    server.process.kill()
+    server.process.wait()
+    os.killpg(int((folder / "pid").read_text()), signal.SIGKILL)
+
+    again = copied.serve()
+    bucket = bucket_of(again, monkeypatch)
+    job = aiplatform.BatchPredictionJob(job.resource_name)
+    while job.state not in (job_state.JobState.JOB_STATE_SUCCEEDED, job_state.JobState.JOB_STATE_FAILED):
+        assert time.monotonic() < end, job.state
+        time.sleep(0.2)
+    assert job.state == job_state.JobState.JOB_STATE_SUCCEEDED, job.error
+    assert job.completion_stats.successful_count == len(source)
+    assert "going on after" in again.get(f"/v1/{job.resource_name.replace('batchPredictionJobs', 'customJobs')}/logs").json["text"]
+    instances = [answer["instance"]["n"] for answer in lines(bucket, job, "prediction.results")]
+    assert instances == list(range(len(source))), "a row twice, missing, or out of order"
+    assert again.stop() == 0
 
 
 def test_what_is_not_there_or_not_offered_is_refused(bucket: storage.Bucket):
@@ -170,6 +210,7 @@ def test_a_parquet_file_is_answered_by_the_command_line_as_tensorflow_does(serve
     )
     assert (report["rows"], report["model_version"]) == (20_000, 2)
     answers = pd.read_parquet(written)
+    assert parquet.read_schema(written).metadata[b"bellwether.model_version"] == b"sp500-deciles@2"
     assert answers["id"].tolist() == frame["id"].tolist()
     found = np.stack(answers["probabilities"].to_numpy())
     assert difference(found, tensorflow(rows)) <= PROBABILITY_TOLERANCE

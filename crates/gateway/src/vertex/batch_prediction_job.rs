@@ -2,7 +2,7 @@
 //!
 //! Instances are files of the staging area (`gs://`, by Cloud Storage's API) or of an allowed root, as `jsonl` or `csv`; the
 //! answers are staged below `outputUriPrefix` as Vertex AI writes them. An instance is what `:predict` takes, or an object of the
-//! model's columns; `modelParameters` may have `as_of`. Machines, batch sizes and service accounts mean nothing here.
+//! model's columns; `modelParameters` may have `as_of`. We add `metadata` with `kind`, `attempts` and the version that answered. Machines, batch sizes and service accounts mean nothing here.
 
 use std::sync::Arc;
 
@@ -198,7 +198,12 @@ fn written(platform: &Platform, parent: &Parent, job: &Job) -> Result<Value, Err
         "createTime": time(job.created_at),
         "updateTime": time(job.updated_at),
         "labels": job.labels,
+        "metadata": {"kind": job.kind, "attempts": job.attempts},
     });
+    if let Some(made) = &job.made {
+        written["metadata"]["model"] = json!(parent.name(&format!("models/{}", made.model)));
+        written["metadata"]["modelVersionId"] = json!(made.version.to_string());
+    }
     if let Some(as_of) = as_of {
         written["modelParameters"] = json!({"as_of": as_of});
     }

@@ -199,7 +199,7 @@ async fn what_cannot_be_answered_is_refused_when_it_is_asked() {
     other["model"] = json!("none");
     refused(other.clone(), 404, "NOT_FOUND").await;
     other["model"] = json!("tiny-model");
-    for prefix in ["file:///tmp/x", "gs://rows", "gs://../x/y", "gs://rows/../../x"] {
+    for prefix in ["file:///tmp/x", "gs://ab/c", "gs://../x/y", "gs://rows/../../x"] {
         other["outputConfig"]["gcsDestination"]["outputUriPrefix"] = json!(prefix);
         refused(other.clone(), 400, "INVALID_ARGUMENT").await;
     }

@@ -3,6 +3,7 @@
 //! In Parquet an output of several numbers a row is a list of fixed size, and the version is in the file's metadata; in
 //! CSV it is a column for each number, and the version a column. JSON lines keep the shape of an output.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -251,8 +252,7 @@ pub(super) fn header(layout: &AnswerLayout) -> Vec<u8> {
 
 /// How a Parquet file is written: plain numbers, which a reader maps at once, and which version answered.
 fn properties(layout: &AnswerLayout) -> WriterProperties {
-    let said = [(FILE_VERSION, &layout.version), (FILE_DIGEST, &layout.digest)];
-    let said = said.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value.clone()));
+    let said = said(layout).map(|(key, value)| KeyValue::new(key, value));
     WriterProperties::builder()
         .set_compression(Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)
@@ -260,6 +260,13 @@ fn properties(layout: &AnswerLayout) -> WriterProperties {
         .set_created_by("bellwether".to_owned())
         .set_key_value_metadata(Some(said.collect()))
         .build()
+}
+
+/// What a Parquet file says of the model, in its own metadata and in Arrow's: readers show the one or the other.
+fn said(layout: &AnswerLayout) -> impl Iterator<Item = (String, String)> {
+    [(FILE_VERSION, &layout.version), (FILE_DIGEST, &layout.digest)]
+        .map(|(key, value)| (key.to_owned(), value.clone()))
+        .into_iter()
 }
 
 fn schema(layout: &AnswerLayout, kept: &[Kept]) -> SchemaRef {
@@ -275,7 +282,7 @@ fn schema(layout: &AnswerLayout, kept: &[Kept]) -> SchemaRef {
         };
         fields.push(Field::new(&output.name, kind, true));
     }
-    Arc::new(Schema::new(fields))
+    Arc::new(Schema::new(fields).with_metadata(said(layout).collect::<HashMap<_, _>>()))
 }
 
 fn item(kind: DataType) -> Arc<Field> {

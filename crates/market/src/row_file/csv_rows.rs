@@ -28,6 +28,8 @@ pub(super) struct CsvRows {
     width: usize,
     echo: bool,
     record: ByteRecord,
+    /// What the reader's count of lines lacks: of `\r\n` it counts the `\n` with the row after it.
+    lines_behind: u64,
     next_row: u64,
 }
 
@@ -66,6 +68,8 @@ impl CsvRows {
         if !reader.read_byte_record(&mut record).map_err(|error| error.to_string())? {
             return Err("it is empty; the first line must name the columns".to_owned());
         }
+        let in_header = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let lines_behind = (in_header + 2).saturating_sub(reader.position().line());
         let mut header = Vec::with_capacity(record.len());
         for (at, name) in record.iter().enumerate() {
             let name = if at == 0 { name.strip_prefix(b"\xef\xbb\xbf").unwrap_or(name) } else { name };
@@ -83,6 +87,7 @@ impl CsvRows {
             width: shape.width,
             echo: shape.echo,
             record,
+            lines_behind,
             next_row: 0,
         };
         while rows.next_row < skip {
@@ -99,10 +104,15 @@ impl CsvRows {
         self.reader.read_byte_record(&mut self.record).map_err(|error| error.to_string())
     }
 
+    /// The line that the row begins at.
+    fn line(&self) -> u64 {
+        self.record.position().map_or(0, csv::Position::line) + self.lines_behind
+    }
+
     /// Puts the row that was read into a chunk.
     fn take(&self, chunk: &mut RowChunk) -> Result<(), RowFault> {
         let row = chunk.rows;
-        let line = self.record.position().map(csv::Position::line);
+        let line = Some(self.line());
         let fault = |column: Option<usize>, reason: String| RowFault {
             row,
             line,
@@ -173,7 +183,7 @@ impl RowReader for CsvRows {
                 chunk.features[begin..].fill(f32::NAN);
                 chunk.faults.push(fault);
             }
-            chunk.lines.push(self.record.position().map_or(0, csv::Position::line));
+            chunk.lines.push(self.line());
             for (column, at) in kept.iter_mut().zip(&self.columns.kept) {
                 column.push(self.record.get(*at).map(|cell| String::from_utf8_lossy(cell).into_owned()));
             }

@@ -8,6 +8,9 @@ use crate::{ARTIFACT_CACHE, Error, Kind, REGISTRY_FILE, Result, SCRATCH};
 /// The largest file a store reads back: 2 GiB.
 const FILE_BYTES_MAX: u64 = store::MAX_OBJECT_BYTES;
 
+/// Folders within folders; a link that leads back would have no end.
+const DEPTH_MAX: usize = 40;
+
 /// The paths of the files under a data directory, with `/`, in order. `leave_out` says which folders are not looked into.
 pub(super) fn list(data_dir: &Path, leave_out: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let mut found = Vec::new();
@@ -28,9 +31,14 @@ pub(super) fn list(data_dir: &Path, leave_out: impl Fn(&str) -> bool) -> Result<
                 Error::new(Kind::FailedPrecondition, message)
             })?;
             let relative = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-            let Ok(kind) = entry.metadata() else { continue };
             if is_transient(&relative) || leave_out(&relative) {
                 continue;
+            }
+            // A folder may lie on another disk, behind a link. What is not there has been deleted meanwhile.
+            let Ok(kind) = std::fs::metadata(entry.path()) else { continue };
+            if relative.split('/').count() > DEPTH_MAX {
+                let message = format!("{} lies too deep; does a link lead back?", entry.path().display());
+                return Err(Error::new(Kind::FailedPrecondition, message));
             }
             if kind.is_dir() {
                 folders.push(relative);
@@ -62,6 +70,17 @@ fn is_transient(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_behind_a_link_is_in_it_and_a_link_back_is_refused() {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(disk.path().join("bars.parquet"), "x").unwrap();
+        std::os::unix::fs::symlink(disk.path(), dir.path().join("datasets")).unwrap();
+        assert_eq!(list(dir.path(), |_| false).unwrap(), ["datasets/bars.parquet"]);
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("back")).unwrap();
+        assert!(list(dir.path(), |_| false).unwrap_err().to_string().contains("does a link lead back"));
+    }
 
     #[test]
     fn what_is_transient_is_left_out() {

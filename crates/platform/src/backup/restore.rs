@@ -68,11 +68,15 @@ pub async fn restore(request: &Restore) -> Result<RestoreReport> {
     }
     // Proves that this build can use it, and says where its artifacts are now.
     let registry = registry::SqliteStore::open(&beside.join(REGISTRY_FILE)).await?;
-    let moved = registry.move_artifacts(&manifest.artifacts, &file_uri(&target.join(ARTIFACTS))?).await;
+    let has_artifacts = manifest.files.keys().any(|path| path.starts_with(&format!("{ARTIFACTS}/")));
+    let moved = if has_artifacts {
+        registry.move_artifacts(&manifest.artifacts, &file_uri(&target.join(ARTIFACTS))?).await
+    } else {
+        // They are where they were, in a store of their own.
+        Ok(())
+    };
     registry::Store::close(&registry).await;
-    if manifest.files.keys().any(|path| path.starts_with(ARTIFACTS)) {
-        moved?;
-    }
+    moved?;
     appear(&beside, &target)?;
     Ok(RestoreReport {
         name: manifest.name,
@@ -119,7 +123,8 @@ async fn read(store: &store::Store, name: Option<&str>) -> Result<Manifest> {
     let manifest: Manifest =
         serde_json::from_value(value).map_err(|error| damaged(format!("is damaged: {error}")))?;
     let plain = |path: &String| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-    match manifest.files.iter().find(|(path, entry)| !plain(path) || entry.sha256.len() != 64) {
+    let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match manifest.files.iter().find(|(path, entry)| !plain(path) || !is_digest(&entry.sha256)) {
         Some((path, _)) => Err(damaged(format!("names a file that cannot be: {path:?}"))),
         None if !manifest.files.contains_key(REGISTRY_FILE) => {
             Err(damaged(format!("has no {REGISTRY_FILE}")))

@@ -120,8 +120,8 @@ type Numbered = (u64, Result<Done>);
 impl<'a> Plan<'a> {
     fn new(request: &'a BatchPredict, answerer: &'a dyn Answerer) -> Result<Self> {
         let model = answerer.model();
-        let output_format = output_format(request)?;
         let input_formats = input_formats(request)?;
+        let output_format = output_format(request)?;
         let shape = RowShape {
             features: model.features.clone(),
             width: model.width()?,
