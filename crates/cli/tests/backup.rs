@@ -1,5 +1,7 @@
 //! `backup` beside a running server and `restore` into a fresh directory that answers the same.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::{Path, PathBuf};
