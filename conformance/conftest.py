@@ -1,5 +1,6 @@
 """What the tests share: the binary, one quickstart, one server on what it left behind."""
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def quickstart(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Quicks
     second = program.run("quickstart")
     assert second.status == 0, second.stderr
     return Quickstart(program, first, second)
+
+
+@pytest.fixture
+def copied(quickstart: Quickstart, tmp_path: Path) -> Program:
+    """The quickstart's data directory, in a place of its own."""
+    subprocess.run(["cp", "-r", quickstart.program.data_dir, tmp_path / "data"], check=True)
+    (tmp_path / "data" / "LOCK").unlink(missing_ok=True)
+    return Program(quickstart.program.binary, tmp_path / "data", tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 //! The command line as clap sees it: verbs, flags, help and examples. What the values mean is decided in
 //! `config` and in the verbs.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod data;
 pub(crate) mod endpoint;
@@ -8,6 +9,7 @@ pub(crate) mod job;
 pub(crate) mod key;
 pub(crate) mod lifecycle;
 pub(crate) mod model;
+pub(crate) mod predict;
 pub(crate) mod train;
 
 use std::path::PathBuf;
@@ -15,12 +17,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use jiff::civil::Date;
 
+use backup::{BackupArgs, RestoreArgs};
 use bench::BenchArgs;
 use data::DataVerb;
 use endpoint::EndpointVerb;
 use job::{JobLimitArgs, JobVerb};
 use key::KeyVerb;
 use model::{ConvertArgs, ModelVerb};
+use predict::PredictArgs;
 use train::{SearchArgs, TrainArgs};
 
 const EXIT_CODES: &str = "\
@@ -141,11 +145,17 @@ pub(crate) enum Verb {
         after_help = "Example:\n  bellwether key create --scope admin --all-projects --name operator"
     )]
     Key(KeyVerb),
-    /// Ask an endpoint for predictions
+    /// Ask an endpoint for predictions, or have a version answer files of rows
     #[command(
-        after_help = "Examples:\n  bellwether predict --endpoint deciles --symbol AAPL,MSFT --as-of 2022-12-28\n  bellwether predict --endpoint deciles --vector @row.json --server http://127.0.0.1:8080"
+        after_help = "Examples:\n  bellwether predict --endpoint deciles --symbol AAPL,MSFT --as-of 2022-12-28\n  bellwether predict --endpoint deciles --vector @row.json --server http://127.0.0.1:8080\n  bellwether predict --model sp500-deciles@2 --input rows.parquet --out answers.parquet --keep id --resume"
     )]
-    Predict(PredictArgs),
+    Predict(Box<PredictArgs>),
+    /// Copy the data directory to another place, also while a server has it in use
+    #[command(after_help = "Example:\n  bellwether backup --out gs://bucket/backups")]
+    Backup(BackupArgs),
+    /// Make a data directory from a backup
+    #[command(after_help = "Example:\n  bellwether restore --from gs://bucket/backups --data-dir ./restored")]
+    Restore(RestoreArgs),
     /// Convert a SavedModel to ONNX, or any model to a bundle, without TensorFlow
     #[command(
         after_help = "Examples:\n  bellwether convert ./keras-export net.onnx\n  bellwether convert net.tar.gz ./net-bundle --signature score"
@@ -199,6 +209,8 @@ impl Verb {
             Self::Endpoint(EndpointVerb::Undeploy(_)) => "bellwether endpoint undeploy",
             Self::Serve(_) => "bellwether serve",
             Self::Predict(_) => "bellwether predict",
+            Self::Backup(_) => "bellwether backup",
+            Self::Restore(_) => "bellwether restore",
             Self::Convert(_) => "bellwether convert",
             Self::Bench(_) => "bellwether bench",
             Self::Engines => "bellwether engines",
@@ -300,32 +312,6 @@ pub(crate) struct ServeArgs {
     pub(crate) jobs: JobLimitArgs,
 }
 
-/// `predict`
-#[derive(Debug, Args)]
-pub(crate) struct PredictArgs {
-    /// The endpoint to ask
-    #[arg(long, value_name = "NAME")]
-    pub(crate) endpoint: String,
-    /// What to predict.
-    #[command(flatten)]
-    pub(crate) instances: InstanceArgs,
-    /// Use only bars up to this date [default: the newest]
-    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date, conflicts_with = "vector")]
-    pub(crate) as_of: Option<Date>,
-}
-
-/// Symbols or feature vectors.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct InstanceArgs {
-    /// Instruments of the model's data set; may be repeated or separated by commas
-    #[arg(long = "symbol", value_name = "SYMBOL", value_delimiter = ',')]
-    pub(crate) symbols: Vec<String>,
-    /// Feature vectors: [0.1, ...] or [[0.1, ...], ...], null for a missing value; @FILE reads them from a file
-    #[arg(long, value_name = "JSON|@FILE", allow_hyphen_values = true)]
-    pub(crate) vector: Option<String>,
-}
-
 /// `config ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigVerb {
@@ -369,21 +355,5 @@ mod tests {
             }
         }
         check(&Cli::command(), "bellwether");
-    }
-
-    #[test]
-    fn symbols_and_vectors_exclude_each_other() {
-        let parse = |rest: &[&str]| {
-            let mut line = vec!["bellwether", "predict", "--endpoint", "e"];
-            line.extend(rest);
-            Cli::try_parse_from(line)
-        };
-        assert!(parse(&[]).is_err());
-        assert!(parse(&["--symbol", "A", "--vector", "[1]"]).is_err());
-        assert!(parse(&["--vector", "[1]", "--as-of", "2020-01-02"]).is_err());
-        let Verb::Predict(args) = parse(&["--symbol", "A,B", "--symbol", "C"]).unwrap().verb else {
-            panic!()
-        };
-        assert_eq!(args.instances.symbols, ["A", "B", "C"]);
     }
 }

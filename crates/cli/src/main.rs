@@ -165,7 +165,9 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Endpoint(EndpointVerb::Deploy(args)) => verb::endpoint::deploy(context, args).await?,
         Verb::Endpoint(EndpointVerb::Undeploy(args)) => verb::endpoint::undeploy(context, args).await?,
         Verb::Serve(args) => verb::serve::serve(context, &args).await?,
-        Verb::Predict(args) => verb::predict::predict(context, args).await?,
+        Verb::Predict(args) => verb::predict::predict(context, *args).await?,
+        Verb::Backup(args) => verb::backup::backup(context, &args).await?,
+        Verb::Restore(args) => verb::backup::restore(context, &args).await?,
         Verb::Config(ConfigVerb::Show) => verb::config::show(context)?,
     }
     Ok(())

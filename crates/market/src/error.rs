@@ -96,6 +96,9 @@ pub enum Error {
     /// Writing a panel file failed.
     #[error("cannot write a panel as parquet: {0}")]
     Encode(#[from] parquet::errors::ParquetError),
+    /// A file of a model's answers cannot be written.
+    #[error("cannot write the answers: {0}; is the disk full?")]
+    Answers(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),

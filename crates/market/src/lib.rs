@@ -15,6 +15,7 @@ mod kernel;
 
 mod feature;
 mod feature_file;
+pub mod row_file;
 pub mod row_table;
 pub mod set;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::civil::DateTime;
+use market::row_file::{RowChunk, RowFile, RowFormat, RowShape, RowSource};
 use market::{Expression, ImportRequest, SourceFile, import};
 
 /// How long each corpus is mutated.
@@ -94,6 +95,44 @@ fn any_text_is_an_expression_or_refused() {
         if let Ok(expression) = Expression::parse(&text) {
             let printed = expression.to_string();
             assert_eq!(Expression::parse(&printed).unwrap().to_string(), printed, "{text}");
+        }
+    });
+}
+
+fn rows(bytes: &[u8], format: RowFormat, skip: u64) -> Option<Vec<RowChunk>> {
+    let shape = RowShape {
+        features: vec!["A".to_owned(), "B".to_owned()],
+        width: 2,
+        by_symbol: true,
+        keep: Vec::new(),
+        echo: true,
+    };
+    let source = RowSource::Stream(Box::new(std::io::Cursor::new(bytes.to_vec())), "fuzz".to_owned());
+    let mut file = RowFile::open(source, format, &shape, skip).ok()?;
+    let mut chunks = Vec::new();
+    while let Some(chunk) = file.next(3).ok()? {
+        chunks.push(chunk);
+    }
+    Some(chunks)
+}
+
+#[test]
+fn any_bytes_are_rows_or_refused() {
+    each("row_file", |bytes| {
+        for format in [RowFormat::Csv, RowFormat::Jsonl] {
+            let Some(chunks) = rows(&bytes, format, 0) else { continue };
+            let mut instances = Vec::new();
+            for chunk in &chunks {
+                assert_eq!((chunk.features.len(), chunk.instances.len()), (chunk.rows * 2, chunk.rows));
+                assert!(chunk.faults.windows(2).all(|pair| pair[0].row < pair[1].row));
+                assert!(chunk.faults.iter().all(|fault| fault.row < chunk.rows && !fault.reason.is_empty()));
+                instances.extend(chunk.instances.clone());
+            }
+            // Rows that are passed over are those that were read.
+            let skip = instances.len() / 2;
+            let rest = rows(&bytes, format, skip as u64).unwrap();
+            let rest: Vec<String> = rest.into_iter().flat_map(|chunk| chunk.instances).collect();
+            assert_eq!(rest, instances[skip..]);
         }
     });
 }

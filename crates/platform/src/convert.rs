@@ -27,7 +27,7 @@ impl From<market::Error> for Error {
         let kind = match error {
             E::Store(inner) => return inner.into(),
             E::UnknownInstrument(_) | E::UnknownDataset(_) => Kind::NotFound,
-            E::Row(_) | E::Corrupt { .. } => Kind::FailedPrecondition,
+            E::Row(_) | E::Corrupt { .. } | E::Answers(_) => Kind::FailedPrecondition,
             E::Encode(_) => Kind::Internal,
             _ => Kind::InvalidArgument,
         };

@@ -520,7 +520,7 @@ fn key(project: &str, endpoint: &str, deployment: &str) -> serving::Key {
     }
 }
 
-fn engine_of(name: Option<&str>) -> Result<Option<EngineKind>> {
+pub(crate) fn engine_of(name: Option<&str>) -> Result<Option<EngineKind>> {
     let named = |name: &str| {
         EngineKind::named(name).ok_or_else(|| {
             let known = EngineKind::ALL.map(EngineKind::name).join(", ");
@@ -544,7 +544,7 @@ fn failed_status(endpoint: &str, deployment: &Deployment, error: &Error) -> Depl
     }
 }
 
-fn feature_set(bundle: &Bundle) -> Result<Option<FeatureSet>> {
+pub(crate) fn feature_set(bundle: &Bundle) -> Result<Option<FeatureSet>> {
     if bundle.manifest.origin.is_some() {
         return Ok(None);
     }

@@ -5,6 +5,8 @@
 //! (they are arguments).
 
 mod background;
+pub mod backup;
+pub mod batch_predict;
 mod builtin;
 mod certify;
 mod convert;
@@ -70,6 +72,7 @@ pub use lock::Holder;
 pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest, use_huge_pages};
 pub use market::certificate::{Certificate, Check, Verdict};
 pub use market::dataset::{Adjustment, AppendReport, Stamp, TableFile, TableKind};
+pub use market::row_file::{AnswerFormat, RowFormat, SymbolRow};
 pub use market::{
     AcceptJumps, Decimal, Finding, FindingKind, Quality, SourceFile, ic::IcSummary, snapshot::Snapshot,
 };
@@ -330,7 +333,11 @@ fn remove_scratch(data_dir: &Path) -> Result<()> {
     }
 }
 
-fn file_uri(path: &Path) -> Result<String> {
+/// The `file://` URI of an absolute path.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] for another path.
+pub fn file_uri(path: &Path) -> Result<String> {
     url::Url::from_file_path(path)
         .map(String::from)
         .map_err(|()| Error::invalid("data-dir", format!("{} is not an absolute path", path.display())))

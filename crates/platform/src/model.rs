@@ -229,6 +229,7 @@ fn new_version(id: &str, request: UploadModel, bundle: &Bundle) -> NewVersion {
             "dataset": manifest.dataset,
             "formats": manifest.formats,
             "features": manifest.features.names.len(),
+            "featureNames": manifest.features.names,
             "lookbackBars": manifest.features.lookback_bars,
             "nanPolicy": manifest.features.nan_policy,
             "seed": manifest.seed,

@@ -437,7 +437,10 @@ fn symbol_rows(
     for (index, instance) in instances.into_iter().enumerate() {
         let vector = match instance {
             Instance::Vector(vector) => vector,
-            Instance::Symbol(symbol) => symbol_features(model, dataset, &known, &symbol)?,
+            Instance::Symbol(symbol) => {
+                let set = model.set.as_ref().ok_or_else(computed_elsewhere)?;
+                features_of_symbol((&model.manifest, set), dataset, &known, &symbol)?
+            }
         };
         check_vector(model, index, &vector)?;
         values.extend(vector);
@@ -454,14 +457,14 @@ fn symbol_rows(
 }
 
 /// What was known, and the newest bar of it.
-struct Known {
+pub(crate) struct Known {
     panel: Arc<Panel>,
     /// Index of the bar's time.
     time: usize,
 }
 
 impl Known {
-    fn on(dataset: &LoadedDataset, as_of: Option<Date>) -> Result<Self> {
+    pub(crate) fn on(dataset: &LoadedDataset, as_of: Option<Date>) -> Result<Self> {
         let name = &dataset.snapshot.name;
         let (panel, known) = match as_of {
             Some(as_of) => dataset.known_on(as_of)?,
@@ -481,8 +484,9 @@ impl Known {
     }
 }
 
-fn symbol_features(
-    model: &DeployedModel,
+/// The features of an instrument at the newest bar that was known, by the kernels that computed them for training.
+pub(crate) fn features_of_symbol(
+    (manifest, set): (&artifact::bundle::Manifest, &FeatureSet),
     dataset: &LoadedDataset,
     known: &Known,
     symbol: &str,
@@ -492,8 +496,7 @@ fn symbol_features(
         let known = market::unknown_instrument(symbol, panel.instruments());
         Error::new(Kind::NotFound, format!("{known} (data set \"{}\")", dataset.snapshot.name))
     })?;
-    let set = model.set.as_ref().ok_or_else(computed_elsewhere)?;
-    let universe = universe(&model.manifest, set, panel);
+    let universe = universe(manifest, set, panel);
     market::latest(panel, set, &universe, RowKey { date: known.time, instrument })
         .map_err(|error| Error::new(Kind::FailedPrecondition, Error::from(error).to_string()))
 }

@@ -96,6 +96,36 @@ impl Staging {
         }
     }
 
+    /// Makes an object of a file, which stays.
+    ///
+    /// # Errors
+    /// As [`Staging::put`].
+    pub(crate) fn put_file(&self, upload: &StagedUpload, path: &Path) -> Result<StagedObject> {
+        let mut file = File::open(path).map_err(|error| io("read", path, error))?;
+        let total = file.metadata().map_err(|error| io("read", path, error))?.len();
+        if total > OBJECT_BYTES_MAX {
+            let message = format!(
+                "{} has {total} bytes, and an object may have {OBJECT_BYTES_MAX}; divide the input",
+                path.display()
+            );
+            return Err(Error::new(Kind::ResourceExhausted, message));
+        }
+        let session = self.begin(upload)?;
+        let (mut part, mut offset) = (vec![0u8; 8 << 20], 0);
+        loop {
+            let read = file.read(&mut part).map_err(|error| io("read", path, error))?;
+            match self.append(&session, offset, &part[..read], Some(total))? {
+                Received::Whole(object) => return Ok(object),
+                Received::Part(_) if read == 0 => {
+                    self.cancel(&session)?;
+                    let message = format!("{} has become shorter", path.display());
+                    return Err(Error::new(Kind::Internal, message));
+                }
+                Received::Part(received) => offset = received,
+            }
+        }
+    }
+
     /// Begins an upload in parts and gives it a name of its own.
     ///
     /// # Errors
@@ -252,6 +282,14 @@ impl Staging {
     /// [`Kind::InvalidArgument`].
     pub fn check_bucket(&self, bucket: &str) -> Result<()> {
         check_bucket(bucket)
+    }
+
+    /// Checks that an object may have this name.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`].
+    pub(crate) fn check_object(&self, bucket: &str, name: &str) -> Result<()> {
+        self.path_of(bucket, name).map(|_| ())
     }
 
     /// Objects of a bucket whose names begin with `prefix`, by name.

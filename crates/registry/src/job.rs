@@ -53,7 +53,7 @@ pub enum JobChange {
     Cancel,
     /// It has stopped as wanted.
     Stop,
-    /// It made a version of a model.
+    /// It made a version of a model, or had one answer.
     Succeed {
         /// The model.
         model: String,
@@ -107,7 +107,7 @@ pub struct Job {
     pub attempts: u32,
     /// Why it failed; empty if it did not.
     pub error: String,
-    /// The version it made.
+    /// The version it made; of a batch prediction, the one that answered.
     pub made: Option<MadeVersion>,
     /// When it was queued.
     pub created_at: Timestamp,
@@ -119,7 +119,7 @@ pub struct Job {
     pub updated_at: Timestamp,
 }
 
-/// The model version a job made.
+/// The model version a job made, or that answered in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeVersion {
     /// The model.

@@ -13,8 +13,14 @@ use registry::{Error, NewEndpoint, SqliteStore, Store, UploadMode};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// A database of schema 1 as text, with one of everything in it. It must load for ever.
-const SCHEMA_1: &str = include_str!("samples/schema-1.sql");
+/// Databases of every schema there was, as text, with one of everything in them. They must load for ever.
+const SCHEMAS: [&str; 5] = [
+    include_str!("samples/schema-1.sql"),
+    include_str!("samples/schema-2.sql"),
+    include_str!("samples/schema-3.sql"),
+    include_str!("samples/schema-4.sql"),
+    include_str!("samples/schema-5.sql"),
+];
 
 fn new_endpoint(id: &str) -> NewEndpoint {
     let (project, id) = ("default".to_owned(), id.to_owned());
@@ -57,22 +63,104 @@ async fn what_was_written_is_there_when_opened_again() {
 }
 
 #[tokio::test]
-async fn a_database_of_schema_1_loads() {
+async fn databases_of_every_older_schema_load_with_all_they_hold() {
+    for (number, sql) in (1..).zip(SCHEMAS) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("registry.sqlite");
+        run_sql(&path, sql).await;
+        let store = SqliteStore::open(&path).await.unwrap();
+        let version = store.get_version("default", "sp500-deciles@champion").await.unwrap();
+        assert_eq!((version.version, version.aliases.join(" ").as_str()), (1, "champion default"));
+        assert_eq!(version.signature.inputs[0].row_elements(), Some(75));
+        assert_eq!(version.summary["metrics"]["rank_ic"], 0.012);
+        let endpoint = store.get_endpoint("default", "live").await.unwrap();
+        assert_eq!(endpoint.traffic_split, [("1".to_owned(), 100)].into());
+        assert_eq!((endpoint.deployments[0].cpu_cores, endpoint.deployments[0].memory_gb), (2.0, 4.0));
+        assert_eq!(endpoint.deployments[0].engine.as_deref(), (number >= 5).then_some("rten"));
+        assert_eq!(store.get_dataset("default", "sp500-20").await.unwrap().snapshot, 1);
+        assert_eq!(store.get_operation("default", "1764000000000000").await.unwrap().kind, "UploadModel");
+        assert_eq!(store.list_uploading().await.unwrap().len(), 1);
+        let jobs = store.list_jobs("default", &[], None, 9).await.unwrap();
+        assert_eq!(jobs.len(), if number >= 2 { 2 } else { 0 }, "schema {number}");
+        if let Some(job) = jobs.first() {
+            assert_eq!(job.made.as_ref().map(|made| made.version), Some(1));
+        }
+        let studies = store.list_studies("default", None, 9).await.unwrap();
+        assert_eq!(studies.len(), usize::from(number >= 3));
+        assert_eq!(store.list_keys().await.unwrap().len(), usize::from(number >= 4));
+        let next = store.reserve_version("default", "sp500-deciles", UploadMode::Either, NOW).await;
+        assert_eq!(next.unwrap(), 3);
+    }
+}
+
+/// Files beside a database, by name.
+fn beside(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.contains(".before-"));
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_copy_is_kept_before_the_schema_changes_and_only_then() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("registry.sqlite");
-    run_sql(&path, SCHEMA_1).await;
+    for old in ["0001", "0002", "0003"] {
+        std::fs::write(directory.path().join(format!("registry.sqlite.before-{old}")), "older").unwrap();
+    }
+    run_sql(&path, SCHEMAS[2]).await;
     let store = SqliteStore::open(&path).await.unwrap();
-    let version = store.get_version("default", "sp500-deciles@champion").await.unwrap();
-    assert_eq!((version.version, version.aliases.join(" ").as_str()), (1, "champion default"));
-    assert_eq!(version.signature.inputs[0].row_elements(), Some(75));
-    assert_eq!(version.summary["metrics"]["rank_ic"], 0.012);
-    let endpoint = store.get_endpoint("default", "live").await.unwrap();
-    assert_eq!(endpoint.traffic_split, [("1".to_owned(), 100)].into());
-    assert_eq!((endpoint.deployments[0].cpu_cores, endpoint.deployments[0].memory_gb), (2.0, 4.0));
-    assert_eq!(store.get_dataset("default", "sp500-20").await.unwrap().snapshot, 1);
-    assert_eq!(store.get_operation("default", "1764000000000000").await.unwrap().kind, "UploadModel");
-    assert_eq!(store.list_uploading().await.unwrap().len(), 1);
-    assert_eq!(store.reserve_version("default", "sp500-deciles", UploadMode::Either, NOW).await.unwrap(), 3);
+    store.create_endpoint(new_endpoint("later"), NOW).await.unwrap();
+    store.close().await;
+    let kept = ["registry.sqlite.before-0002", "registry.sqlite.before-0003", "registry.sqlite.before-0004"];
+    assert_eq!(beside(&path), kept, "the newest three");
+    SqliteStore::open(&path).await.unwrap().close().await;
+    assert_eq!(beside(&path), kept, "nothing has changed since");
+
+    // The copy is the database as it was, and opens by itself.
+    let copy = directory.path().join("copy.sqlite");
+    std::fs::copy(directory.path().join(kept[2]), &copy).unwrap();
+    let store = SqliteStore::open(&copy).await.unwrap();
+    assert!(store.get_endpoint("default", "later").await.is_err());
+    assert!(store.get_endpoint("default", "live").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_new_database_needs_no_copy() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = made(directory.path()).await;
+    assert_eq!(beside(&path), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_copy_is_one_state_of_a_database_in_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = made(directory.path()).await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.create_endpoint(new_endpoint("written-ahead"), NOW).await.unwrap();
+    let into = directory.path().join("copy.sqlite");
+    SqliteStore::copy(&path, &into).await.unwrap();
+    store.create_endpoint(new_endpoint("later"), NOW).await.unwrap();
+    let copy = SqliteStore::open(&into).await.unwrap();
+    assert_eq!(copy.list_endpoints("default", None, 100).await.unwrap().len(), 51);
+    assert!(SqliteStore::copy(&path, &into).await.is_err(), "nothing is overwritten");
+    let none = SqliteStore::copy(&directory.path().join("none"), &directory.path().join("x")).await;
+    assert!(none.unwrap_err().to_string().contains("cannot be opened"));
+}
+
+#[tokio::test]
+async fn artifacts_that_moved_are_named_where_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.sqlite");
+    run_sql(&path, SCHEMAS[0]).await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.move_artifacts("file:///art", "file:///new").await.unwrap();
+    let uri = || async { store.get_version("default", "sp500-deciles").await.unwrap().artifact_uri };
+    assert_eq!(uri().await, "file:///artifacts/default/sp500-deciles/1", "of another folder");
+    store.move_artifacts("file:///artifacts", "file:///b/artifacts").await.unwrap();
+    assert_eq!(uri().await, "file:///b/artifacts/default/sp500-deciles/1");
 }
 
 #[tokio::test]
@@ -82,14 +170,14 @@ async fn a_database_of_a_newer_build_is_refused() {
     run_sql(
         &path,
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (6, 'later', TRUE, x'00', 0)",
+         VALUES (9999, 'later', TRUE, x'00', 0)",
     )
     .await;
-    assert_eq!(
-        refusal(&path).await,
-        "cannot use the registry FILE: it was made by a newer build (schema 6, this build knows up to 5); \
-         use that build"
-    );
+    let refused = refusal(&path).await;
+    let expected =
+        "cannot use the registry FILE: it was made by a newer build (schema 9999, this build knows up to ";
+    assert!(refused.starts_with(expected) && refused.ends_with("); use that build"), "{refused}");
+    assert_eq!(beside(&path), [""; 0]);
 }
 
 #[tokio::test]

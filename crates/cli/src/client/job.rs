@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Client, Error, segment};
+use super::resource::last_segment;
+use super::{Client, Error, Kind, segment};
 
 /// A job.
 #[derive(Debug, Clone, Deserialize)]
@@ -52,9 +53,9 @@ pub(crate) struct JobMetadata {
     pub(crate) table: Option<String>,
     /// The version whose weights it starts from: `MODEL@VERSION`.
     pub(crate) from: Option<String>,
-    /// The resource name of the model it made a version of.
+    /// The resource name of the model it made a version of, or that answered.
     pub(crate) model: Option<String>,
-    /// The version it made, a decimal string.
+    /// That version, a decimal string.
     pub(crate) model_version_id: Option<String>,
 }
 
@@ -92,9 +93,17 @@ impl Client {
         self.get(&format!("customJobs/{}", segment(id))).await
     }
 
-    /// Every job.
+    /// Every job, batch predictions among them, in the order they were queued.
     pub(crate) async fn list_jobs(&self) -> Result<Vec<JobResource>, Error> {
-        self.list("customJobs").await
+        let mut jobs: Vec<JobResource> = self.list("customJobs").await?;
+        match self.list("batchPredictionJobs").await {
+            Ok(batches) => jobs.extend(batches),
+            // A server of an older build has none.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unimplemented) => {}
+            Err(error) => return Err(error),
+        }
+        jobs.sort_by(|a, b| last_segment(&a.name).cmp(last_segment(&b.name)));
+        Ok(jobs)
     }
 
     /// Asks for a job's end.

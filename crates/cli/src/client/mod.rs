@@ -1,5 +1,6 @@
 //! A client of our own server, over its Vertex AI REST routes: one small typed function per call.
 
+pub(crate) mod infer;
 pub(crate) mod job;
 pub(crate) mod key;
 mod lifecycle;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use platform::{Error, Kind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use ureq::http::{HeaderMap, Uri};
+use ureq::http::{HeaderMap, Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, RequestBuilder};
+use ureq::{Agent, Body, RequestBuilder};
 
 use crate::exit::kind_of;
 use crate::output::printable;
@@ -155,6 +155,18 @@ impl Transport {
         self.exchange(path, Call::Patch(body)).await
     }
 
+    /// Sends bytes with a header and takes bytes; blocks.
+    pub(crate) fn post_bytes(
+        &self,
+        path: &str,
+        (header, value): (&str, &str),
+        body: &[u8],
+    ) -> Result<Reply<Vec<u8>>, Error> {
+        let request = self.keyed(self.agent.post(format!("{}{path}", self.base)));
+        let request = request.content_type("application/octet-stream").header(header, value);
+        self.read(request.send(body))
+    }
+
     async fn exchange<T: DeserializeOwned + Send + 'static>(
         &self,
         path: String,
@@ -178,17 +190,23 @@ impl Transport {
                 self.keyed(self.agent.patch(&url)).content_type("application/json").send(body.as_slice())
             }
         };
-        let mut response = sent.map_err(|error| self.failed(&error))?;
-        let read = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec();
-        let bytes = read.map_err(|error| self.failed(&error))?;
-        let status = response.status().as_u16();
-        if !(200..300).contains(&status) {
-            return Err(refused(&self.base, status, &bytes));
-        }
-        let body = serde_json::from_slice(&bytes).map_err(|error| {
+        let Reply { body, headers } = self.read(sent)?;
+        let body = serde_json::from_slice(&body).map_err(|error| {
             let message = format!("{url} did not answer as a bellwether server does: {error}");
             Error::new(Kind::Internal, message)
         })?;
+        Ok(Reply { body, headers })
+    }
+
+    /// The bytes of an answer that is no error.
+    fn read(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Reply<Vec<u8>>, Error> {
+        let mut response = sent.map_err(|error| self.failed(&error))?;
+        let read = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec();
+        let body = read.map_err(|error| self.failed(&error))?;
+        let status = response.status().as_u16();
+        if !(200..300).contains(&status) {
+            return Err(refused(&self.base, status, &body));
+        }
         Ok(Reply { body, headers: std::mem::take(response.headers_mut()) })
     }
 
@@ -230,6 +248,12 @@ struct ErrorBody {
     error: ErrorDetail,
 }
 
+/// That of Open Inference.
+#[derive(Debug, Deserialize)]
+struct PlainErrorBody {
+    error: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct ErrorDetail {
     message: String,
@@ -239,6 +263,9 @@ struct ErrorDetail {
 
 /// An answer that is an error: the server's own words, or what its status code means.
 fn refused(base: &str, status: u16, body: &[u8]) -> Error {
+    if let Ok(PlainErrorBody { error }) = serde_json::from_slice(body) {
+        return Error::new(kind_of_status(status), error);
+    }
     match serde_json::from_slice::<ErrorBody>(body) {
         Ok(ErrorBody { error }) if error.status.is_empty() => {
             Error::new(kind_of_status(status), error.message)

@@ -14,6 +14,9 @@ use crate::context::{Backend, Context};
 use crate::interrupt::interrupted;
 use crate::output::{Column, Output, Show, note, pairs, print, printable, table};
 
+/// The kind of a batch prediction.
+const BATCH: &str = "batch_predict";
+
 /// A job.
 #[derive(Debug, Serialize)]
 pub(crate) struct JobView {
@@ -115,7 +118,7 @@ impl Show for JobView {
             ("queued", Some(self.created_at.clone())),
             ("started", self.started_at.clone()),
             ("ended", self.ended_at.clone()),
-            ("made", self.made()),
+            (if self.kind == BATCH { "answered by" } else { "made" }, self.made()),
             ("error", self.error.clone()),
         ];
         pairs(lines.into_iter().filter_map(|(name, value)| Some((name, value?))))
@@ -211,14 +214,22 @@ pub(crate) async fn list(context: &Context) -> Result<(), Error> {
         Backend::Local(platform) => {
             let mut page = Page { size: platform::PAGE_SIZE_MAX, token: None };
             let mut jobs = Vec::new();
-            loop {
-                let found = platform.list_jobs(context.project(), &page).await?;
-                jobs.extend(found.items.into_iter().map(JobView::from));
-                match found.next_token {
-                    Some(token) => page.token = Some(token),
-                    None => break jobs,
+            for batches in [false, true] {
+                loop {
+                    let found = if batches {
+                        platform.list_batch_jobs(context.project(), &page).await?
+                    } else {
+                        platform.list_jobs(context.project(), &page).await?
+                    };
+                    jobs.extend(found.items.into_iter().map(JobView::from));
+                    page.token = found.next_token;
+                    if page.token.is_none() {
+                        break;
+                    }
                 }
             }
+            jobs.sort_by(|a, b| a.job.cmp(&b.job));
+            jobs
         }
     };
     context.output.show(&JobsView { jobs })

@@ -1,4 +1,4 @@
-//! `predict`: symbols or feature vectors to an endpoint, probabilities and ranks back.
+//! `predict`: symbols or feature vectors to an endpoint, probabilities and ranks back. Files are `predict_files`'.
 
 use jiff::civil::Date;
 use platform::{
@@ -7,7 +7,8 @@ use platform::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::PredictArgs;
+use super::predict_files::predict_files;
+use crate::args::predict::PredictArgs;
 use crate::client::{Prediction, resource::last_segment};
 use crate::context::{Backend, Context};
 use crate::output::{Column, Show, table};
@@ -140,7 +141,13 @@ impl Show for PredictionView {
 
 /// `predict`
 pub(crate) async fn predict(context: &Context, args: PredictArgs) -> Result<(), Error> {
-    let PredictArgs { endpoint, instances, as_of } = args;
+    let PredictArgs { answering, instances, as_of, files } = args;
+    if !instances.inputs.is_empty() {
+        return predict_files(context, answering, (instances.inputs, as_of), files).await;
+    }
+    let Some(endpoint) = answering.endpoint else {
+        return Err(Error::invalid("--endpoint", "--symbol and --vector are asked of an --endpoint"));
+    };
     let instances = match instances.vector {
         Some(argument) => parse_vectors(&vector_text(&argument)?)?,
         None => instances.symbols.into_iter().map(Instance::Symbol).collect(),

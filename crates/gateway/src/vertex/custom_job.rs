@@ -31,7 +31,7 @@ use crate::router::Gateway;
 const MEANINGLESS: &[&str] =
     &["name", "state", "createTime", "startTime", "endTime", "updateTime", "error", "webAccessUris", "etag"];
 /// Google's code of a fault that is not the request's.
-const INTERNAL: u8 = 13;
+pub(super) const INTERNAL: u8 = 13;
 /// The variable that holds the pipeline file.
 const PIPELINE: &str = "PIPELINE";
 /// A reader that follows a log is answered after this, so that neither side waits for a dead one.
@@ -205,7 +205,7 @@ fn pipeline_of(mut spec: Fields) -> Result<(String, Work), Error> {
 }
 
 /// The state as Vertex AI names it.
-fn state(state: JobState) -> String {
+pub(super) fn state(state: JobState) -> String {
     format!("JOB_STATE_{}", state.word().to_ascii_uppercase())
 }
 

@@ -4,6 +4,7 @@
 //! [`path`] turns a method and a URL into a call, one module per resource answers it, [`error`] is what every
 //! failure looks like. Deliberately not here: what a call does, which is the facade's.
 
+mod batch_prediction_job;
 mod custom_job;
 mod dataset;
 mod endpoint;
@@ -96,6 +97,11 @@ async fn other_call(
         Call::ResumeCustomJob => custom_job::resume(gateway, &address).await,
         Call::DeleteCustomJob => custom_job::delete(gateway, address).await,
         Call::ReadCustomJobLog => custom_job::logs(gateway, &address, &query).await,
+        Call::CreateBatchPredictionJob => batch_prediction_job::create(gateway, address, &body).await,
+        Call::GetBatchPredictionJob => batch_prediction_job::get(gateway, &address).await,
+        Call::ListBatchPredictionJobs => batch_prediction_job::list(gateway, &address, &query).await,
+        Call::CancelBatchPredictionJob => batch_prediction_job::cancel(gateway, &address).await,
+        Call::DeleteBatchPredictionJob => batch_prediction_job::delete(gateway, address).await,
         Call::GetOperation => operation::get(gateway, &address).await,
     }
 }

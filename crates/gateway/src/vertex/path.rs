@@ -1,6 +1,6 @@
 //! From a method and a raw URL path to the call it means: `/v1/projects/P/locations/L/models/M%401:verb`.
 //!
-//! The table of calls lists all of Vertex AI's model, endpoint, data set and custom job calls, so that one this version
+//! The table of calls lists all of Vertex AI's model, endpoint, data set, custom job and batch prediction calls, so that one this version
 //! does not offer is told apart from one that does not exist.
 
 use axum::http::Method;
@@ -97,6 +97,16 @@ pub(crate) enum Call {
     DeleteCustomJob,
     /// `GET customJobs/J/logs`, which is ours
     ReadCustomJobLog,
+    /// `POST batchPredictionJobs`
+    CreateBatchPredictionJob,
+    /// `GET batchPredictionJobs/J`
+    GetBatchPredictionJob,
+    /// `GET batchPredictionJobs`
+    ListBatchPredictionJobs,
+    /// `POST batchPredictionJobs/J:cancel`
+    CancelBatchPredictionJob,
+    /// `DELETE batchPredictionJobs/J`
+    DeleteBatchPredictionJob,
     /// `GET operations/O`, `POST operations/O:wait`: operations are finished when they are recorded.
     GetOperation,
 }
@@ -132,6 +142,11 @@ impl Call {
             Self::ResumeCustomJob => "vertex.ResumeCustomJob",
             Self::DeleteCustomJob => "vertex.DeleteCustomJob",
             Self::ReadCustomJobLog => "vertex.ReadCustomJobLog",
+            Self::CreateBatchPredictionJob => "vertex.CreateBatchPredictionJob",
+            Self::GetBatchPredictionJob => "vertex.GetBatchPredictionJob",
+            Self::ListBatchPredictionJobs => "vertex.ListBatchPredictionJobs",
+            Self::CancelBatchPredictionJob => "vertex.CancelBatchPredictionJob",
+            Self::DeleteBatchPredictionJob => "vertex.DeleteBatchPredictionJob",
             Self::GetOperation => "vertex.GetOperation",
         }
     }
@@ -149,6 +164,8 @@ enum Place {
     CustomJobs,
     CustomJob,
     CustomJobLog,
+    BatchPredictionJobs,
+    BatchPredictionJob,
     Operations,
     Operation,
 }
@@ -214,6 +231,11 @@ const RPCS: &[Rpc] = &[
     offered(Place::CustomJob, Method::POST, "cancel", Call::CancelCustomJob),
     offered(Place::CustomJob, Method::POST, "resume", Call::ResumeCustomJob),
     offered(Place::CustomJobLog, Method::GET, "", Call::ReadCustomJobLog),
+    offered(Place::BatchPredictionJobs, Method::POST, "", Call::CreateBatchPredictionJob),
+    offered(Place::BatchPredictionJobs, Method::GET, "", Call::ListBatchPredictionJobs),
+    offered(Place::BatchPredictionJob, Method::GET, "", Call::GetBatchPredictionJob),
+    offered(Place::BatchPredictionJob, Method::DELETE, "", Call::DeleteBatchPredictionJob),
+    offered(Place::BatchPredictionJob, Method::POST, "cancel", Call::CancelBatchPredictionJob),
     known(Place::Operations, Method::GET, "", "ListOperations"),
     offered(Place::Operation, Method::GET, "", Call::GetOperation),
     offered(Place::Operation, Method::POST, "wait", Call::GetOperation),
@@ -231,7 +253,7 @@ impl Address {
         let unknown = || {
             ApiError::unknown_path(
                 path,
-                "see .../models, .../endpoints, .../datasets, .../customJobs, .../operations",
+                "see .../models, .../endpoints, .../datasets, .../customJobs, .../batchPredictionJobs, .../operations",
             )
         };
         let mut segments = decoded(path)?;
@@ -269,12 +291,19 @@ fn place(resource: &[&str]) -> Option<(Place, String, Option<String>)> {
         ["customJobs"] => at(Place::CustomJobs, ""),
         ["customJobs", id] => at(Place::CustomJob, id),
         ["customJobs", id, "logs"] => at(Place::CustomJobLog, id),
+        ["batchPredictionJobs"] => at(Place::BatchPredictionJobs, ""),
+        ["batchPredictionJobs", id] => at(Place::BatchPredictionJob, id),
         ["operations"] => at(Place::Operations, ""),
         ["operations", id] => at(Place::Operation, id),
-        ["models" | "endpoints" | "datasets" | "customJobs", _, "operations"] => at(Place::Operations, ""),
-        [collection @ ("models" | "endpoints" | "datasets" | "customJobs"), id, "operations", operation] => {
-            Some((Place::Operation, (*operation).to_owned(), Some(format!("{collection}/{id}"))))
+        ["models" | "endpoints" | "datasets" | "customJobs" | "batchPredictionJobs", _, "operations"] => {
+            at(Place::Operations, "")
         }
+        [
+            collection @ ("models" | "endpoints" | "datasets" | "customJobs" | "batchPredictionJobs"),
+            id,
+            "operations",
+            operation,
+        ] => Some((Place::Operation, (*operation).to_owned(), Some(format!("{collection}/{id}")))),
         _ => None,
     }
 }
@@ -391,6 +420,11 @@ mod tests {
             (post, "customJobs/7:cancel", Call::CancelCustomJob, "7"),
             (post, "customJobs/7:resume", Call::ResumeCustomJob, "7"),
             (get, "customJobs/7/logs", Call::ReadCustomJobLog, "7"),
+            (post, "batchPredictionJobs", Call::CreateBatchPredictionJob, ""),
+            (get, "batchPredictionJobs/7", Call::GetBatchPredictionJob, "7"),
+            (get, "batchPredictionJobs", Call::ListBatchPredictionJobs, ""),
+            (post, "batchPredictionJobs/7:cancel", Call::CancelBatchPredictionJob, "7"),
+            (&Method::DELETE, "batchPredictionJobs/7", Call::DeleteBatchPredictionJob, "7"),
             (get, "operations/7", Call::GetOperation, "7"),
             (post, "operations/7:wait", Call::GetOperation, "7"),
         ];

@@ -5,6 +5,7 @@
 //! directory, until the server registers the result. A crash of the job or of the server loses no job: what is in the
 //! registry and in the directory is enough to go on.
 
+mod batch;
 mod launcher;
 mod local;
 mod log;
@@ -24,6 +25,7 @@ use tokio::sync::Notify;
 
 use crate::{Error, Kind, Page, Paged, Platform, Result};
 
+pub use batch::{BatchJob, SubmitBatch, batch_job};
 pub use launcher::{Launcher, Progress, Stop, Task};
 pub use local::LocalLauncher;
 pub use log::LogPart;
@@ -123,6 +125,16 @@ impl Files {
         self.0.join("trials.jsonl")
     }
 
+    /// The answers of a batch prediction, which appear once they are whole.
+    fn answers(&self) -> PathBuf {
+        self.0.join("answers.jsonl")
+    }
+
+    /// What a batch prediction came to, written before its answers appear.
+    fn report(&self) -> PathBuf {
+        self.0.join("report.json")
+    }
+
     fn log(&self) -> PathBuf {
         self.0.join("log.txt")
     }
@@ -163,10 +175,15 @@ impl Platform {
                 .map_err(|error| Error::internal("cannot write a job", error))?,
         };
         let _submitting = self.jobs.submitting.lock().await;
-        self.check_queue().await?;
         if kind == WorkKind::Search {
             self.check_alone(&new.project, &spec).await?;
         }
+        self.queue_job(new).await
+    }
+
+    /// Queues a job, if there is room; whoever calls holds the lock of submitting.
+    async fn queue_job(&self, new: NewJob) -> Result<Job> {
+        self.check_queue().await?;
         let job = self.registry.create_job(new, self.now()).await?;
         for id in self.registry.forget_jobs(&job.project, MAX_ENDED_JOBS).await? {
             self.job_files(&job.project, &id).remove();
@@ -183,13 +200,25 @@ impl Platform {
         Ok(self.registry.get_job(project, id).await?)
     }
 
-    /// The jobs of a project, in the order they were queued.
+    /// The jobs of a project that make a version, in the order they were queued.
     ///
     /// # Errors
     /// [`Kind::InvalidArgument`] for a page that cannot be.
     pub async fn list_jobs(&self, project: &str, page: &Page) -> Result<Paged<Job>> {
+        self.list_jobs_of(project, &WorkKind::OF_PIPELINES, page).await
+    }
+
+    /// The batch predictions of a project, in the order they were queued.
+    ///
+    /// # Errors
+    /// As [`Platform::list_jobs`].
+    pub async fn list_batch_jobs(&self, project: &str, page: &Page) -> Result<Paged<Job>> {
+        self.list_jobs_of(project, &[WorkKind::BatchPredict.word()], page).await
+    }
+
+    async fn list_jobs_of(&self, project: &str, kinds: &[&str], page: &Page) -> Result<Paged<Job>> {
         let after = page.token.as_deref();
-        let items = self.registry.list_jobs(project, after, page.limit()? + 1).await?;
+        let items = self.registry.list_jobs(project, kinds, after, page.limit()? + 1).await?;
         Ok(page.cut(items, |job| job.id.clone()))
     }
 

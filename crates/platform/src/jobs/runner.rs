@@ -11,14 +11,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use artifact::bundle::MANIFEST;
-use registry::{Job, JobChange, JobState, ModelVersion};
+use registry::{Job, JobChange, JobState, MadeVersion, ModelVersion};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::batch::{self, BatchInputs, BatchSpec};
 use super::launcher::{Launcher, Progress, Stop, Task};
 use super::subject::Subject;
 use super::work::{self, Attempt, JobInputs, JobSpec, WorkKind};
 use super::{Files, log};
+use crate::batch_predict::{errors_file, unwritable};
 use crate::{ArtifactSource, Error, Kind, Pipeline, Platform, Result, UploadModel, UploadTarget, search};
 
 /// How many lines of its log explain a failed job.
@@ -202,21 +204,46 @@ impl Turn {
 
     /// Brings a pending job to run.
     async fn prepare(&self, job: &Job) -> Result<Task> {
-        let (kind, spec) = (WorkKind::of(job)?, JobSpec::of(&job.spec)?);
         let directory = self.files.directory();
-        let written = std::fs::create_dir_all(directory)
-            .and_then(|()| std::fs::write(self.files.pipeline(), &spec.pipeline));
-        written.map_err(|error| {
-            let message = format!("cannot write {}: {error}; is the disk full?", directory.display());
-            Error::new(Kind::FailedPrecondition, message)
-        })?;
+        std::fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
+        let task = match WorkKind::of(job)? {
+            WorkKind::BatchPredict => self.prepare_batch(job).await?,
+            kind => self.prepare_pipeline(job, kind).await?,
+        };
+        let (launcher, starting) = (Arc::clone(&self.context.launcher), task.clone());
+        blocking(move || launcher.start(&starting)).await?;
+        Ok(task)
+    }
+
+    async fn prepare_batch(&self, job: &Job) -> Result<Task> {
+        let (platform, spec) = (&self.context.platform, BatchSpec::of(job)?);
+        let inputs = match BatchInputs::of(job)? {
+            Some(inputs) => inputs,
+            None => {
+                let settled = platform.settle_batch(&self.project, &spec).await?;
+                self.settle(&settled).await?;
+                settled
+            }
+        };
+        platform.place_start(&self.project, &spec.model, &self.files).await?;
+        Ok(batch::task(platform, self.name(), &self.files, (&spec, &inputs)))
+    }
+
+    async fn settle(&self, inputs: &impl serde::Serialize) -> Result<()> {
+        let inputs = serde_json::to_value(inputs)
+            .map_err(|error| Error::internal("cannot write the inputs of a job", error))?;
+        self.change(JobChange::Settle { inputs }).await.map(|_| ())
+    }
+
+    async fn prepare_pipeline(&self, job: &Job, kind: WorkKind) -> Result<Task> {
+        let spec = JobSpec::of(&job.spec)?;
+        let path = self.files.pipeline();
+        std::fs::write(&path, &spec.pipeline).map_err(|error| unwritable(&path, &error))?;
         let inputs = match JobInputs::of(&job.inputs)? {
             Some(inputs) => inputs,
             None => {
                 let settled = self.context.platform.settle_job(&self.project, kind, &spec).await?;
-                let inputs = serde_json::to_value(&settled)
-                    .map_err(|error| Error::internal("cannot write the inputs of a job", error))?;
-                self.change(JobChange::Settle { inputs }).await?;
+                self.settle(&settled).await?;
                 settled
             }
         };
@@ -228,20 +255,32 @@ impl Turn {
             let end = self.context.platform.place_trials(&self.project, &pipeline, &self.files).await?;
             self.recorded.store(end, Ordering::Relaxed);
         }
-        let task = self.task(Attempt { kind, spec: &spec, inputs: &inputs });
-        let (launcher, starting) = (Arc::clone(&self.context.launcher), task.clone());
-        blocking(move || launcher.start(&starting)).await?;
-        Ok(task)
+        let attempt = Attempt { kind, spec: &spec, inputs: &inputs };
+        Ok(work::task(&self.context.platform, self.name(), &self.files, attempt))
+    }
+
+    /// The task of a job that an attempt has settled; none before.
+    fn settled(&self, job: &Job) -> Result<Option<Task>> {
+        let platform = &self.context.platform;
+        let kind = WorkKind::of(job)?;
+        if kind == WorkKind::BatchPredict {
+            let (spec, inputs) = (BatchSpec::of(job)?, BatchInputs::of(job)?);
+            let task = |inputs| batch::task(platform, self.name(), &self.files, (&spec, &inputs));
+            return Ok(inputs.map(task));
+        }
+        let (spec, inputs) = (JobSpec::of(&job.spec)?, JobInputs::of(&job.inputs)?);
+        let task = |inputs: &JobInputs| {
+            work::task(platform, self.name(), &self.files, Attempt { kind, spec: &spec, inputs })
+        };
+        Ok(inputs.as_ref().map(task))
     }
 
     /// A job that an earlier process had begun with.
     async fn take_up(&self, job: Job) -> Result<()> {
-        let Some(inputs) = JobInputs::of(&job.inputs)? else {
+        let Some(task) = self.settled(&job)? else {
             // It was being prepared, so nothing runs.
             return self.go_on(&job).await;
         };
-        let (kind, spec) = (WorkKind::of(&job)?, JobSpec::of(&job.spec)?);
-        let task = self.task(Attempt { kind, spec: &spec, inputs: &inputs });
         match self.progress(&task).await? {
             Progress::Running => {
                 tracing::info!(job = self.id, "following a job that runs already");
@@ -332,7 +371,7 @@ impl Turn {
         }
     }
 
-    /// Registers the bundle and ends the job.
+    /// Registers the bundle, or hands the answers over, and ends the job.
     async fn succeed(&self) -> Result<()> {
         if self.job().await?.state == JobState::Cancelling {
             return self.change(JobChange::Stop).await.map(|_| ());
@@ -340,16 +379,16 @@ impl Turn {
         if self.job().await?.state == JobState::Pending {
             self.note_start().await?;
         }
-        let registered = match self.record_trials().await {
-            Ok(()) => self.register().await,
+        let made = match self.record_trials().await {
+            Ok(()) => self.hand_over().await,
             Err(error) => Err(error),
         };
-        let version = match registered {
-            Ok(version) => version,
+        let MadeVersion { model, version } = match made {
+            Ok(made) => made,
             Err(error) => return self.fail(&format!("its result cannot be registered: {error}")).await,
         };
-        tracing::info!(job = self.id, model = version.model, version = version.version, "a job succeeded");
-        let change = JobChange::Succeed { model: version.model, version: version.version };
+        tracing::info!(job = self.id, model, version, "a job succeeded");
+        let change = JobChange::Succeed { model, version };
         match self.change(change).await {
             // It was cancelled while its result was registered.
             Err(error) if error.kind() == Kind::FailedPrecondition => {
@@ -359,7 +398,10 @@ impl Turn {
                 other?;
             }
         }
-        // The artifact store has it now.
+        // The artifact store has it now, or the staging area.
+        for done_with in [self.files.answers(), errors_file(&self.files.answers())] {
+            let _ = std::fs::remove_file(done_with);
+        }
         for done_with in [self.files.bundle(), self.files.start()] {
             if done_with.exists()
                 && let Err(error) = std::fs::remove_dir_all(&done_with)
@@ -370,10 +412,19 @@ impl Turn {
         Ok(())
     }
 
-    /// The version of this job; made now, unless a crash came between the upload and its note.
-    async fn register(&self) -> Result<ModelVersion> {
-        let platform = &self.context.platform;
+    /// Puts the result where others find it.
+    async fn hand_over(&self) -> Result<MadeVersion> {
         let job = self.job().await?;
+        if WorkKind::of(&job)? == WorkKind::BatchPredict {
+            return self.context.platform.publish_batch(&job, &self.files).await;
+        }
+        let ModelVersion { model, version, .. } = self.register(&job).await?;
+        Ok(MadeVersion { model, version })
+    }
+
+    /// The version of this job; made now, unless a crash came between the upload and its note.
+    async fn register(&self, job: &Job) -> Result<ModelVersion> {
+        let platform = &self.context.platform;
         let spec = JobSpec::of(&job.spec)?;
         let subject = Subject::parse(&spec.pipeline)?;
         let model = subject.name().to_owned();
@@ -388,7 +439,7 @@ impl Turn {
             Err(error) => return Err(error),
         }
         let source = ArtifactSource::Path(self.files.bundle());
-        let mut request = match (WorkKind::of(&job)?, &subject) {
+        let mut request = match (WorkKind::of(job)?, &subject) {
             (WorkKind::Search, Subject::Dataset(pipeline)) => {
                 let trials = platform.trials_of_model(&self.project, pipeline).await?;
                 search::upload(&self.project, pipeline, source, trials)?
@@ -425,12 +476,12 @@ impl Turn {
 
     /// Whether the job has written its result, whose manifest comes last.
     fn has_result(&self) -> bool {
-        self.files.bundle().join(MANIFEST).is_file()
+        self.files.bundle().join(MANIFEST).is_file() || self.files.answers().is_file()
     }
 
-    fn task(&self, attempt: Attempt<'_>) -> Task {
-        let name = format!("{}/{}", self.project, self.id);
-        work::task(&self.context.platform, name, &self.files, attempt)
+    /// What its task is found by.
+    fn name(&self) -> String {
+        format!("{}/{}", self.project, self.id)
     }
 
     async fn job(&self) -> Result<Job> {

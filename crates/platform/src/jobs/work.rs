@@ -20,20 +20,27 @@ pub(crate) enum WorkKind {
     Train,
     /// It is tried with other values of its fields, and the best trained.
     Search,
+    /// Files of rows are answered by a version.
+    BatchPredict,
 }
 
 impl WorkKind {
-    /// The word the registry keeps, which is the verb of the command line too.
+    /// Those that make a version from a pipeline.
+    pub(crate) const OF_PIPELINES: [&str; 2] = ["train", "search"];
+
+    /// The word the registry keeps, which is the verb of the command line of a pipeline too.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Search => "search",
+            Self::BatchPredict => "batch_predict",
         }
     }
 
     /// The kind of a stored job.
     pub(crate) fn of(job: &Job) -> Result<Self> {
-        let known = [Self::Train, Self::Search].into_iter().find(|kind| kind.word() == job.kind);
+        let known =
+            [Self::Train, Self::Search, Self::BatchPredict].into_iter().find(|kind| kind.word() == job.kind);
         known.ok_or_else(|| {
             let message =
                 format!("job \"{}\" is of kind \"{}\", which this version cannot run", job.id, job.kind);

@@ -182,8 +182,14 @@ pub trait Store: Send + Sync {
     async fn create_job(&self, new: NewJob, now: Timestamp) -> Result<Job>;
     /// A job by id.
     async fn get_job(&self, project: &str, id: &str) -> Result<Job>;
-    /// At most `limit` jobs whose ids come after `after`, by id.
-    async fn list_jobs(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Job>>;
+    /// At most `limit` jobs of these kinds (of any, if none is named) whose ids come after `after`, by id.
+    async fn list_jobs(
+        &self,
+        project: &str,
+        kinds: &[&str],
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Job>>;
     /// The jobs of all projects that have not ended, in the order they were queued.
     async fn list_unfinished_jobs(&self) -> Result<Vec<Job>>;
     /// Changes a job's state as [`JobState::after`](crate::JobState::after) allows.

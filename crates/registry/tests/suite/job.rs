@@ -99,8 +99,9 @@ pub(crate) async fn jobs_are_listed_in_order_and_the_oldest_ended_go(store: &dyn
         store.create_job(new_job(project, id), at(second)).await.unwrap();
     }
     let ids = |jobs: Vec<registry::Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
-    assert_eq!(ids(store.list_jobs(P, None, 2).await.unwrap()), ["1", "3"]);
-    assert_eq!(ids(store.list_jobs(P, Some("3"), 9).await.unwrap()), ["4", "5"]);
+    assert_eq!(ids(store.list_jobs(P, &[], None, 2).await.unwrap()), ["1", "3"]);
+    assert_eq!(ids(store.list_jobs(P, &["search", "train"], Some("3"), 9).await.unwrap()), ["4", "5"]);
+    assert!(store.list_jobs(P, &["search", "rain"], None, 9).await.unwrap().is_empty());
     assert_eq!(ids(store.list_unfinished_jobs().await.unwrap()), ["2", "3", "4", "5", "1"]);
     for (id, second) in [("4", 10), ("3", 11), ("5", 12)] {
         store.change_job(P, id, JobChange::Cancel, at(second)).await.unwrap();
@@ -108,6 +109,6 @@ pub(crate) async fn jobs_are_listed_in_order_and_the_oldest_ended_go(store: &dyn
     assert_eq!(ids(store.list_unfinished_jobs().await.unwrap()), ["2", "1"]);
     assert_eq!(store.forget_jobs(P, 3).await.unwrap(), [""; 0]);
     assert_eq!(store.forget_jobs(P, 1).await.unwrap(), ["3", "4"]);
-    assert_eq!(ids(store.list_jobs(P, None, 9).await.unwrap()), ["1", "5"]);
-    assert_eq!(store.list_jobs("other", None, 9).await.unwrap().len(), 1);
+    assert_eq!(ids(store.list_jobs(P, &[], None, 9).await.unwrap()), ["1", "5"]);
+    assert_eq!(store.list_jobs("other", &[], None, 9).await.unwrap().len(), 1);
 }

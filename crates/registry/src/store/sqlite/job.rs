@@ -43,16 +43,22 @@ pub(super) async fn get(store: &SqliteStore, project: &str, id: &str) -> Result<
 
 pub(super) async fn list(
     store: &SqliteStore,
-    project: &str,
+    (project, kinds): (&str, &[&str]),
     after: Option<&str>,
     at_most: usize,
 ) -> Result<Vec<Job>> {
-    let rows = sqlx::query("SELECT * FROM jobs WHERE project = ? AND id > ? ORDER BY id LIMIT ?")
-        .bind(project)
-        .bind(after.unwrap_or_default())
-        .bind(limit(at_most))
-        .fetch_all(&store.pool)
-        .await?;
+    // Kinds are of a-z and _, so that a comma parts them.
+    let kinds = if kinds.is_empty() { String::new() } else { format!(",{},", kinds.join(",")) };
+    let rows = sqlx::query(
+        "SELECT * FROM jobs WHERE project = ? AND id > ? AND (?3 = '' OR instr(?3, ',' || kind || ',') > 0)
+         ORDER BY id LIMIT ?4",
+    )
+    .bind(project)
+    .bind(after.unwrap_or_default())
+    .bind(kinds)
+    .bind(limit(at_most))
+    .fetch_all(&store.pool)
+    .await?;
     rows.iter().map(read).collect()
 }
 

@@ -3,6 +3,7 @@
 //! The file is in write-ahead mode with full synchronisation: what a call has returned survives a crash of the
 //! process and of the machine. Beside it lie `-wal` and `-shm` while it is open; the three are one database.
 
+mod copy;
 mod dataset;
 mod endpoint;
 mod job;
@@ -243,8 +244,14 @@ impl Store for SqliteStore {
         job::get(self, project, id).await
     }
 
-    async fn list_jobs(&self, project: &str, after: Option<&str>, limit: usize) -> Result<Vec<Job>> {
-        job::list(self, project, after, limit).await
+    async fn list_jobs(
+        &self,
+        project: &str,
+        kinds: &[&str],
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Job>> {
+        job::list(self, (project, kinds), after, limit).await
     }
 
     async fn list_unfinished_jobs(&self) -> Result<Vec<Job>> {

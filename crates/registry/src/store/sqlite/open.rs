@@ -7,7 +7,7 @@ use sqlx::SqlStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::SqliteStore;
+use super::{SqliteStore, copy};
 use crate::{Error, Result};
 
 /// The changes of the schema, in order. One that has been released is never edited.
@@ -20,13 +20,14 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
 ];
 
 /// How long a call waits for another writer.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many connections answer side by side; writes happen one at a time.
 const CONNECTIONS_MAX: u32 = 4;
 
 impl SqliteStore {
-    /// Opens the database at `path`; it is made if there is none. Its directory must exist.
+    /// Opens the database at `path`; it is made if there is none. Its directory must exist. Before the schema of an older
+    /// build is changed, a copy of the file is kept beside it: `NAME.before-000N`, N being the first change.
     ///
     /// # Errors
     /// [`Error::Unusable`], naming the file, if it cannot be opened, is no SQLite database, is damaged, or was
@@ -40,13 +41,9 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX);
-        let unusable = |error: sqlx::Error| Error::Unusable {
-            path: path.to_owned(),
-            reason: reason(&error),
-            source: Some(error.into()),
-        };
-        let store = Self { pool: pool.connect_with(options).await.map_err(unusable)? };
-        let prepared = store.prepare(path).await;
+        let pool = pool.connect_with(options).await.map_err(|error| unusable(path, error))?;
+        let store = Self { pool };
+        let prepared = store.prepare(path, true).await;
         if prepared.is_err() {
             store.pool.close().await;
         }
@@ -63,33 +60,50 @@ impl SqliteStore {
         let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1);
         let pool = pool.idle_timeout(None).max_lifetime(None).connect_with(options).await?;
         let store = Self { pool };
-        store.prepare(Path::new(":memory:")).await?;
+        store.prepare(Path::new(":memory:"), false).await?;
         Ok(store)
     }
 
-    async fn prepare(&self, path: &Path) -> Result<()> {
-        let unusable = |reason: String, source| Error::Unusable { path: path.to_owned(), reason, source };
-        let fault = |error: sqlx::Error| unusable(reason(&error), Some(error.into()));
+    async fn prepare(&self, path: &Path, keeps_copy: bool) -> Result<()> {
+        let refused = |reason: String, source| Error::Unusable { path: path.to_owned(), reason, source };
+        let fault = |error: sqlx::Error| unusable(path, error);
         let found: String =
             sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.pool).await.map_err(fault)?;
         if found != "ok" {
-            return Err(unusable(damaged(), Some(found.into())));
+            return Err(refused(damaged(), Some(found.into())));
+        }
+        let schema = self.schema().await.map_err(fault)?;
+        let newest = MIGRATIONS[MIGRATIONS.len() - 1].0;
+        if keeps_copy && (1..newest).contains(&schema) {
+            copy::keep_before(&self.pool, path, schema + 1).await?;
         }
         migrator().run(&self.pool).await.map_err(|error| match error {
-            MigrateError::VersionMissing(version) => unusable(
+            MigrateError::VersionMissing(version) => refused(
                 format!(
                     "it was made by a newer build (schema {version}, this build knows up to {}); use that build",
                     MIGRATIONS.len()
                 ),
                 None,
             ),
-            MigrateError::VersionMismatch(version) => unusable(
+            MigrateError::VersionMismatch(version) => refused(
                 format!("its schema {version} is not this build's schema {version}; use the build that made it"),
                 None,
             ),
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => fault(error),
-            other => unusable("its schema cannot be brought up to date".to_owned(), Some(other.into())),
+            other => refused("its schema cannot be brought up to date".to_owned(), Some(other.into())),
         })
+    }
+}
+
+impl SqliteStore {
+    /// The newest change of the schema that was made, 0 before the first.
+    async fn schema(&self) -> std::result::Result<i64, sqlx::Error> {
+        const TABLE: &str = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+        if sqlx::query_scalar::<_, i64>(TABLE).fetch_one(&self.pool).await? == 0 {
+            return Ok(0);
+        }
+        let newest = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
+        sqlx::query_scalar(newest).fetch_one(&self.pool).await
     }
 }
 
@@ -98,6 +112,11 @@ fn migrator() -> Migrator {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
     });
     Migrator::with_migrations(migrations.into())
+}
+
+/// The error of a database file that cannot be used.
+pub(super) fn unusable(path: &Path, error: sqlx::Error) -> Error {
+    Error::Unusable { path: path.to_owned(), reason: reason(&error), source: Some(error.into()) }
 }
 
 /// What a failure to open means to the user, by SQLite's primary result code.

@@ -1,0 +1,76 @@
+"""A data directory backed up beside a busy server, and restored by processes that are killed."""
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from program import Program, Server, environment
+
+
+def ask(server: Server) -> list:
+    path = "/v1/projects/default/locations/l/endpoints/sp500-deciles:predict"
+    reply = server.post(path, {"instances": [{"symbol": "AAPL"}], "parameters": {"as_of": "2022-12-28"}})
+    assert reply.status == 200, reply.text
+    return reply.json["predictions"]
+
+
+def test_a_backup_beside_writes_is_one_state_that_serves(copied: Program, tmp_path: Path):
+    server = copied.serve()
+    expected = ask(server)
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            reply = server.post(f"/v1/projects/default/locations/l/endpoints?endpointId=w{number}", {"displayName": "w"})
+            assert reply.status == 200, reply.text
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(3):
+            kept = copied.succeed("backup", "--out", tmp_path / "kept")
+    finally:
+        stop.set()
+        writer.join()
+    assert server.stop() == 0
+    assert kept["copied"] < kept["files"]
+
+    restored = Program(copied.binary, tmp_path / "restored", tmp_path)
+    report = restored.succeed("restore", "--from", tmp_path / "kept")
+    assert report["files"] == kept["files"]
+    again = restored.serve()
+    assert ask(again) == expected
+    assert again.stop() == 0
+
+
+def test_a_restore_that_is_killed_at_any_moment_leaves_no_data_directory(copied: Program, tmp_path: Path):
+    # Enough files that a kill falls between them.
+    for number in range(400):
+        path = copied.data_dir / "staging" / "bucket" / f"object-{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes([number % 256]) * 20_000 + str(number).encode())
+    kept = copied.succeed("backup", "--out", tmp_path / "kept")
+    restored = Program(copied.binary, tmp_path / "restored", tmp_path)
+    killed = 0
+    for pause in (0.02, 0.05, 0.1, 0.2, 0.4):
+        command = restored.command("restore", "--from", tmp_path / "kept", "--json")
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:
+            break
+        killed += 1
+        assert not restored.data_dir.exists(), "half a restore pretends to be whole"
+    assert killed > 0
+    if not restored.data_dir.exists():
+        assert restored.succeed("restore", "--from", tmp_path / "kept")["files"] == kept["files"]
+    manifest = json.loads(next((tmp_path / "kept" / "backups").iterdir()).read_text())
+    for name, entry in manifest["files"].items():
+        if name != "registry.sqlite":
+            assert (restored.data_dir / name).stat().st_size == entry["bytes"]
+    assert restored.succeed("model", "list")["models"]

@@ -1,0 +1,292 @@
+//! Backups of a data directory, taken while a server has it in use, and their way back.
+//!
+//! A backup is a list of files, `backups/NAME.json`, written last, and the files themselves under their SHA-256 (`objects/ab/abcd...`): what is
+//! there already is not copied again. The registry is copied first, in one state of it (`VACUUM INTO`); everything it speaks of was
+//! whole by then, and is looked for at the end. Deliberately not here: schedules, and what is in another artifact store.
+
+mod files;
+mod restore;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use artifact::bundle::MANIFEST;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::{file_path, version_prefix};
+use crate::{Error, Kind, PAGE_SIZE_MAX, REGISTRY_FILE, Result, SCRATCH};
+
+pub use restore::{Restore, RestoreReport, restore};
+
+/// The version of [`Manifest`].
+const VERSION: u32 = 1;
+/// Where the lists of files are.
+const BACKUPS: &str = "backups";
+/// Tries to catch a state of which nothing is deleted meanwhile.
+const TRIES: u32 = 3;
+/// The folder of artifacts, unless they are elsewhere.
+const ARTIFACTS: &str = "artifacts";
+
+/// A data directory to back up.
+#[derive(Debug, Clone)]
+pub struct BackUp {
+    /// The data directory; whoever holds it goes on.
+    pub data_dir: PathBuf,
+    /// The URI of the place that backups are kept in.
+    pub place: String,
+    /// The artifact store, if it is not in the data directory.
+    pub artifact_root: Option<String>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What a backup came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackupReport {
+    /// Its name.
+    pub name: String,
+    /// The URI of the place it is kept in.
+    pub place: String,
+    /// Files in it.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that had to be copied.
+    pub copied: usize,
+    /// Their bytes.
+    pub copied_bytes: u64,
+    /// What is not in it, and why.
+    pub left_out: Vec<String>,
+}
+
+/// The list of a backup's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Manifest {
+    version: u32,
+    name: String,
+    created_at: Timestamp,
+    /// Where artifacts were: their URIs in the registry begin so.
+    artifacts: String,
+    left_out: Vec<String>,
+    /// By path in the data directory, with `/`.
+    files: BTreeMap<String, Entry>,
+}
+
+/// A file of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    sha256: String,
+    bytes: u64,
+}
+
+/// Backs a data directory up, whether or not a server has it in use.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is none; [`Kind::InvalidArgument`] for a place inside it; [`Kind::Unavailable`] if what is backed up is
+/// deleted again and again meanwhile; [`Kind::FailedPrecondition`] for a file of which something is missing.
+pub async fn back_up(request: &BackUp) -> Result<BackupReport> {
+    let data_dir = request.data_dir.canonicalize().map_err(|error| {
+        let message = format!(
+            "cannot read the data directory {}: {error}; name another with --data-dir",
+            request.data_dir.display()
+        );
+        Error::new(Kind::NotFound, message)
+    })?;
+    let store = store::Store::open(&request.place)?;
+    if let Ok(place) = file_path(store.uri())
+        && place.starts_with(&data_dir)
+    {
+        let message = "a backup inside the data directory would be lost with it; name another place";
+        return Err(Error::invalid("--out", message));
+    }
+    let mut taking = Taking::new(request, data_dir, store)?;
+    for tries in 1.. {
+        match taking.once().await {
+            Ok(manifest) => return taking.finish(manifest).await,
+            // Something was deleted between the copy of the registry and its turn.
+            Err(error) if error.kind() == Kind::Unavailable && tries < TRIES => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the last try returns")
+}
+
+/// A backup being taken.
+struct Taking {
+    data_dir: PathBuf,
+    store: store::Store,
+    now: Timestamp,
+    /// The URI of artifacts, and whether they are in the data directory.
+    artifacts: (String, bool),
+    copied: usize,
+    copied_bytes: u64,
+}
+
+impl Taking {
+    fn new(request: &BackUp, data_dir: PathBuf, store: store::Store) -> Result<Self> {
+        let inside = data_dir.join(ARTIFACTS);
+        let artifacts = match &request.artifact_root {
+            None => (crate::file_uri(&inside)?, true),
+            Some(uri) => {
+                let folder = file_path(uri).ok().and_then(|path| path.canonicalize().ok());
+                (uri.clone(), folder.is_some_and(|folder| folder == inside))
+            }
+        };
+        Ok(Self { data_dir, store, now: request.now, artifacts, copied: 0, copied_bytes: 0 })
+    }
+
+    /// One try: everything but the list of files.
+    async fn once(&mut self) -> Result<Manifest> {
+        let scratch = self.data_dir.join(SCRATCH).join(format!("backup-{}", self.now.as_nanosecond()));
+        let made = std::fs::create_dir_all(&scratch).map_err(|error| unwritable(&scratch, &error));
+        let taken = match made {
+            Ok(()) => self.with_registry(&scratch).await,
+            Err(error) => Err(error),
+        };
+        let _ = std::fs::remove_dir_all(&scratch);
+        taken
+    }
+
+    async fn with_registry(&mut self, scratch: &Path) -> Result<Manifest> {
+        let copy = scratch.join(REGISTRY_FILE);
+        let path = self.data_dir.join(REGISTRY_FILE);
+        registry::SqliteStore::copy(&path, &copy).await?;
+        let mut files = BTreeMap::new();
+        let bytes = std::fs::read(&copy).map_err(|error| unreadable(&copy, &error))?;
+        let entry = self.keep(Bytes::from(bytes)).await?;
+        files.insert(REGISTRY_FILE.to_owned(), entry);
+        let store = registry::SqliteStore::open(&copy).await?;
+        let spoken_of = SpokenOf::read(&store).await;
+        registry::Store::close(&store).await;
+        let spoken_of = spoken_of?;
+        let found = files::list(&self.data_dir, |path| spoken_of.is_running(path))?;
+        for path in found {
+            let full = self.data_dir.join(&path);
+            match std::fs::read(&full) {
+                Ok(bytes) => {
+                    let entry = self.keep(Bytes::from(bytes)).await?;
+                    files.insert(path, entry);
+                }
+                // It was deleted meanwhile; if it is missed, that is told below.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unreadable(&full, &error)),
+            }
+        }
+        let mut left_out = spoken_of.running_text();
+        if !self.artifacts.1 {
+            left_out.push(format!("artifacts: they are in {}, which is not copied", self.artifacts.0));
+        }
+        spoken_of.check(&files, self.artifacts.1)?;
+        Ok(Manifest {
+            version: VERSION,
+            name: self.now.strftime("%Y%m%dT%H%M%S%.6fZ").to_string(),
+            created_at: self.now,
+            artifacts: self.artifacts.0.clone(),
+            left_out,
+            files,
+        })
+    }
+
+    /// Copies bytes that are not there yet.
+    async fn keep(&mut self, bytes: Bytes) -> Result<Entry> {
+        let entry = Entry { sha256: hex::encode(Sha256::digest(&bytes)), bytes: bytes.len() as u64 };
+        let path = object_path(&entry.sha256);
+        if !self.store.exists(&path).await? {
+            self.store.put(&path, bytes).await?;
+            self.copied += 1;
+            self.copied_bytes += entry.bytes;
+        }
+        Ok(entry)
+    }
+
+    async fn finish(self, manifest: Manifest) -> Result<BackupReport> {
+        let text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|error| Error::internal("cannot write the list of a backup", error))?;
+        self.store.put(&format!("{BACKUPS}/{}.json", manifest.name), Bytes::from(text)).await?;
+        Ok(BackupReport {
+            place: self.store.uri().to_owned(),
+            files: manifest.files.len(),
+            bytes: manifest.files.values().map(|entry| entry.bytes).sum(),
+            copied: self.copied,
+            copied_bytes: self.copied_bytes,
+            left_out: manifest.left_out,
+            name: manifest.name,
+        })
+    }
+}
+
+/// What a registry speaks of.
+#[derive(Debug, Default)]
+struct SpokenOf {
+    /// Manifests of bundles by path, with their SHA-256.
+    bundles: Vec<(String, String)>,
+    /// Folders of jobs that have not ended.
+    running: Vec<String>,
+}
+
+impl SpokenOf {
+    async fn read(store: &dyn registry::Store) -> Result<Self> {
+        let mut all = Self::default();
+        for project in store.list_projects().await? {
+            let mut after: Option<String> = None;
+            loop {
+                let models = store.list_models(&project, after.as_deref(), PAGE_SIZE_MAX).await?;
+                for model in &models {
+                    for version in store.list_versions(&project, &model.model).await? {
+                        let prefix = version_prefix(&project, &version.model, version.version);
+                        all.bundles.push((format!("{ARTIFACTS}/{prefix}/{MANIFEST}"), version.bundle_digest));
+                    }
+                }
+                match models.last() {
+                    Some(last) if models.len() == PAGE_SIZE_MAX => after = Some(last.model.clone()),
+                    _ => break,
+                }
+            }
+        }
+        for job in store.list_unfinished_jobs().await? {
+            all.running.push(format!("jobs/{}/{}", job.project, job.id));
+        }
+        Ok(all)
+    }
+
+    fn is_running(&self, path: &str) -> bool {
+        self.running.iter().any(|job| path == job)
+    }
+
+    fn running_text(&self) -> Vec<String> {
+        self.running.iter().map(|job| format!("{job}: the job has not ended; it begins anew")).collect()
+    }
+
+    /// Whether every version is in the backup.
+    fn check(&self, files: &BTreeMap<String, Entry>, with_artifacts: bool) -> Result<()> {
+        if !with_artifacts {
+            return Ok(());
+        }
+        for (path, digest) in &self.bundles {
+            let missing = match files.get(path) {
+                Some(entry) if entry.sha256 == *digest => continue,
+                Some(_) => "is another one than was registered; upload that version again, or delete it",
+                None => "is missing; if it is not being deleted now, delete that version of the model",
+            };
+            return Err(Error::new(Kind::Unavailable, format!("{path} {missing}")));
+        }
+        Ok(())
+    }
+}
+
+/// Where a file lies, whatever it is called.
+fn object_path(sha256: &str) -> String {
+    format!("objects/{}/{sha256}", &sha256[..2.min(sha256.len())])
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Kind::FailedPrecondition, format!("cannot read {}: {error}", path.display()))
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Error {
+    let message = format!("cannot write {}: {error}; is the disk full?", path.display());
+    Error::new(Kind::FailedPrecondition, message)
+}
