@@ -21,6 +21,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::HEAD_TIMEOUT;
+use crate::dialect::Dialect;
+use crate::origin;
 use crate::question::{QuestionPath, is_grpc_question};
 use crate::router::Service;
 use crate::tls::Tls;
@@ -95,6 +97,9 @@ impl Answering {
     }
 
     async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, JoinError> {
+        if let Err(error) = origin::one_host(request.version(), request.headers()) {
+            return Ok(Dialect::of(&request.map(Body::new)).refusal(error));
+        }
         let path = request.uri().path();
         let here = match request.body().size_hint().upper() {
             Some(bytes) => bytes <= SMALL_BODY_BYTES && QuestionPath::of(path).is_some(),
