@@ -1,4 +1,5 @@
-"""Wrong input, through the binary and over the wire: a clear error with the way out, and nothing changed."""
+"""Wrong input, through the binary and over the wire: a clear error with the way out, and nothing changed. What is wrong with bodies and
+connections whatever the model is in test_hostile.py."""
 
 import hashlib
 import json
@@ -183,18 +184,12 @@ def test_verbs_work_through_a_server(quickstart: Quickstart, server: Server):
     ("body", "status", "words"),
     [
         ({"instances": [[0.0] * 74]}, 400, ["74", "75"]),
-        ({"instances": [[0.0] * 74 + ["x"]]}, 400, ["74"]),
-        ({"instances": [[0.0] * 74 + [1e39]]}, 400, ["74"]),
-        ({"instances": []}, 400, ["instances"]),
-        ({"instance": [[0.0] * 75]}, 400, ["instance", "instances"]),
         ({"instances": [{"symbol": "APPL"}]}, (400, 404), ["APPL", "AAPL"]),
         ({"instances": [{"symbol": "AAPL"}], "parameters": {"as_of": "1980-01-02"}}, 400, ["1980-01-02"]),
         ({"instances": [{"symbol": "AAPL"}], "parameters": {"as_of": "1990-02-01"}}, 400, ["1990-02-01"]),
         ({"instances": [{"symbol": "AAPL"}], "parameters": {"as_of": "2022-13-01"}}, 400, ["2022-13-01"]),
-        (b'{"instances": [[0.0,', 400, ["line 1"]),
-        (b"", 400, []),
     ],
-    ids=["length", "word", "too-large", "none", "key", "symbol", "before-data", "short-history", "no-date", "syntax", "empty"],
+    ids=["length", "symbol", "before-data", "short-history", "no-date"],
 )
 def test_a_bad_prediction_request(quickstart, server: Server, body, status, words):
     before = state(quickstart.program.data_dir)

@@ -1,19 +1,27 @@
 //! The body of a request within the limit, as it was before it was compressed; and replies, compressed for who asks.
 //!
-//! A body is never larger than the limit in memory, compressed or not, so a bomb costs what an honest body costs.
+//! A body is never larger than the limit in memory, compressed or not, so a bomb costs what an honest body costs; and it comes at
+//! a pace, since a request counts as one in progress while its body is on its way.
 
 use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use flate2::Compression;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
-use http_body_util::LengthLimitError;
+use futures::StreamExt as _;
+use tokio::time::Instant;
 
 /// Smaller replies are sent as they are: they fit a packet either way.
 const COMPRESSED_FROM_BYTES: usize = 1024;
+
+/// What is asked of every client.
+const PACE: Pace = Pace { silence_max: Duration::from_secs(10), bytes_per_second_min: 16 << 10 };
+/// So much is made room for at once on a client's word; more when it has come.
+const ANNOUNCED_BYTES_TRUSTED: usize = 1 << 20;
 
 /// Why there is no body.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,29 +30,93 @@ pub(crate) enum BodyError {
     TooLarge(usize),
     /// The client stopped sending.
     Cut,
+    /// The client sends too slowly.
+    Slow,
     /// Its coding is not offered.
     Coding(String),
     /// It is not what its coding says.
     Corrupt(&'static str),
 }
 
+/// How slowly a body may come.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Without a byte.
+    silence_max: Duration,
+    /// Over all, after the first such silence.
+    bytes_per_second_min: u64,
+}
+
+/// A body as it comes, at a pace.
+pub(crate) struct Paced {
+    parts: BodyDataStream,
+    pace: Pace,
+    begun: Instant,
+    received: u64,
+}
+
+impl Paced {
+    /// Whose clock begins now.
+    pub(crate) fn new(body: Body) -> Self {
+        Self::at(PACE, body)
+    }
+
+    fn at(pace: Pace, body: Body) -> Self {
+        Self { parts: body.into_data_stream(), pace, begun: Instant::now(), received: 0 }
+    }
+
+    /// The next bytes; none at the end.
+    ///
+    /// # Errors
+    /// [`BodyError::Slow`], [`BodyError::Cut`].
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let Pace { silence_max, bytes_per_second_min } = self.pace;
+        let paced = Duration::from_secs_f64(self.received as f64 / bytes_per_second_min as f64);
+        let due = (Instant::now() + silence_max).min(self.begun + silence_max + paced);
+        match tokio::time::timeout_at(due, self.parts.next()).await {
+            Err(_) => Err(BodyError::Slow),
+            Ok(None) => Ok(None),
+            Ok(Some(Err(_))) => Err(BodyError::Cut),
+            Ok(Some(Ok(part))) => {
+                self.received += part.len() as u64;
+                Ok(Some(part))
+            }
+        }
+    }
+}
+
 /// Reads a body within the limit; one that is announced too long is not read at all.
 ///
 /// # Errors
-/// [`BodyError::TooLarge`], [`BodyError::Cut`].
+/// [`BodyError::TooLarge`], [`BodyError::Cut`], [`BodyError::Slow`].
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(BodyError::TooLarge(limit));
     }
-    axum::body::to_bytes(body, limit)
-        .await
-        .map_err(|error| if is_over_limit(&error) { BodyError::TooLarge(limit) } else { BodyError::Cut })
+    gathered(Paced::new(body), announced, limit).await
 }
 
-fn is_over_limit(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.is::<LengthLimitError>())
+async fn gathered(mut paced: Paced, announced: Option<u64>, limit: usize) -> Result<Bytes, BodyError> {
+    let Some(first) = paced.next().await? else { return Ok(Bytes::new()) };
+    let mut whole = first;
+    let mut gathered = Vec::new();
+    while let Some(part) = paced.next().await? {
+        if gathered.is_empty() {
+            let announced = announced.map_or(0, |length| length as usize);
+            gathered.reserve((whole.len() + part.len()).max(announced.min(ANNOUNCED_BYTES_TRUSTED)));
+            gathered.extend_from_slice(&whole);
+        }
+        if gathered.len() + part.len() > limit {
+            return Err(BodyError::TooLarge(limit));
+        }
+        gathered.extend_from_slice(&part);
+    }
+    if !gathered.is_empty() {
+        whole = Bytes::from(gathered);
+    }
+    if whole.len() > limit { Err(BodyError::TooLarge(limit)) } else { Ok(whole) }
 }
 
 /// Reads a body within the limit and undoes its `Content-Encoding`; the limit holds before and after.
@@ -176,6 +248,33 @@ mod tests {
         assert_eq!(read(&none, Body::from("123456"), 5).await, Err(BodyError::TooLarge(5)));
         let announced = headers(header::CONTENT_LENGTH, "6");
         assert_eq!(read(&announced, Body::empty(), 5).await, Err(BodyError::TooLarge(5)));
+    }
+
+    /// A client that sends so many bytes every so often.
+    fn dribbled(bytes: usize, every: Duration) -> Body {
+        let part = Bytes::from(vec![b' '; bytes]);
+        Body::from_stream(futures::stream::unfold((), move |()| {
+            let part = part.clone();
+            async move {
+                tokio::time::sleep(every).await;
+                Some((Ok::<_, std::convert::Infallible>(part), ()))
+            }
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_client_keeps_nobody_waiting_for_its_body() {
+        let pace = Pace { silence_max: Duration::from_millis(100), bytes_per_second_min: 1000 };
+        let read = |bytes, millis| {
+            gathered(Paced::at(pace, dribbled(bytes, Duration::from_millis(millis))), None, 600)
+        };
+        let begun = Instant::now();
+        assert_eq!(read(1, 60_000).await, Err(BodyError::Slow), "silent");
+        assert_eq!(read(1, 10).await, Err(BodyError::Slow), "a byte at a time");
+        assert_eq!(read(300, 150).await, Err(BodyError::Slow), "with long pauses");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        // Twice as fast as it must be.
+        assert_eq!(read(40, 20).await, Err(BodyError::TooLarge(600)));
     }
 
     #[tokio::test]

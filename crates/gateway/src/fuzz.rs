@@ -2,11 +2,14 @@
 //!
 //! Each says whether the bytes were taken; that nothing panics is for the target to see.
 
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use platform::{DataType, Signature, TensorSpec};
 
 use crate::json::{DEPTH_MAX, Reader};
 use crate::mlflow::table::Model as Table;
-use crate::{mlflow, open_inference, tensorflow_serving};
+use crate::vertex::fields::Fields;
+use crate::vertex::instances::{PredictBody, tensors};
+use crate::{access, mlflow, open_inference, storage, tensorflow_serving, vertex};
 
 const MAX_ROWS: usize = 64;
 
@@ -74,6 +77,45 @@ pub fn arrow(bytes: &[u8]) -> bool {
     let rows = Table { signature: &rows, row_width: Some(3), features: &features, max_rows: MAX_ROWS };
     let several = Table { signature: &several, row_width: None, features: &[], max_rows: MAX_ROWS };
     mlflow::arrow::parse(bytes.to_vec(), rows).is_ok() | mlflow::arrow::parse(bytes.to_vec(), several).is_ok()
+}
+
+/// A body of Vertex AI's `:predict`, to a model of rows or of tensors, or of any of its changes.
+pub fn vertex(bytes: &[u8]) -> bool {
+    let rows = PredictBody::parse(bytes, MAX_ROWS).is_ok();
+    let tensors = signatures().iter().any(|signature| tensors::parse(bytes, signature, MAX_ROWS).is_ok());
+    let fields = Fields::parse(bytes).is_ok();
+    let taken = rows || tensors || fields;
+    assert!(
+        !taken || serde_json::from_slice::<serde_json::Value>(bytes).is_ok(),
+        "what is no JSON was taken"
+    );
+    taken
+}
+
+/// The headers and the body of an upload to the staging area: a line for `content-type` or `content-range`, then the body.
+pub fn storage(bytes: &[u8]) -> bool {
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (line, body) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
+    let range = std::str::from_utf8(line).is_ok_and(storage::fuzz::range);
+    let Ok(kind) = HeaderValue::from_bytes(line) else { return range };
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+    range | storage::fuzz::multipart(&headers, body)
+}
+
+/// A line of a request, `METHOD PATH`: taken if it is a call of some protocol.
+pub fn paths(bytes: &[u8]) -> bool {
+    let Some((method, path)) = std::str::from_utf8(bytes).ok().and_then(|line| line.split_once(' ')) else {
+        return false;
+    };
+    let Ok(method) = method.parse::<Method>() else { return false };
+    let _ = access::need(&method, path);
+    let calls = [
+        vertex::path::Address::parse(&method, path).is_ok(),
+        path.starts_with("/v2/") && open_inference::path::Call::parse(&method, path).is_ok(),
+        tensorflow_serving::path::Call::parse(&method, path).is_ok(),
+        storage::fuzz::path(path),
+    ];
+    calls.contains(&true)
 }
 
 /// By our own reader, which takes bare numbers; where those are missing, another reader is asked too.

@@ -24,6 +24,8 @@ mod refusal;
 mod request_id;
 mod router;
 mod server;
+#[doc(hidden)]
+pub mod speed;
 mod status;
 mod storage;
 mod tensorflow_serving;

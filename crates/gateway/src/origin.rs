@@ -1,9 +1,11 @@
-//! Keeps pages of other sites, open in a browser on this machine, from driving the server.
+//! Whom a request asks, and for whom: every request of HTTP/1.1 names one host, and pages of other sites, open in a browser on this
+//! machine, do not drive the server.
 //!
 //! This version has no keys, so a page could post to the loopback address; browsers then send `Origin`, which
 //! no other client does. Deliberately not here: protection from a client that forges its headers.
 
-use axum::http::{HeaderMap, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Version, header};
 use platform::{Error, Kind};
 
 /// Refuses a request that a page of another site makes.
@@ -23,6 +25,28 @@ pub(crate) fn check(headers: &HeaderMap) -> Result<(), Error> {
     Err(Error::new(Kind::PermissionDenied, message))
 }
 
+/// Refuses a request whose host two readers may take for two: with two of them, with none, or with none that can be one
+/// (RFC 9112, section 3.2).
+///
+/// # Errors
+/// [`Kind::InvalidArgument`].
+pub(crate) fn one_host(version: Version, headers: &HeaderMap) -> Result<(), Error> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let wrong = match (hosts.next(), hosts.next()) {
+        // HTTP/2 has a field of its own for it, HTTP/1.0 none.
+        (None, _) => version == Version::HTTP_11,
+        (Some(host), None) => {
+            let text = host.as_bytes();
+            !text.is_empty() && (text.contains(&b'@') || Authority::try_from(text).is_err())
+        }
+        (Some(_), Some(_)) => true,
+    };
+    if wrong {
+        return Err(Error::new(Kind::InvalidArgument, "a request names its host once, as HOST or HOST:PORT"));
+    }
+    Ok(())
+}
+
 fn authority(origin: &str) -> Option<&str> {
     origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
 }
@@ -38,6 +62,23 @@ mod tests {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         check(&headers).is_ok()
+    }
+
+    #[test]
+    fn a_host_is_named_once() {
+        let with = |hosts: &[&str]| {
+            let named = |host: &&str| (header::HOST, host.parse().unwrap());
+            one_host(Version::HTTP_11, &hosts.iter().map(named).collect()).is_ok()
+        };
+        for good in ["localhost", "127.0.0.1:8080", "[::1]:8080", "a-b.example", ""] {
+            assert!(with(&[good]), "{good}");
+        }
+        for bad in ["a b", "a/b", "a@b", "a:b:c", "a, b"] {
+            assert!(!with(&[bad]), "{bad}");
+        }
+        assert!(!with(&[]) && !with(&["a", "a"]));
+        assert!(one_host(Version::HTTP_2, &HeaderMap::new()).is_ok());
+        assert!(one_host(Version::HTTP_10, &HeaderMap::new()).is_ok());
     }
 
     #[test]

@@ -12,6 +12,10 @@ use crate::status;
 /// A message never grows with what a hostile client sent.
 const MESSAGE_CHARS_MAX: usize = 2000;
 
+/// What a client hears whose body did not come in time.
+pub(crate) const SLOW_BODY: &str =
+    "the request body comes too slowly; send it without pauses, or in smaller requests";
+
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -73,6 +77,7 @@ impl From<BodyError> for Refusal {
                 format!("the request body is over the limit of {limit} bytes; send fewer rows at a time"),
             ),
             BodyError::Cut => Self::new(status::of(Kind::Cancelled).0, "the request body ended early"),
+            BodyError::Slow => Self::new(StatusCode::REQUEST_TIMEOUT, SLOW_BODY),
             BodyError::Coding(name) => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 format!("content encoding \"{name}\" is not offered; send gzip, deflate or no encoding"),

@@ -70,3 +70,18 @@ fn mlflow() {
 fn arrow_streams() {
     assert_eq!(each("arrow_stream", gateway::fuzz::arrow), 3);
 }
+
+#[test]
+fn vertex() {
+    assert_eq!(each("vertex", gateway::fuzz::vertex), 5);
+}
+
+#[test]
+fn storage() {
+    assert_eq!(each("storage", gateway::fuzz::storage), 3);
+}
+
+#[test]
+fn paths() {
+    assert_eq!(each("paths", gateway::fuzz::paths), 8);
+}

@@ -1,15 +1,16 @@
 //! JSON read where it lies: no tree of values, so a tensor costs its own bytes and nothing else.
 //!
 //! [`Reader`] walks a document a value at a time; `number` turns digits into the one nearest float; `tensor` fills typed
-//! vectors from nested lists. Texts of syntax errors are those of RapidJSON, which the servers we
+//! vectors from nested lists; `twice` finds names given twice. Texts of syntax errors are those of RapidJSON, which the servers we
 //! imitate show their clients. Deliberately not here: what a document means to a protocol.
 
 pub(crate) mod number;
 pub(crate) mod tensor;
+pub(crate) mod twice;
 
 use std::borrow::Cow;
 
-use number::Number;
+use number::{Number, Plain};
 
 /// Deeper nesting is refused: no tensor has as many axes, and the reader recurses.
 pub(crate) const DEPTH_MAX: usize = 100;
@@ -199,6 +200,25 @@ impl<'a> Reader<'a> {
         let (number, end) = number::scan(self.bytes, self.at, self.bare)?;
         self.at = end;
         Ok(number)
+    }
+
+    /// Takes the plain numbers ahead, of a list whose next item comes, as far as `take` does; how many those are. After the last
+    /// one the list goes on as after any item.
+    #[inline]
+    pub(crate) fn plain_numbers(&mut self, mut take: impl FnMut(Plain) -> bool) -> usize {
+        let mut count = 0;
+        let mut at = self.at;
+        while let Some((number, end)) = Plain::scan(self.bytes, at)
+            && take(number)
+        {
+            count += 1;
+            self.at = end;
+            if self.bytes.get(end) != Some(&b',') {
+                break;
+            }
+            at = end + 1 + usize::from(self.bytes.get(end + 1) == Some(&b' '));
+        }
+        count
     }
 
     /// A text, its escapes resolved.

@@ -55,15 +55,11 @@ impl Number<'_> {
         if let Some(bare) = self.bare {
             return bare as f32;
         }
-        if self.complete && self.exponent.unsigned_abs() <= 22 {
-            let wide = self.scaled();
-            let narrow = wide as f32;
-            let below = wide.to_bits() & 0x1fff_ffff;
-            let by_a_midpoint = below.abs_diff(0x1000_0000) <= 8;
-            let normal = (f32::MIN_POSITIVE..f32::MAX).contains(&narrow);
-            if (normal && !by_a_midpoint) || wide == 0.0 {
-                return if self.negative { -narrow } else { narrow };
-            }
+        if self.complete
+            && self.exponent.unsigned_abs() <= 22
+            && let Some(narrow) = narrowed(self.scaled())
+        {
+            return if self.negative { -narrow } else { narrow };
         }
         self.parsed()
     }
@@ -113,6 +109,71 @@ impl Number<'_> {
 /// 10 to a power of at most 22, which a double holds exactly.
 pub(crate) fn power_of_ten(exponent: u32) -> f64 {
     POWERS[exponent as usize]
+}
+
+/// What tensors are mostly made of: `-12.375`, of at most 19 digits, with a comma, a bracket or a blank after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plain {
+    negative: bool,
+    /// The digits without the point.
+    digits: u64,
+    /// How many of them follow the point.
+    places: usize,
+}
+
+impl Plain {
+    /// Reads the one at `at`, and says where it ends; nothing for any other number, and for what is none: [`scan`] reads those.
+    #[inline]
+    pub(super) fn scan(bytes: &[u8], at: usize) -> Option<(Self, usize)> {
+        let negative = bytes.get(at) == Some(&b'-');
+        let begin = at + usize::from(negative);
+        let (mut digits, mut end) = run(bytes, begin, 0);
+        let mut count = end - begin;
+        if count == 0 || (count > 1 && bytes[begin] == b'0') {
+            return None;
+        }
+        let mut places = 0;
+        if bytes.get(end) == Some(&b'.') {
+            let point = end + 1;
+            (digits, end) = run(bytes, point, digits);
+            places = end - point;
+            count += places;
+            if places == 0 {
+                return None;
+            }
+        }
+        let ends = matches!(bytes.get(end), Some(b',' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
+        (ends && count <= DIGITS_MAX).then_some((Self { negative, digits, places }, end))
+    }
+
+    /// The nearest single; nothing where the short way is not certain.
+    #[inline]
+    pub(crate) fn as_f32(self) -> Option<f32> {
+        let narrow = narrowed(self.digits as f64 / POWERS[self.places])?;
+        Some(if self.negative { -narrow } else { narrow })
+    }
+
+    /// The nearest double; nothing where the short way is not certain.
+    #[inline]
+    pub(crate) fn as_f64(self) -> Option<f64> {
+        let wide = self.digits as f64 / POWERS[self.places];
+        (self.digits <= 1 << 53).then_some(if self.negative { -wide } else { wide })
+    }
+
+    /// Whether it is an integer that has more binary digits than `bits`.
+    pub(crate) fn is_integer_over(self, bits: u32) -> bool {
+        self.places == 0 && self.digits >> bits != 0
+    }
+}
+
+/// A double that two roundings made, as the single that one rounding would have made; nothing where it is not certain.
+#[inline]
+fn narrowed(wide: f64) -> Option<f32> {
+    let narrow = wide as f32;
+    let below = wide.to_bits() & 0x1fff_ffff;
+    let by_a_midpoint = below.abs_diff(0x1000_0000) <= 8;
+    let normal = (f32::MIN_POSITIVE..f32::MAX).contains(&narrow);
+    ((normal && !by_a_midpoint) || wide == 0.0).then_some(narrow)
 }
 
 /// The number at `at`, and where it ends.
@@ -171,11 +232,18 @@ fn bare_number(bytes: &[u8]) -> Option<(f64, usize)> {
 fn run(bytes: &[u8], mut at: usize, mut digits: u64) -> (u64, usize) {
     while let Some(eight) = bytes[at..].first_chunk::<8>() {
         let word = u64::from_le_bytes(*eight);
-        if !all_digits(word) {
-            break;
+        let count = leading_digits(word);
+        if count == 8 {
+            digits = digits.wrapping_mul(100_000_000).wrapping_add(eight_digits(word));
+            at += 8;
+            continue;
         }
-        digits = digits.wrapping_mul(100_000_000).wrapping_add(eight_digits(word));
-        at += 8;
+        if count > 0 {
+            // Zeros take the place of what follows, and stand before the digits.
+            let padded = word << (64 - 8 * count);
+            digits = digits.wrapping_mul(INTEGER_POWERS[count]).wrapping_add(eight_digits(padded));
+        }
+        return (digits, at + count);
     }
     while let Some(byte) = bytes.get(at)
         && byte.is_ascii_digit()
@@ -186,11 +254,14 @@ fn run(bytes: &[u8], mut at: usize, mut digits: u64) -> (u64, usize) {
     (digits, at)
 }
 
-/// Whether all eight bytes are `0` to `9`: their high half is 3, and stays 3 when 6 is added.
-fn all_digits(word: u64) -> bool {
-    let high = 0xf0f0_f0f0_f0f0_f0f0;
-    let threes = 0x3030_3030_3030_3030;
-    word & high == threes && word.wrapping_add(0x0606_0606_0606_0606) & high == threes
+const INTEGER_POWERS: [u64; 8] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+/// How many of the eight bytes, from the lowest on, are `0` to `9`.
+fn leading_digits(word: u64) -> usize {
+    let low = word ^ 0x3030_3030_3030_3030;
+    // Of a byte over 9 the highest bit is set, by the sum or before it; no sum carries into the next byte.
+    let over_nine = ((low & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676) | low;
+    ((over_nine & 0x8080_8080_8080_8080).trailing_zeros() / 8) as usize
 }
 
 /// The number that eight digits write, the first in the lowest byte: neighbours are joined thrice.
@@ -316,6 +387,34 @@ mod tests {
             let read = number(&text);
             prop_assert_eq!(read.as_f32().to_bits(), text.parse::<f32>().unwrap().to_bits());
             prop_assert_eq!(read.as_f64().to_bits(), text.parse::<f64>().unwrap().to_bits());
+            if let Some((plain, end)) = Plain::scan(format!("-{text},").as_bytes(), 0) {
+                prop_assert_eq!(end, text.len() + 1);
+                let bits = |value: f32| (-value).to_bits();
+                prop_assert!(plain.as_f32().is_none_or(|got| got.to_bits() == bits(text.parse().unwrap())));
+                let wide = (-text.parse::<f64>().unwrap()).to_bits();
+                prop_assert!(plain.as_f64().is_none_or(|got| got.to_bits() == wide));
+                prop_assert_eq!(plain.is_integer_over(24), read.is_integer_over(24));
+            }
+        }
+
+        #[test]
+        fn what_is_plain_is_a_number_and_ends_where_it_ends(text in "[-0-9.]{0,22}[,\\] \n0-9.e+-]{0,3}") {
+            if let Some((plain, end)) = Plain::scan(text.as_bytes(), 0) {
+                let (number, same) = scan(text.as_bytes(), 0, false).unwrap();
+                prop_assert_eq!(end, same);
+                prop_assert!(plain.as_f32().is_none_or(|got| got.to_bits() == number.as_f32().to_bits()));
+                prop_assert!(plain.as_f64().is_none_or(|got| got.to_bits() == number.as_f64().to_bits()));
+            }
+        }
+
+        #[test]
+        fn digits_are_counted_up_to_the_first_that_is_none(bytes: [u8; 8], digits in 0usize..9) {
+            let mut bytes = bytes;
+            for byte in &mut bytes[..digits] {
+                *byte = b'0' + *byte % 10;
+            }
+            let count = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            prop_assert_eq!(leading_digits(u64::from_le_bytes(bytes)), count);
         }
 
         #[test]

@@ -128,6 +128,25 @@ fn number(reader: &mut Reader<'_>, data: &mut TensorData, floats: Floats) -> Res
     Ok(())
 }
 
+/// Appends the elements ahead that are read the short way; how many those are.
+#[inline]
+fn plain(reader: &mut Reader<'_>, data: &mut TensorData, floats: Floats) -> usize {
+    let exact = floats == Floats::Exact;
+    match data {
+        TensorData::Float32(values) => reader.plain_numbers(|number| {
+            let value =
+                if exact && number.is_integer_over(f32::MANTISSA_DIGITS) { None } else { number.as_f32() };
+            value.map(|value| values.push(value)).is_some()
+        }),
+        TensorData::Float64(values) => reader.plain_numbers(|number| {
+            let value =
+                if exact && number.is_integer_over(f64::MANTISSA_DIGITS) { None } else { number.as_f64() };
+            value.map(|value| values.push(value)).is_some()
+        }),
+        TensorData::Int32(_) | TensorData::Int64(_) | TensorData::Bool(_) => 0,
+    }
+}
+
 fn integer_misfit(whole: bool, offset: usize) -> Misfit {
     if whole { Misfit::Range { offset } } else { Misfit::Type { offset } }
 }
@@ -178,9 +197,15 @@ impl Nest {
         }
         let mut got = 0;
         while reader.next_item(&mut list)? {
-            // What holds for most tensors: another element of the innermost list.
+            // What holds for most tensors: other elements of the innermost list.
             if self.rank == Some(level + 1) && reader.ahead()? != Kind::List {
-                push(reader, data, self.floats)?;
+                match plain(reader, data, self.floats) {
+                    0 => push(reader, data, self.floats)?,
+                    some => {
+                        got += some;
+                        continue;
+                    }
+                }
             } else {
                 self.fill(reader, data, level + 1)?;
             }
@@ -223,6 +248,25 @@ mod tests {
         };
         assert!(values[0].is_nan() && values[1].is_nan());
         assert_eq!(values[2..], [f64::NEG_INFINITY, 1.0]);
+    }
+
+    #[test]
+    fn the_short_way_and_the_long_one_meet_in_one_list() {
+        let text = "[1,2.5, 3e0,\t-4 ,null, 0.1,12345678901234567890,\n6]";
+        let (shape, data) = read(text, DataType::Float32).unwrap();
+        let TensorData::Float32(values) = data else { panic!("another type") };
+        assert_eq!(shape, [8]);
+        assert_eq!(values[..4], [1.0, 2.5, 3.0, -4.0]);
+        assert!(values[4].is_nan());
+        assert_eq!(values[5..], [0.1, 12_345_678_901_234_567_890.0, 6.0]);
+        for text in
+            ["[1,2,]", "[1,2", "[1,,2]", "[1,2 3]", "[1,02]", "[1,2.]", "[1,-]", "[1,2,\"a\"]", "[1 ,, 2]"]
+        {
+            assert!(
+                read(text, DataType::Float32).is_err() && read(text, DataType::Float64).is_err(),
+                "{text}"
+            );
+        }
     }
 
     #[test]

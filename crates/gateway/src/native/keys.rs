@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use platform::{ApiKey, Caller, CreateKey, Error, KeyUse, Kind, Scope};
 use serde_json::{Value, json};
 
+use crate::named::segment;
 use crate::observe::Route;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
@@ -21,6 +22,8 @@ use crate::vertex::read;
 
 /// A key's description is short.
 const BODY_BYTES_MAX: usize = 16 << 10;
+/// Before the id in the path of a key.
+const COLLECTION: &str = "/bellwether/v1/keys/";
 
 /// `GET` and `POST /bellwether/v1/keys`
 pub(crate) async fn collection(
@@ -46,12 +49,15 @@ pub(crate) async fn one(
     Extension(caller): Extension<Caller>,
     method: Method,
     uri: Uri,
-    Path(name): Path<String>,
 ) -> Response {
-    let done = match name.strip_suffix(":revoke") {
+    let id = uri.path().strip_prefix(COLLECTION).and_then(|name| name.strip_suffix(":revoke"));
+    let done = match id {
         None => Err(ApiError::unknown_path(uri.path(), "see /bellwether/v1/keys and .../keys/ID:revoke")),
         Some(_) if method != Method::POST => Err(ApiError::wrong_method(&method, uri.path(), "POST")),
-        Some(id) => revoke(&gateway, &caller, id).await,
+        Some(id) => match segment(id) {
+            Some(id) => revoke(&gateway, &caller, &id).await,
+            None => Err(Error::invalid("id", "the key's id is no UTF-8, or holds control characters").into()),
+        },
     };
     counted("native.keys", done)
 }

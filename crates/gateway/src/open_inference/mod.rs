@@ -9,8 +9,8 @@
 mod classification;
 pub(crate) mod datatype;
 mod metadata;
-mod path;
-mod reply;
+pub(crate) mod path;
+pub(crate) mod reply;
 mod repository;
 pub(crate) mod request;
 mod statistics;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::header;
 use axum::response::Response;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -21,6 +22,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::HEAD_TIMEOUT;
+use crate::dialect::Dialect;
+use crate::origin;
 use crate::question::{QuestionPath, is_grpc_question};
 use crate::router::Service;
 use crate::tls::Tls;
@@ -95,9 +98,14 @@ impl Answering {
     }
 
     async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, JoinError> {
+        if let Err(error) = origin::one_host(request.version(), request.headers()) {
+            return Ok(Dialect::of(&request.map(Body::new)).refusal(error));
+        }
         let path = request.uri().path();
+        // What a packed body becomes nobody knows.
+        let packed = request.headers().contains_key(header::CONTENT_ENCODING);
         let here = match request.body().size_hint().upper() {
-            Some(bytes) => bytes <= SMALL_BODY_BYTES && QuestionPath::of(path).is_some(),
+            Some(bytes) => bytes <= SMALL_BODY_BYTES && !packed && QuestionPath::of(path).is_some(),
             // A gRPC call does not say how long it is; it is decoded fast.
             None => is_grpc_question(path),
         };

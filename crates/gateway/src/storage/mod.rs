@@ -5,6 +5,7 @@
 //! `google-cloud-aiplatform` work. Every bucket with a valid name is there. Source: the reference of the JSON API,
 //! `storage.objects` and "Resumable uploads".
 
+pub(crate) mod fuzz;
 mod multipart;
 mod object;
 mod upload;
@@ -66,8 +67,7 @@ async fn call(gateway: &Gateway, named: Named, parts: &Parts, body: Body) -> Res
         // A bucket need not be made, but clients do.
         Named::Buckets if parts.method == Method::POST => {
             let body = crate::vertex::read(&parts.headers, body, gateway.options.max_body_bytes).await?;
-            let asked: serde_json::Value =
-                serde_json::from_slice(&body).map_err(|error| crate::vertex::fields::not_json(&error))?;
+            let asked = crate::vertex::fields::tree(&body)?;
             bucket(gateway, asked["name"].as_str().unwrap_or_default())
         }
         Named::Buckets => wrong("POST"),

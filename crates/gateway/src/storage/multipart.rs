@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use platform::{Error, StagedUpload};
 use serde_json::Value;
 
+use crate::vertex::fields::tree;
+
 /// The JSON that describes the object, and its bytes.
 ///
 /// # Errors
@@ -34,8 +36,7 @@ pub(super) fn parse<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<(Value, &
     let end = format!("\r\n{line}--");
     let at = rfind(rest, end.as_bytes()).ok_or_else(|| wrong("its end is missing; it was cut off"))?;
     let bytes = content(&rest[..at]).ok_or_else(|| wrong("its second part has no blank line"))?;
-    let description =
-        serde_json::from_slice(description).map_err(|error| wrong(&format!("the first part: {error}")))?;
+    let description = tree(description).map_err(|error| wrong(&format!("the first part: {error}")))?;
     Ok((description, bytes))
 }
 

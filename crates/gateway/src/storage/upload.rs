@@ -1,14 +1,14 @@
 //! Uploads: at once (`uploadType=media`, `multipart`), or in parts that survive a lost connection (`resumable`).
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt as _;
-use platform::{Error, Kind, Received, StagedUpload, Staging};
+use platform::{Error, Received, StagedUpload, Staging};
 use serde_json::Value;
 
 use super::{multipart, object};
+use crate::body::Paced;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
 use crate::vertex::query::Query;
@@ -36,11 +36,7 @@ pub(super) async fn answer(
         }
         (&Method::POST, Some("resumable"), None) => {
             let body = crate::vertex::read(&parts.headers, body, limit).await?;
-            let described = if body.is_empty() {
-                Value::Null
-            } else {
-                serde_json::from_slice(&body).map_err(|error| crate::vertex::fields::not_json(&error))?
-            };
+            let described = if body.is_empty() { Value::Null } else { crate::vertex::fields::tree(&body)? };
             let session = staging.begin(&multipart::upload(bucket, &described, name)?)?;
             Ok((StatusCode::OK, [(header::LOCATION, location(parts, bucket, &session))]).into_response())
         }
@@ -87,12 +83,10 @@ async fn resume(
         Some(first) => first,
         None => staging.received(session)?,
     };
-    let mut parts = body.into_data_stream();
+    let mut parts = Paced::new(body);
     let mut pending: Vec<u8> = Vec::new();
     // What came before a connection is lost stays.
-    while let Some(part) = parts.next().await {
-        let part: Bytes = part
-            .map_err(|_| Error::new(Kind::Cancelled, "the request body ended early; ask where to go on"))?;
+    while let Some(part) = parts.next().await.map_err(ApiError::no_body)? {
         pending.extend_from_slice(&part);
         if pending.len() >= WRITE_BYTES {
             staging.append(session, at, &pending, None)?;
@@ -121,7 +115,7 @@ async fn resume(
 
 /// Which bytes a part holds.
 #[derive(Debug, PartialEq, Eq)]
-struct Range {
+pub(super) struct Range {
     /// None if it holds none and only asks.
     first: Option<u64>,
     /// None if the client does not know yet.
@@ -129,7 +123,7 @@ struct Range {
 }
 
 impl Range {
-    fn parse(text: Option<&str>) -> Option<Self> {
+    pub(super) fn parse(text: Option<&str>) -> Option<Self> {
         let Some(text) = text else { return Some(Self { first: Some(0), total: None }) };
         let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
         let total = if total == "*" { None } else { Some(total.parse().ok()?) };

@@ -10,6 +10,9 @@ const DOUBLE_DIGITS: i32 = 17;
 /// The digits that are tried first, for singles and doubles alike.
 const SHORT_DIGITS: i32 = 6;
 
+/// Half of the largest step between singles, in units of the last of nine digits: what is off by more is another single.
+const SINGLE_STEP_HALF: u64 = 60;
+
 /// Appends a single.
 pub(crate) fn single(out: &mut Vec<u8>, value: f32) {
     if !value.is_finite() {
@@ -18,15 +21,22 @@ pub(crate) fn single(out: &mut Vec<u8>, value: f32) {
     if let Some((nine, exponent)) = nine_digits(value)
         && nine % 1000 != 500
     {
-        let (six, place) = match nine / 1000 + u64::from(nine % 1000 > 500) {
-            // Rounded up to the next power of ten.
-            1_000_000 => (100_000, exponent + 1),
-            six => (six, exponent),
+        let rounded = nine / 1000 + u64::from(nine % 1000 > 500);
+        let same = if (rounded * 1000).abs_diff(nine) > SINGLE_STEP_HALF {
+            Some(false)
+        } else {
+            reads_as(rounded, exponent - (SHORT_DIGITS - 1), value)
         };
-        match reads_as(six, place - (SHORT_DIGITS - 1), value) {
-            Some(true) => return general(out, value < 0.0, six.to_string().as_bytes(), place, SHORT_DIGITS),
+        match same {
+            // Rounded up to the next power of ten.
+            Some(true) if rounded == 1_000_000 => {
+                return general(out, value < 0.0, b"1", exponent + 1, SHORT_DIGITS);
+            }
+            Some(true) => {
+                return general(out, value < 0.0, &written::<6>(rounded), exponent, SHORT_DIGITS);
+            }
             Some(false) => {
-                return general(out, value < 0.0, nine.to_string().as_bytes(), exponent, SINGLE_DIGITS);
+                return general(out, value < 0.0, &written::<9>(nine), exponent, SINGLE_DIGITS);
             }
             None => {}
         }
@@ -37,15 +47,63 @@ pub(crate) fn single(out: &mut Vec<u8>, value: f32) {
     scientific(out, &text, if same { SHORT_DIGITS } else { SINGLE_DIGITS });
 }
 
+/// The decimal digits of a number that has so many.
+fn written<const N: usize>(mut number: u64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    digits
+}
+
 /// Appends a double.
 pub(crate) fn double(out: &mut Vec<u8>, value: f64) {
     if !value.is_finite() {
         return bare(out, value);
     }
+    match six_digits(value) {
+        Some(Some((six, exponent))) => {
+            return general(out, value < 0.0, &written::<6>(six), exponent, SHORT_DIGITS);
+        }
+        Some(None) => return scientific(out, &format!("{value:.16e}"), DOUBLE_DIGITS),
+        None => {}
+    }
     let short = format!("{value:.5e}");
     let same = short.parse() == Ok(value);
     let text = if same { short } else { format!("{value:.16e}") };
     scientific(out, &text, if same { SHORT_DIGITS } else { DOUBLE_DIGITS });
+}
+
+/// The six digits that are read as a double, and the place of the first one, or that there are none; nothing if it is not certain.
+///
+/// The product of such digits and a power of ten that a double holds exactly is the nearest double (Clinger, 1990); and if the
+/// digits nearest to the number are not read as it, none are.
+fn six_digits(value: f64) -> Option<Option<(u64, i32)>> {
+    let value = value.abs();
+    if !(1e-15..1e15).contains(&value) {
+        return None;
+    }
+    let exponent = decimal_exponent(value);
+    let places = SHORT_DIGITS - 1 - exponent;
+    let digits = shifted(value, places).round();
+    if shifted(digits, -places) != value {
+        return Some(None);
+    }
+    // The estimate of the exponent may be one too low, and there are seven.
+    let digits = digits as u64;
+    match (digits < 1_000_000, digits % 10) {
+        (true, _) => Some(Some((digits, exponent))),
+        (false, 0) => Some(Some((digits / 10, exponent + 1))),
+        (false, _) => Some(None),
+    }
+}
+
+/// The place of the first digit, or the one below it.
+fn decimal_exponent(value: f64) -> i32 {
+    let binary = (value.to_bits() >> 52) as i32 - 1023;
+    // The logarithm of 2, which is exact enough for all exponents of doubles.
+    (binary * 78_913) >> 18
 }
 
 fn bare(out: &mut Vec<u8>, value: f64) {
@@ -60,13 +118,12 @@ fn bare(out: &mut Vec<u8>, value: f64) {
 /// The nine digits of a single's magnitude, and the place of the first one, if double precision is certain of them.
 fn nine_digits(value: f32) -> Option<(u64, i32)> {
     let value = f64::from(value.abs());
-    let mut exponent = value.log10().floor() as i32;
-    // Powers of ten are exact, and singles normal.
-    if !(-12..=27).contains(&exponent) {
+    let mut exponent = decimal_exponent(value);
+    // Powers of ten up to the 22nd are exact, and singles of this size normal; the estimate may be one too low.
+    if !(-12..27).contains(&exponent) {
         return None;
     }
     let mut digits = shifted(value, SINGLE_DIGITS - 1 - exponent);
-    // The logarithm may be off by one at a power of ten.
     if digits >= 1e9 {
         exponent += 1;
         digits = shifted(value, SINGLE_DIGITS - 1 - exponent);
@@ -204,6 +261,24 @@ mod tests {
                 scientific(&mut slow, &format!("{value:.8e}"), SINGLE_DIGITS);
             }
             prop_assert_eq!(written.into_bytes(), slow);
+        }
+
+        #[test]
+        fn doubles_too(bits: u64, digits in 0u32..10_000_000, places in -20i32..20) {
+            let decimal: f64 = format!("{digits}e{places}").parse().unwrap();
+            for value in [f64::from_bits(bits), f64::from(f32::from_bits(bits as u32)), decimal, -decimal / 3.0] {
+                if !value.is_finite() {
+                    continue;
+                }
+                let mut slow = Vec::new();
+                let short = format!("{value:.5e}");
+                if short.parse() == Ok(value) {
+                    scientific(&mut slow, &short, SHORT_DIGITS);
+                } else {
+                    scientific(&mut slow, &format!("{value:.16e}"), DOUBLE_DIGITS);
+                }
+                prop_assert_eq!(wide(value).into_bytes(), slow, "{:e}", value);
+            }
         }
 
         #[test]

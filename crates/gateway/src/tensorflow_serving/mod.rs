@@ -6,8 +6,8 @@
 
 mod decimal;
 pub(crate) mod examples;
-mod path;
-mod reply;
+pub(crate) mod path;
+pub(crate) mod reply;
 pub(crate) mod request;
 mod shown;
 mod status;

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use platform::{Error, FieldViolation, Kind};
 use serde_json::{Value, json};
 
+use crate::body::BodyError;
+use crate::refusal::Refusal;
 use crate::status;
 
 /// A message never grows with what a hostile client sent.
@@ -40,6 +42,20 @@ impl ApiError {
         let message =
             format!("the request body is over the limit of {limit} bytes; send fewer instances at a time");
         Self { code: StatusCode::PAYLOAD_TOO_LARGE, ..Error::new(Kind::InvalidArgument, message).into() }
+    }
+
+    /// A body that cannot be had.
+    pub(crate) fn no_body(error: BodyError) -> Self {
+        if let BodyError::TooLarge(limit) = error {
+            return Self::body_too_large(limit);
+        }
+        let kind = match error {
+            BodyError::Slow => Kind::DeadlineExceeded,
+            BodyError::Cut => Kind::Cancelled,
+            _ => Kind::InvalidArgument,
+        };
+        let Refusal { code, message, .. } = Refusal::from(error);
+        Self { code, ..Error::new(kind, message).into() }
     }
 
     /// A fault of ours, of which the log has the detail.

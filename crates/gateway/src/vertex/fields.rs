@@ -5,6 +5,9 @@ use platform::{Error, Kind};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::json::twice;
+use crate::refusal::shown;
+
 /// One object of a body, and where in the body it lies.
 #[derive(Debug)]
 pub(crate) struct Fields {
@@ -19,16 +22,21 @@ impl Fields {
     /// # Errors
     /// [`Kind::InvalidArgument`] with line and column if it is not one JSON object.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(map)) => Ok(Self::new(String::new(), map)),
-            Ok(_) => Err(Error::new(Kind::InvalidArgument, "the request body must be a JSON object")),
-            Err(error) => Err(not_json(&error)),
+        match tree(body)? {
+            Value::Object(map) => Self::new(String::new(), map),
+            _ => Err(Error::new(Kind::InvalidArgument, "the request body must be a JSON object")),
         }
     }
 
-    fn new(path: String, map: Map<String, Value>) -> Self {
-        let left = map.into_iter().map(|(name, value)| (camel_case(&name), value)).collect();
-        Self { path, left, known: Vec::new() }
+    fn new(path: String, map: Map<String, Value>) -> Result<Self, Error> {
+        let mut fields = Self { path, left: Map::new(), known: Vec::new() };
+        for (name, value) in map {
+            let name = camel_case(&name);
+            if fields.left.insert(name.clone(), value).is_some() {
+                return Err(fields.invalid(&shown(&name), "is given in both of its spellings; give one"));
+            }
+        }
+        Ok(fields)
     }
 
     /// Takes a field; absent and `null` are the same.
@@ -68,7 +76,7 @@ impl Fields {
     /// As [`Fields::take`].
     pub(crate) fn object(&mut self, name: &'static str) -> Result<Option<Self>, Error> {
         let path = self.path_of(name);
-        Ok(self.take::<Map<String, Value>>(name)?.map(|map| Self::new(path, map)))
+        self.take::<Map<String, Value>>(name)?.map(|map| Self::new(path, map)).transpose()
     }
 
     /// Refuses a field that asks for something this version does not offer.
@@ -118,6 +126,24 @@ impl Fields {
 
     fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+}
+
+/// A whole document, no object of which gives a name twice.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] with line and column if it is not JSON, or with the name.
+pub(crate) fn tree(body: &[u8]) -> Result<Value, Error> {
+    let value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+    match twice::name(body) {
+        Ok(None) => Ok(value),
+        Ok(Some(name)) => {
+            let name = shown(&name);
+            Err(Error::invalid(&name, format!("\"{name}\" is given twice in one object of the request body")))
+        }
+        Err(fault) => {
+            Err(Error::new(Kind::InvalidArgument, format!("the request body is not JSON: {fault}")))
+        }
     }
 }
 
@@ -176,6 +202,20 @@ mod tests {
         assert_eq!(body.take::<String>("gone").unwrap(), None);
         assert!(body.object("trafficSplit").unwrap().is_some());
         body.finish(&[]).unwrap();
+    }
+
+    #[test]
+    fn a_field_given_twice_is_refused_in_any_spelling() {
+        for body in [
+            r#"{"scope": "predict", "scope": "admin"}"#,
+            r#"{"model": {"a": 1, "a": 2}}"#,
+            r#"{"displayName": "a", "display_name": "b"}"#,
+        ] {
+            let error = Fields::parse(body.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), Kind::InvalidArgument, "{body}");
+        }
+        let mut body = fields(r#"{"model": {"displayName": "a", "display_name": "b"}}"#);
+        assert_eq!(body.object("model").unwrap_err().violations()[0].field, "model.displayName");
     }
 
     #[test]

@@ -10,11 +10,11 @@ mod dataset;
 mod endpoint;
 pub(crate) mod error;
 pub(crate) mod fields;
-mod instances;
+pub(crate) mod instances;
 mod lifecycle;
 mod model;
 mod operation;
-mod path;
+pub(crate) mod path;
 mod predict;
 pub(crate) mod predictions;
 pub(crate) mod query;
@@ -27,9 +27,9 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use platform::{Error, Kind};
+use platform::Error;
 
-use crate::body::{self, BodyError};
+use crate::body;
 use crate::observe::Route;
 use crate::router::Gateway;
 use error::ApiError;
@@ -54,7 +54,8 @@ pub(crate) async fn answer(State(gateway): State<Arc<Gateway>>, request: Request
 
 async fn call(gateway: &Gateway, address: Address, parts: &Parts, body: Body) -> Result<Response, ApiError> {
     let query = Query::parse(&parts.uri)?;
-    let body = read(&parts.headers, body, gateway.options.max_body_bytes).await?;
+    let limit = gateway.options.max_body_bytes;
+    let body = body::read_decoded(&parts.headers, body, limit).await.map_err(ApiError::no_body)?;
     if address.call == Call::Predict {
         return predict::predict(gateway, &address, parts, &body).await;
     }
@@ -108,10 +109,7 @@ async fn other_call(
 
 /// Reads a body within the limit; one that is announced too long is not read at all.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    body::read(headers, body, limit).await.map_err(|error| match error {
-        BodyError::TooLarge(limit) => ApiError::body_too_large(limit),
-        _ => Error::new(Kind::Cancelled, "the request body ended early").into(),
-    })
+    body::read(headers, body, limit).await.map_err(ApiError::no_body)
 }
 
 /// The id at the end of a resource name of this project, or a bare id; a version is cut off.

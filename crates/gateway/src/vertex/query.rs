@@ -3,6 +3,7 @@
 //! `$alt`, `fields` and whatever else Google's clients append is accepted and means nothing here.
 
 use axum::http::Uri;
+use percent_encoding::percent_decode_str;
 use platform::{Error, Kind, PAGE_SIZE_MAX, Page};
 
 /// The query, in pairs.
@@ -15,6 +16,10 @@ impl Query {
     /// # Errors
     /// [`Kind::InvalidArgument`] if it is no query.
     pub(crate) fn parse(uri: &Uri) -> Result<Self, Error> {
+        let raw = uri.query().unwrap_or_default();
+        if percent_decode_str(raw).decode_utf8().is_err() {
+            return Err(Error::new(Kind::InvalidArgument, "the query is not UTF-8"));
+        }
         match axum::extract::Query::try_from_uri(uri) {
             Ok(axum::extract::Query(pairs)) => Ok(Self(pairs)),
             Err(rejection) => Err(Error::new(Kind::InvalidArgument, rejection.body_text())),
@@ -67,7 +72,7 @@ mod tests {
     use super::*;
 
     fn page(query: &str) -> Result<Page, Error> {
-        Query::parse(&format!("/x?{query}").parse().unwrap()).unwrap().page()
+        Query::parse(&format!("/x?{query}").parse().unwrap())?.page()
     }
 
     #[test]
@@ -84,6 +89,7 @@ mod tests {
     fn what_would_change_the_answer_is_refused() {
         assert_eq!(page("filter=display_name%3D%22x%22").unwrap_err().kind(), Kind::Unimplemented);
         assert_eq!(page("orderBy=create_time").unwrap_err().kind(), Kind::Unimplemented);
+        assert_eq!(page("pageToken=%ff").unwrap_err().to_string(), "the query is not UTF-8");
         assert_eq!(page("pageSize=-1").unwrap_err().violations()[0].field, "pageSize");
     }
 }

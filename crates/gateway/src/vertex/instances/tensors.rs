@@ -17,9 +17,7 @@ pub(crate) fn parse(
     signature: &Signature,
     max_instances: usize,
 ) -> Result<Vec<(String, Tensor)>, Error> {
-    let body: Value =
-        serde_json::from_slice(body).map_err(|error| crate::vertex::fields::not_json(&error))?;
-    let Value::Object(mut body) = body else {
+    let Value::Object(mut body) = crate::vertex::fields::tree(body)? else {
         return Err(Error::new(
             Kind::InvalidArgument,
             "the request body is not an object {\"instances\": [...]}",
@@ -266,6 +264,7 @@ mod tests {
             (r#"{"instances": [1, 2, 3, 4]}"#, "more than 3 instances"),
             (r#"{"instances": [1], "parameters": {"as_of": 1}}"#, "has no parameters"),
             (r#"{"instances": [1], "x": 1}"#, "unknown key \"x\""),
+            (r#"{"instances": [{"sector": 1, "sector": 2}]}"#, "\"sector\" is given twice"),
             ("{", "line 1"),
         ] {
             let refusal = parsed(text).unwrap_err();
