@@ -8,6 +8,7 @@ mod access;
 mod answered;
 mod asked;
 mod body;
+mod connections;
 mod dialect;
 #[doc(hidden)]
 pub mod fuzz;
@@ -18,12 +19,14 @@ mod named;
 mod native;
 mod observe;
 mod open_inference;
+mod openapi;
 mod origin;
 mod refusal;
 mod request_id;
 mod router;
 mod server;
 mod status;
+mod stopping;
 mod storage;
 mod tensorflow_serving;
 mod tls;
@@ -31,6 +34,8 @@ mod vertex;
 
 #[doc(hidden)]
 pub use grpc::fuzz as grpc_fuzz;
-pub use router::{GatewayOptions, router};
+pub use observe::{About, with_request};
+pub use router::{GatewayOptions, router, router_until};
 pub use server::serve;
+pub use stopping::Stopping;
 pub use tls::{Tls, TlsFiles, crypto_provider};

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::Service as _;
 
+use crate::connections;
 use crate::tls::Tls;
 
 /// More wait in the listener's backlog until one ends.
@@ -107,6 +108,7 @@ async fn connection<S>(http: &auto::Builder<TokioExecutor>, stream: S, router: R
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let _open = connections::Open::new();
     let begun = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&begun);
     let service = service_fn(move |request: hyper::Request<Incoming>| {

@@ -11,14 +11,16 @@ mod deployment;
 mod error;
 mod memory;
 mod queue;
+mod sizes;
 mod table;
 mod worker;
 
 pub use batch::Batching;
-pub use counters::{Bucket, Counters, ErrorCounts, Histogram};
+pub use counters::{Bucket, Counters, ErrorCounts, Histogram, LANES};
 pub use deployment::{Deployment, Limits, LoadSpec, Prepared, Reply, Resources, StartSpec};
 pub use error::Error;
 pub use memory::{machine_bytes, resident_bytes};
+pub use sizes::BatchSize;
 pub use table::{Key, Table};
 
 /// What every call of this crate returns.

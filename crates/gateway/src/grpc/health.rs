@@ -57,7 +57,7 @@ async fn check(gateway: Asked, request: HealthCheckRequest) -> Result<Answer<Hea
     }
 }
 
-/// The status now, and again whenever it has changed.
+/// The status now, and again whenever it has changed, until the server is to stop.
 fn watch(
     gateway: Asked,
     request: HealthCheckRequest,
@@ -68,7 +68,13 @@ fn watch(
             if said != Some(now) {
                 return Some((Ok(HealthCheckResponse { status: now.into() }), (gateway, request, Some(now))));
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            if gateway.stopping.is_begun() {
+                return None;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = gateway.stopping.clone().noticed() => {}
+            }
         }
     })
 }
@@ -76,7 +82,7 @@ fn watch(
 fn status(gateway: &Gateway, service: &str) -> ServingStatus {
     if !SERVICES.contains(&service) {
         ServingStatus::ServiceUnknown
-    } else if gateway.platform.readiness().ready {
+    } else if gateway.platform.readiness().ready && !gateway.stopping.is_begun() {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing

@@ -13,7 +13,7 @@ mod instances;
 mod lifecycle;
 mod model;
 mod operation;
-mod path;
+pub(crate) mod path;
 mod predict;
 pub(crate) mod predictions;
 pub(crate) mod query;
