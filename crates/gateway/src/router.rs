@@ -88,9 +88,12 @@ impl Gateway {
     }
 }
 
+/// A path of the router, whether its requests count, and who answers them.
+type Mount = (&'static str, Counted, fn() -> MethodRouter<Arc<Gateway>>);
+
 /// Where everything but gRPC is answered, and whether its requests count as in progress. What is not in here or in
 /// `grpc` is not there.
-pub(crate) const ROUTES: &[(&str, Counted, fn() -> MethodRouter<Arc<Gateway>>)] = &[
+pub(crate) const ROUTES: &[Mount] = &[
     ("/v1/projects/{*rest}", Counted::Yes, || any(vertex::answer)),
     ("/ui/projects/{*rest}", Counted::Yes, || any(vertex::answer)),
     ("/storage/v1/b", Counted::Yes, || any(storage::answer)),
