@@ -6,6 +6,7 @@
 
 mod decimal;
 pub(crate) mod examples;
+pub(crate) mod fields;
 pub(crate) mod path;
 mod reply;
 pub(crate) mod request;

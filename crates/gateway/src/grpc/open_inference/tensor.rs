@@ -240,6 +240,10 @@ mod tests {
                 "\"x\" must be FP32, got FP64",
                 refusal(|request| request.inputs[0].datatype = "FP64".to_owned()),
             ),
+            (
+                "the raw contents of input \"b\" are no elements of BOOL",
+                refusal(|request| request.raw_input_contents[2] = vec![0, 2].into()),
+            ),
             ("\"x\" must have shape [-1, 2], got [4]", refusal(|request| request.inputs[0].shape = vec![4])),
             (
                 "\"x\" must have shape [-1, 2], got [-2, 2]",
