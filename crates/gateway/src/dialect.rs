@@ -77,15 +77,18 @@ impl Dialect {
                 _ => Self::OtherGrpc,
             };
         }
-        let mut segments = path.split('/').skip(1);
-        match (segments.next().unwrap_or_default(), segments.next()) {
-            ("v1", Some("projects")) => Self::Vertex,
-            ("v1", _) => Self::TensorFlowServing,
-            ("v2", _) => Self::OpenInference,
-            ("invocations" | "ping" | "health" | "version", None) => Self::MlFlow,
-            ("endpoints", _) => Self::SageMaker,
-            ("storage" | "upload" | "download", _) => Self::Storage,
-            ("healthz" | "readyz" | "metrics" | "openapi.json", None) | ("bellwether", _) => Self::Native,
+        // Questions first: they are most of what is asked.
+        match path {
+            _ if is_below(path, "/v1/projects") => Self::Vertex,
+            _ if is_below(path, "/v1") => Self::TensorFlowServing,
+            _ if is_below(path, "/v2") => Self::OpenInference,
+            "/invocations" | "/ping" | "/health" | "/version" => Self::MlFlow,
+            _ if is_below(path, "/endpoints") => Self::SageMaker,
+            "/healthz" | "/readyz" | "/metrics" | "/openapi.json" => Self::Native,
+            _ if is_below(path, "/bellwether") => Self::Native,
+            _ if ["/storage", "/upload", "/download"].iter().any(|mount| is_below(path, mount)) => {
+                Self::Storage
+            }
             _ => Self::Vertex,
         }
     }
@@ -115,6 +118,11 @@ impl Dialect {
         }
         response
     }
+}
+
+/// Whether a path is a mount, or below it.
+fn is_below(path: &str, mount: &str) -> bool {
+    path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

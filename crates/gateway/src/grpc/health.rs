@@ -15,6 +15,7 @@ use protos::serving::health::{HealthCheckRequest, HealthCheckResponse};
 use tonic::Status;
 
 use super::call::{self, Asked, Call, Method, Streams};
+use super::open;
 use super::reply::{Answer, Refused};
 use crate::router::Gateway;
 
@@ -62,14 +63,16 @@ fn watch(
     gateway: Asked,
     request: HealthCheckRequest,
 ) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send + 'static {
-    futures::stream::unfold((gateway, request, None), |(gateway, request, said)| async move {
+    futures::stream::unfold(Some((gateway, request, None)), |state| async move {
+        let (gateway, request, said) = state?;
         loop {
             let now = status(&gateway, &request.service);
             if said != Some(now) {
-                return Some((Ok(HealthCheckResponse { status: now.into() }), (gateway, request, Some(now))));
+                let said = Some((gateway, request, Some(now)));
+                return Some((Ok(HealthCheckResponse { status: now.into() }), said));
             }
             if gateway.stopping.is_begun() {
-                return None;
+                return Some((Err(open::stopped(&gateway)), None));
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -25,8 +25,7 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Ends the stream at its deadline, or says why it ended where the server is to stop; lets another be opened when it
-    /// has ended.
+    /// Ends the stream at its deadline, and lets another be opened when it has ended.
     pub(super) fn hold<R, S>(&self, answers: S) -> impl Stream<Item = Result<R, Status>> + Send + 'static
     where
         R: Send + 'static,
@@ -50,7 +49,7 @@ impl Open {
                     Err(_) => Some(Err(deadline.passed())),
                 },
             };
-            match next.or_else(|| ending.stopped().map(Err)) {
+            match next {
                 Some(Ok(answer)) => Some((Ok(answer), Some((answers, ending)))),
                 Some(Err(status)) => {
                     ending.code = status.code();
@@ -75,16 +74,11 @@ struct Ending {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-impl Ending {
-    /// Why it ended, if not because of its client.
-    fn stopped(&self) -> Option<Status> {
-        self.gateway.stopping.is_begun().then(|| {
-            let dialect = self.current.as_ref().map_or(Dialect::OtherGrpc, Current::dialect);
-            self.gateway.counts.refused(dialect, Why::Stopping);
-            let message = "the server is being stopped; open the stream again, elsewhere or later";
-            reply::status(&Error::new(Kind::Unavailable, message))
-        })
-    }
+/// Why a stream ends that its client would have gone on with.
+pub(super) fn stopped(gateway: &Gateway) -> Status {
+    gateway.counts.refused(observe::dialect_or(Dialect::OtherGrpc), Why::Stopping);
+    let message = "the server is being stopped; open the stream again, elsewhere or later";
+    reply::status(&Error::new(Kind::Unavailable, message))
 }
 
 impl Drop for Ending {
@@ -160,10 +154,11 @@ mod tests {
         assert_eq!((left.len(), counted(&gateway, "OK")), (1, 1));
         drop(open(&gateway, &streams, None).hold(futures::stream::pending::<Result<(), Status>>()));
         assert_eq!(counted(&gateway, "CANCELLED"), 1);
-        gateway.stopping.begin();
-        let mut held = Box::pin(open(&gateway, &streams, None).hold(futures::stream::iter([Ok(1)])));
+        let answers = futures::stream::iter([Ok(1), Err(stopped(&gateway)), Ok(2)]);
+        let mut held = Box::pin(open(&gateway, &streams, None).hold(answers));
         assert!(held.next().await.unwrap().is_ok());
         assert_eq!(held.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+        assert!(held.next().await.is_none());
         drop(held);
         assert_eq!((counted(&gateway, "UNAVAILABLE"), streams.available_permits()), (1, 9));
     }

@@ -37,11 +37,6 @@ impl Current {
         CURRENT.try_with(Self::clone).ok()
     }
 
-    /// The protocol it speaks.
-    pub(crate) fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-
     /// Does some work of it that waits for nothing.
     pub(crate) fn within_now<T>(self, work: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self, work)

@@ -84,7 +84,6 @@ fn takes(call: Call) -> &'static [Content] {
         Call::CreateDataset | Call::ImportData => {
             &[("application/json", Some("Object")), ("text/csv", None), ("application/octet-stream", None)]
         }
-        Call::CancelCustomJob | Call::ResumeCustomJob | Call::GetOperation => JSON,
         _ => JSON,
     }
 }

@@ -1,6 +1,8 @@
 //! `ModelInfer`, and the same in a stream.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
@@ -15,6 +17,7 @@ use tonic::{Status, Streaming};
 
 use super::tensor;
 use crate::grpc::call::{Asked, permit};
+use crate::grpc::open;
 use crate::grpc::reply::{self, Answer, By, Refused};
 use crate::observe;
 use crate::open_inference::classification::largest;
@@ -54,14 +57,25 @@ pub(super) async fn infer(
 }
 
 /// Asks models in turn. What one request is refused for is in its reply, and the stream goes on. Once the server is to stop no
-/// more requests are taken; those that were are answered.
+/// more requests are taken; those that were are answered, and who would have sent more is told.
 pub(super) fn stream(
     gateway: Asked,
     requests: Streaming<ModelInferRequest>,
 ) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> + Send + 'static {
-    let stop = gateway.stopping.clone().noticed();
+    let cut = Arc::new(AtomicBool::new(false));
+    let (stopping, cuts) = (gateway.stopping.clone(), Arc::clone(&cut));
+    let stop = Box::pin(async move {
+        stopping.noticed().await;
+        cuts.store(true, Ordering::Relaxed);
+    });
+    let last = gateway.clone();
     let answer = move |request: Result<ModelInferRequest, Status>| one(gateway.clone(), request);
-    requests.take_until(Box::pin(stop)).map(answer).buffered(STREAM_REQUESTS_MAX)
+    let answers = requests.take_until(stop).map(answer).buffered(STREAM_REQUESTS_MAX);
+    let end = futures::stream::once(async move {
+        let cut = cut.load(Ordering::Relaxed);
+        last.within_request(async { cut.then(|| Err(open::stopped(&last))) }).await
+    });
+    answers.chain(end.filter_map(std::future::ready))
 }
 
 async fn one(
