@@ -36,6 +36,14 @@ def qlib_python() -> str:
     return named
 
 
+def wire_python() -> str:
+    """The Python that checks documents and metrics, as conformance/run made it."""
+    named = os.environ.get("WIRE_PYTHON")
+    if not named:
+        raise SystemExit("WIRE_PYTHON is not set: run the tests by conformance/run")
+    return named
+
+
 def environment() -> dict[str, str]:
     """Ours, without settings of the binary that a developer may have."""
     return {key: value for key, value in os.environ.items() if not key.startswith("BELLWETHER")}

@@ -1,9 +1,11 @@
 """The unmodified `tritonclient.http` against `bellwether serve`: what it gets is what TensorFlow gives for the same SavedModel."""
 
+import time
 import urllib.request
 
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
@@ -151,3 +153,25 @@ def test_what_is_wrong_is_said_in_the_clients_exception(client, rows):
         assert refusal.status() == "400" and words in refusal.message(), refusal
     refusal = refused(client, MODEL, [tensor(rows)], outputs=[triton.InferRequestedOutput("nobody")])
     assert refusal.status() == "400" and "unexpected inference output 'nobody'" in refusal.message()
+
+
+def test_http_and_grpc_tell_the_same_statistics(client, rows, server: Server):
+    client.infer(MODEL, [tensor(rows[:3])])
+    client.infer(MODEL, [tensor(rows[:3])])
+    (over_http,) = client.get_inference_statistics(MODEL, "2")["model_stats"]
+    with triton_grpc.InferenceServerClient(server.url.removeprefix("http://")) as other:
+        (over_grpc,) = other.get_inference_statistics(MODEL, "2", as_json=True)["model_stats"]
+    assert abs(over_http["last_inference"] / 1000 - time.time()) < 60
+    # Google's JSON of 64-bit numbers is text, and leaves zeros out; last_inference is told as time before now.
+    assert abs(int(over_grpc["last_inference"]) - over_http["last_inference"]) <= 2
+    for name in ["inference_count", "execution_count"]:
+        assert int(over_grpc[name]) == over_http[name]
+    for part in ["success", "queue", "compute_infer"]:
+        told = {name: int(text) for name, text in over_grpc["inference_stats"][part].items()}
+        assert told == {name: count for name, count in over_http["inference_stats"][part].items() if count}
+    assert len(over_grpc["memory_usage"]) == 1 == len(over_http["memory_usage"])
+    assert int(over_grpc["memory_usage"][0]["byte_size"]) == over_http["memory_usage"][0]["byte_size"] > 0
+    batches = [(int(one["batch_size"]), int(one["compute_infer"]["count"])) for one in over_grpc["batch_stats"]]
+    assert batches == [(one["batch_size"], one["compute_infer"]["count"]) for one in over_http["batch_stats"]]
+    assert dict(batches)[3] >= 2 and sum(count for _, count in batches) == over_http["execution_count"]
+    assert sum(rows * count for rows, count in batches) == over_http["inference_count"]

@@ -27,6 +27,8 @@ use model::{ConvertArgs, ModelVerb};
 use predict::PredictArgs;
 use train::{SearchArgs, TrainArgs};
 
+use crate::log::LogFormat;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -91,6 +93,9 @@ pub(crate) struct GlobalArgs {
     /// Log level or filter, written to stderr: error, warn, info, debug, trace [env: BELLWETHER_LOG] [default: warn]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
+    /// How the log is written: as text, or one JSON object a line [env: BELLWETHER_LOG_FORMAT] [default: text]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
     /// Configuration file [env: BELLWETHER_CONFIG] [default: bellwether.toml in the working directory, if there]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -308,6 +313,9 @@ pub(crate) struct ServeArgs {
     /// The model that `/invocations` asks, where several are deployed [env: BELLWETHER_DEFAULT_MODEL]
     #[arg(long, value_name = "MODEL")]
     pub(crate) default_model: Option<String>,
+    /// Log a line for one request of N; without N for each [env: BELLWETHER_LOG_REQUESTS] [default: 0, none]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1")]
+    pub(crate) log_requests: Option<u64>,
     #[command(flatten)]
     pub(crate) jobs: JobLimitArgs,
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::args::job::JobLimitArgs;
 use crate::args::{Cli, GlobalArgs, Verb};
 use crate::client::Access;
+use crate::log::LogFormat;
 
 /// The file that is read from the working directory without being named.
 pub(crate) const FILE_NAME: &str = "bellwether.toml";
@@ -75,6 +76,10 @@ pub(crate) struct Settings {
     pub(crate) server_certificate: Setting<Option<PathBuf>>,
     /// Filter of the log.
     pub(crate) log: Setting<String>,
+    /// How the log is written.
+    pub(crate) log_format: Setting<LogFormat>,
+    /// One request of so many is logged; 0: none.
+    pub(crate) log_requests: Setting<u64>,
     /// Address that `serve` listens on.
     pub(crate) listen: Setting<String>,
     /// Folders a client's `artifactUri` may name, besides the artifact root.
@@ -101,6 +106,7 @@ pub(crate) struct Flags<'a> {
     listen: Option<&'a str>,
     allow_roots: &'a [String],
     default_model: Option<&'a str>,
+    log_requests: Option<u64>,
     jobs: JobLimitArgs,
 }
 
@@ -113,11 +119,11 @@ impl<'a> Flags<'a> {
             Verb::Run(args) => (args.listen.as_deref(), [].as_slice()),
             _ => (None, [].as_slice()),
         };
-        let (jobs, default_model) = match &cli.verb {
-            Verb::Serve(args) => (args.jobs, args.default_model.as_deref()),
-            _ => (JobLimitArgs::default(), None),
+        let (jobs, default_model, log_requests) = match &cli.verb {
+            Verb::Serve(args) => (args.jobs, args.default_model.as_deref(), args.log_requests),
+            _ => (JobLimitArgs::default(), None, None),
         };
-        Self { global: Some(&cli.global), listen, allow_roots, default_model, jobs }
+        Self { global: Some(&cli.global), listen, allow_roots, default_model, log_requests, jobs }
     }
 }
 
@@ -184,6 +190,22 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         said.log.clone(),
         || LOG_DEFAULT.to_owned(),
     );
+    let log_format = layers.choose(
+        flag.log_format.map(|format| ("--log-format", format)),
+        var("BELLWETHER_LOG_FORMAT")?
+            .map(|(name, text)| text.parse().map(|format: LogFormat| (name, format)))
+            .transpose()?,
+        said.log_format,
+        || LogFormat::Text,
+    );
+    let log_requests = layers.choose(
+        flags.log_requests.map(|every| ("--log-requests", every)),
+        var("BELLWETHER_LOG_REQUESTS")?
+            .map(|(name, text)| count(name, &text).map(|every| (name, every as u64)))
+            .transpose()?,
+        said.log_requests,
+        || 0,
+    );
     let listen = layers.choose(
         flags.listen.map(|address| ("--listen", address.to_owned())),
         var("BELLWETHER_LISTEN")?,
@@ -233,6 +255,8 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         api_key,
         server_certificate,
         log,
+        log_format,
+        log_requests,
         listen,
         allow_roots,
         default_model,
@@ -313,6 +337,8 @@ struct Keys {
     server: Option<String>,
     server_certificate: Option<PathBuf>,
     log: Option<String>,
+    log_format: Option<LogFormat>,
+    log_requests: Option<u64>,
     listen: Option<String>,
     allow_roots: Option<Vec<String>>,
     default_model: Option<String>,
@@ -454,6 +480,21 @@ mod tests {
         assert_eq!(settings.default_model.value.as_deref(), Some("deciles"));
         assert_eq!(settings.allow_roots.value, ["file:///a", "file:///b"]);
         assert_eq!(case.resolve(&["config", "show"]).unwrap().listen.value, "127.0.0.1:1");
+    }
+
+    #[test]
+    fn how_the_log_is_written_is_a_setting() {
+        let case = Case::new("log_format = \"json\"", &[("BELLWETHER_LOG_REQUESTS", "100")]);
+        let settings = case.resolve(&["serve"]).unwrap();
+        assert_eq!((settings.log_format.value, settings.log_requests.value), (LogFormat::Json, 100));
+        let settings = case.resolve(&["serve", "--log-requests", "--log-format", "text"]).unwrap();
+        assert_eq!((settings.log_format.value, settings.log_requests.value), (LogFormat::Text, 1));
+        let case = Case::new("", &[("BELLWETHER_LOG_FORMAT", "xml")]);
+        assert!(
+            case.resolve(&["serve"]).unwrap_err().to_string().contains("\"xml\" is neither text nor json")
+        );
+        let settings = Case::new("", &[]).resolve(&["serve"]).unwrap();
+        assert_eq!((settings.log_format.value, settings.log_requests.value), (LogFormat::Text, 0));
     }
 
     #[test]

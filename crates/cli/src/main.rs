@@ -8,20 +8,19 @@ mod context;
 mod exit;
 mod interrupt;
 mod load;
+mod log;
 mod output;
 mod progress;
 mod quickstart;
 mod server;
 mod verb;
 
-use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use platform::{Error, Kind};
-use tracing_subscriber::EnvFilter;
 
 use args::data::DataVerb;
 use args::endpoint::EndpointVerb;
@@ -33,6 +32,7 @@ use config::{Flags, Settings, Surroundings};
 use context::Context;
 use exit::Exit;
 use interrupt::Interrupt;
+use log::Log;
 use output::Output;
 
 #[global_allocator]
@@ -92,7 +92,13 @@ fn explain(error: &anyhow::Error) -> (Kind, String) {
 fn start(cli: Cli, output: Output, started: Instant) -> anyhow::Result<()> {
     platform::use_huge_pages(!matches!(cli.verb, Verb::Serve(_)));
     let settings = settings(&cli)?;
-    log_to_stderr(&settings.log.value)?;
+    let is_server = matches!(cli.verb, Verb::Serve(_));
+    Log {
+        filter: &settings.log.value,
+        format: settings.log_format.value,
+        requests: is_server && settings.log_requests.value > 0,
+    }
+    .start()?;
     platform::look_for_onnxruntime(|name| std::env::var_os(name));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
@@ -111,16 +117,6 @@ fn settings(cli: &Cli) -> anyhow::Result<Settings> {
     let environment = |name: &str| std::env::var_os(name);
     let surroundings = Surroundings { environment: &environment, working_dir: &working_dir };
     Ok(config::resolve(&Flags::of(cli), &surroundings)?)
-}
-
-fn log_to_stderr(filter: &str) -> Result<(), Error> {
-    let filter = EnvFilter::builder().parse(filter).map_err(|error| {
-        let message = format!("log filter \"{filter}\" is wrong: {error}; try warn, info or debug");
-        Error::invalid("--log", message)
-    })?;
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    Ok(())
 }
 
 async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{GatewayOptions, Tls};
+use gateway::{GatewayOptions, Stopping, Tls};
 use platform::jobs::{JobRunner, JobSettings, LocalLauncher};
 use platform::{Error, Kind, Platform};
 use tokio::net::{TcpListener, lookup_host};
@@ -113,12 +113,15 @@ impl Server {
         let url = format!("{scheme}://{address}");
         platform.announce_address(&url)?;
         let default_model = settings.default_model.value.clone();
-        let options = GatewayOptions { default_model, ..GatewayOptions::default() };
-        let service = gateway::Service::new(Arc::clone(platform), options);
+        let log_requests = settings.log_requests.value;
+        let options = GatewayOptions { default_model, log_requests, ..GatewayOptions::default() };
+        let stopping = Stopping::default();
+        let service = gateway::Service::new(Arc::clone(platform), options, stopping.clone());
         let (stop, stopped) = oneshot::channel();
-        let shutdown = async {
+        let shutdown = async move {
             // A dropped sender stops the server as well.
             let _ = stopped.await;
+            stopping.begin();
         };
         let serving = tokio::spawn(gateway::serve(listener, service, tls, shutdown));
         let jobs = platform.run_jobs(Arc::new(launcher()?), job_settings(settings));

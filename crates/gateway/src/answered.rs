@@ -9,7 +9,8 @@ pub(crate) const SERVER_TIMING_NAME: &str = "server-timing";
 
 /// Which version answered: `MODEL@VERSION`.
 pub(crate) const MODEL_VERSION: HeaderName = HeaderName::from_static(MODEL_VERSION_NAME);
-const SERVER_TIMING: HeaderName = HeaderName::from_static(SERVER_TIMING_NAME);
+/// How long a question waited and was computed; answers alone have it.
+pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static(SERVER_TIMING_NAME);
 
 /// Says who answered, and how long the question waited and was computed.
 pub(crate) fn by_reply(headers: &mut HeaderMap, reply: &PredictReply) {

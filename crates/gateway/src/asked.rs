@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use axum::http::{Extensions, HeaderMap, HeaderName};
 use platform::{Caller, Error, ModelName, Platform, Scope, Target, Together, VersionChoice};
 
+use crate::observe;
+
 /// Whoever sends the same text meets the same version, as long as the traffic split stays.
 const TRAFFIC_KEY: HeaderName = HeaderName::from_static("x-bellwether-traffic-key");
 /// All questions with the same text meet the version that answered the first.
@@ -59,6 +61,7 @@ impl Asked {
     ) -> Result<Target, Error> {
         self.caller.allow(Some(project), Scope::Predict)?;
         let target = platform.target(project, endpoint, self.together.as_ref()).await?;
+        observe::asked(&target);
         Ok(target.until(self.deadline).by(self.caller))
     }
 
@@ -73,7 +76,9 @@ impl Asked {
         version: &VersionChoice,
     ) -> Result<Target, Error> {
         self.caller.allow(Some(&name.project), Scope::Predict)?;
-        Ok(platform.model_target(name, version)?.until(self.deadline).by(self.caller))
+        let target = platform.model_target(name, version)?;
+        observe::asked(&target);
+        Ok(target.until(self.deadline).by(self.caller))
     }
 }
 

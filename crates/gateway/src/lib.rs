@@ -8,6 +8,7 @@ mod access;
 mod answered;
 mod asked;
 mod body;
+mod connections;
 mod dialect;
 #[doc(hidden)]
 pub mod fuzz;
@@ -18,6 +19,7 @@ mod named;
 mod native;
 mod observe;
 mod open_inference;
+mod openapi;
 mod origin;
 mod question;
 mod refusal;
@@ -27,6 +29,7 @@ mod server;
 #[doc(hidden)]
 pub mod speed;
 mod status;
+mod stopping;
 mod storage;
 mod tensorflow_serving;
 mod tls;
@@ -34,6 +37,8 @@ mod vertex;
 
 #[doc(hidden)]
 pub use grpc::fuzz as grpc_fuzz;
+pub use observe::{About, with_request};
 pub use router::{GatewayOptions, Service};
 pub use server::serve;
+pub use stopping::Stopping;
 pub use tls::{Tls, TlsFiles, crypto_provider};

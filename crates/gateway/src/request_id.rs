@@ -19,7 +19,7 @@ pub(crate) struct RequestIds {
 impl RequestIds {
     /// Ids of a process that started at `start`.
     pub(crate) fn new(start: Timestamp) -> Self {
-        Self { prefix: format!("{:x}", start.as_microsecond()), next: AtomicU64::new(1) }
+        Self { prefix: format!("{:x}-", start.as_microsecond()), next: AtomicU64::new(1) }
     }
 
     /// The id of a request with these headers.
@@ -31,9 +31,21 @@ impl RequestIds {
     }
 
     fn made(&self) -> HeaderValue {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::try_from(format!("{}-{number}", self.prefix))
-            .expect("hex digits and a dash fit a header")
+        // 16 hexadecimal digits, a dash, 20 digits; written from the end, as digits come.
+        let mut text = [0u8; 40];
+        let mut number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut begin = text.len();
+        loop {
+            begin -= 1;
+            text[begin] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        let begin = begin - self.prefix.len();
+        text[begin..begin + self.prefix.len()].copy_from_slice(self.prefix.as_bytes());
+        HeaderValue::from_bytes(&text[begin..]).expect("hex digits and a dash fit a header")
     }
 }
 
@@ -60,5 +72,12 @@ mod tests {
             assert!(is_sane(made.as_bytes()) && made.as_bytes() != bad, "{bad:?}");
         }
         assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
+        let ids = RequestIds { prefix: "60de0a7d4b2c0-".to_owned(), next: AtomicU64::new(9) };
+        assert_eq!(
+            (ids.made(), ids.made()),
+            ("60de0a7d4b2c0-9".parse().unwrap(), "60de0a7d4b2c0-10".parse().unwrap())
+        );
+        let last = RequestIds { prefix: "ffffffffffffffff-".to_owned(), next: AtomicU64::new(u64::MAX) };
+        assert_eq!(last.made(), "ffffffffffffffff-18446744073709551615");
     }
 }

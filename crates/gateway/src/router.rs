@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{MethodRouter, any, get};
 use futures::FutureExt as _;
 use platform::{Error, Kind, Platform};
 use tokio::sync::Semaphore;
@@ -19,11 +20,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::dialect::Dialect;
 use crate::native::{health, keys, metrics};
-use crate::observe::{self, Metrics, Route};
+use crate::observe::counts::Counts;
+use crate::observe::trace_context::SpanIds;
+use crate::observe::{self, Route, Why};
 use crate::question::QuestionPath;
 use crate::request_id::RequestIds;
+use crate::stopping::Stopping;
 use crate::vertex::{self, error::ApiError};
-use crate::{mlflow, open_inference, storage, tensorflow_serving};
+use crate::{mlflow, open_inference, openapi, storage, tensorflow_serving};
 
 /// What the gateway allows a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct GatewayOptions {
     pub max_concurrent_requests: usize,
     /// The model that answers where a protocol has no names, as `MODEL` or `PROJECT.MODEL`; none: the only one in service.
     pub default_model: Option<String>,
+    /// One request of so many gets a line in the log, at the level info; 0: none does.
+    pub log_requests: u64,
 }
 
 impl Default for GatewayOptions {
@@ -48,6 +54,7 @@ impl Default for GatewayOptions {
             request_timeout: Duration::from_secs(60),
             max_concurrent_requests: 1024,
             default_model: None,
+            log_requests: 0,
         }
     }
 }
@@ -56,9 +63,13 @@ impl Default for GatewayOptions {
 pub(crate) struct Gateway {
     pub(crate) platform: Arc<Platform>,
     pub(crate) options: GatewayOptions,
-    pub(crate) metrics: Metrics,
+    pub(crate) counts: Counts,
     pub(crate) request_ids: RequestIds,
+    pub(crate) span_ids: SpanIds,
     pub(crate) permits: Semaphore,
+    pub(crate) stopping: Stopping,
+    /// Requests since the last one that was logged.
+    unlogged: AtomicU64,
 }
 
 /// Everything the server answers.
@@ -75,19 +86,12 @@ impl std::fmt::Debug for Service {
 }
 
 impl Service {
-    /// The service of one platform: Vertex AI REST under `/v1/projects` and `/ui/projects`, the staging area under
-    /// `/storage/v1` and `/upload/storage/v1`, `/healthz`, `/readyz` and `/metrics`.
+    /// The service of one platform: every protocol, health, metrics and keys. `/openapi.json` describes all of it that is HTTP.
     ///
-    /// Every reply carries `x-request-id`; every error has the body of its protocol.
-    pub fn new(platform: Arc<Platform>, options: GatewayOptions) -> Self {
-        let gateway = Arc::new(Gateway {
-            request_ids: RequestIds::new(platform.now()),
-            metrics: Metrics::default(),
-            permits: Semaphore::new(options.max_concurrent_requests.min(Semaphore::MAX_PERMITS)),
-            platform,
-            options,
-        });
-        Self { router: router(&gateway), gateway }
+    /// Every reply carries `x-request-id`; every error has the body of its protocol's. Streams end once `stopping` begins.
+    pub fn new(platform: Arc<Platform>, options: GatewayOptions, stopping: Stopping) -> Self {
+        let gateway = Gateway::new(platform, options, stopping);
+        Self { router: mounted(&gateway), gateway }
     }
 
     /// All routes, for a server that is not [`serve`](crate::serve).
@@ -115,33 +119,73 @@ impl Service {
     }
 }
 
-fn router(gateway: &Arc<Gateway>) -> Router {
-    let limited = Router::new()
-        .route("/v1/projects/{*rest}", any(vertex::answer))
-        .route("/ui/projects/{*rest}", any(vertex::answer))
-        .route("/storage/v1/b", any(storage::answer))
-        .route("/storage/v1/b/{*rest}", any(storage::answer))
-        .route("/download/storage/v1/b/{*rest}", any(storage::answer))
-        .route("/upload/storage/v1/b/{*rest}", any(storage::answer))
-        .route("/bellwether/v1/keys", any(keys::collection))
-        .route("/bellwether/v1/keys/{name}", any(keys::one))
-        .route("/invocations", any(mlflow::invocations))
-        .route("/endpoints/{name}/invocations", any(mlflow::endpoint_invocations))
-        .route("/v1/", any(tensorflow_serving::answer))
-        .route("/v1/{*rest}", any(tensorflow_serving::answer))
-        .route("/v2", any(open_inference::answer))
-        .route("/v2/", any(open_inference::answer))
-        .route("/v2/{*rest}", any(open_inference::answer))
-        .layer(from_fn_with_state(Arc::clone(gateway), limit));
-    Router::new()
-        .merge(limited)
-        .route("/ping", any(mlflow::health))
-        .route("/health", any(mlflow::health))
-        .route("/version", any(mlflow::version))
+impl Gateway {
+    pub(crate) fn new(platform: Arc<Platform>, options: GatewayOptions, stopping: Stopping) -> Arc<Self> {
+        Arc::new(Self {
+            request_ids: RequestIds::new(platform.now()),
+            span_ids: SpanIds::default(),
+            counts: Counts::default(),
+            permits: Semaphore::new(options.max_concurrent_requests.min(Semaphore::MAX_PERMITS)),
+            platform,
+            options,
+            stopping,
+            unlogged: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether a request gets a line in the log.
+    pub(crate) fn is_logged(&self) -> bool {
+        let every = self.options.log_requests;
+        every != 0 && self.unlogged.fetch_add(1, Ordering::Relaxed).is_multiple_of(every)
+    }
+}
+
+/// A path of the router, whether its requests count, and who answers them.
+type Mount = (&'static str, Counted, fn() -> MethodRouter<Arc<Gateway>>);
+
+/// Where everything but gRPC is answered, and whether its requests count as in progress. What is not in here or in
+/// `grpc` is not there.
+pub(crate) const ROUTES: &[Mount] = &[
+    ("/v1/projects/{*rest}", Counted::Yes, || any(vertex::answer)),
+    ("/ui/projects/{*rest}", Counted::Yes, || any(vertex::answer)),
+    ("/storage/v1/b", Counted::Yes, || any(storage::answer)),
+    ("/storage/v1/b/{*rest}", Counted::Yes, || any(storage::answer)),
+    ("/download/storage/v1/b/{*rest}", Counted::Yes, || any(storage::answer)),
+    ("/upload/storage/v1/b/{*rest}", Counted::Yes, || any(storage::answer)),
+    ("/bellwether/v1/keys", Counted::Yes, || any(keys::collection)),
+    ("/bellwether/v1/keys/{name}", Counted::Yes, || any(keys::one)),
+    ("/invocations", Counted::Yes, || any(mlflow::invocations)),
+    ("/endpoints/{name}/invocations", Counted::Yes, || any(mlflow::endpoint_invocations)),
+    ("/v1/", Counted::Yes, || any(tensorflow_serving::answer)),
+    ("/v1/{*rest}", Counted::Yes, || any(tensorflow_serving::answer)),
+    ("/v2", Counted::Yes, || any(open_inference::answer)),
+    ("/v2/", Counted::Yes, || any(open_inference::answer)),
+    ("/v2/{*rest}", Counted::Yes, || any(open_inference::answer)),
+    ("/ping", Counted::No, || any(mlflow::health)),
+    ("/health", Counted::No, || any(mlflow::health)),
+    ("/version", Counted::No, || any(mlflow::version)),
+    ("/healthz", Counted::No, || get(health::alive)),
+    ("/readyz", Counted::No, || get(health::ready)),
+    ("/metrics", Counted::No, || get(metrics::text)),
+    ("/openapi.json", Counted::No, || get(openapi::answer)),
+];
+
+/// Whether a request counts as in progress; what does not is answered when the server is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    Yes,
+    No,
+}
+
+fn mounted(gateway: &Arc<Gateway>) -> Router {
+    let of = |counted: Counted| {
+        let those = ROUTES.iter().filter(move |(_, its, _)| *its == counted);
+        those.fold(Router::new(), |router, (path, _, methods)| router.route(path, methods()))
+    };
+    of(Counted::Yes)
+        .layer(from_fn_with_state(Arc::clone(gateway), limit))
+        .merge(of(Counted::No))
         .merge(crate::grpc::router())
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::text))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
@@ -162,6 +206,7 @@ async fn limited<F: Future<Output = Response>>(
 ) -> Response {
     let dialect = Dialect::of(&request);
     let Ok(_permit) = gateway.permits.try_acquire() else {
+        gateway.counts.refused(dialect, Why::Busy);
         let limit = gateway.options.max_concurrent_requests;
         let message = format!("the server is answering {limit} requests already; try again");
         return dialect.refusal(Error::new(Kind::ResourceExhausted, message));
@@ -170,6 +215,7 @@ async fn limited<F: Future<Output = Response>>(
     match tokio::time::timeout(timeout, answer(request)).await {
         Ok(response) => response,
         Err(_) => {
+            gateway.counts.refused(dialect, Why::TooLate);
             let message = format!(
                 "no answer within {} s; a change asked for goes on, get the resource to see it",
                 timeout.as_secs_f64()

@@ -395,7 +395,7 @@ impl Platform {
         self.serving.all().into_iter().flat_map(of_route).collect()
     }
 
-    async fn load_deployment(
+    pub(crate) async fn load_uncounted(
         &self,
         project: &str,
         endpoint: &str,

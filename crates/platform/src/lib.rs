@@ -4,6 +4,7 @@
 //! line see only this crate. Deliberately not here: protocols, command lines, the clock and the environment
 //! (they are arguments).
 
+mod answerer;
 mod background;
 pub mod backup;
 pub mod batch_predict;
@@ -23,6 +24,7 @@ mod import_settings;
 pub mod jobs;
 mod keys;
 mod lifecycle;
+mod loads;
 mod lock;
 mod machine;
 mod model;
@@ -52,6 +54,7 @@ use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
 
+pub use answerer::Answerer;
 pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
 pub use certify::Certified;
 pub use cores::{core_count, leave_core, run_on_core};
@@ -68,6 +71,7 @@ pub use fitting::{FitOptions, StartFrom};
 pub use import_settings::ImportSettings;
 pub use keys::{Caller, CreateKey, CreatedKey, KeyUse};
 pub use lifecycle::Pruned;
+pub use loads::LoadCounters;
 pub use lock::Holder;
 pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest, use_huge_pages};
 pub use market::certificate::{Certificate, Check, Verdict};
@@ -93,7 +97,7 @@ pub use registry::{
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};
 pub use served::{DEFAULT_PROJECT, ModelName, ServedModel, ServedVersion, VersionChoice};
-pub use serving::{Bucket, Counters, ErrorCounts, Histogram};
+pub use serving::{BatchSize, Bucket, Counters, ErrorCounts, Histogram, LANES, resident_bytes};
 pub use source_file::find_source_files;
 pub use staging::{Received, StagedObject, StagedUpload, Staging};
 pub use table::{PinnedTable, TablePipeline, TableReport};
@@ -160,6 +164,7 @@ pub struct Platform {
     newest: RwLock<HashMap<String, u32>>,
     ids: AtomicU64,
     staging: Staging,
+    loads: loads::Loads,
 }
 
 impl std::fmt::Debug for Platform {
@@ -231,6 +236,7 @@ impl Platform {
             newest: RwLock::new(HashMap::new()),
             ids: AtomicU64::new(0),
             staging,
+            loads: loads::Loads::default(),
         };
         source_file::platform_opened();
         platform.remove_abandoned_uploads().await?;

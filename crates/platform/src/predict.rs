@@ -8,6 +8,7 @@ use market::{FeatureSet, Panel, RowKey, Universe};
 use predictor::{DataType, Signature, Tensor, TensorSpec};
 use serde::{Deserialize, Serialize};
 
+use crate::answerer::Answerer;
 use crate::dataset::{LoadedDataset, days_between};
 use crate::endpoint::DeployedModel;
 use crate::traffic::Together;
@@ -134,6 +135,11 @@ impl Target {
     #[must_use]
     pub fn by(self, caller: Caller) -> Self {
         Self { caller, ..self }
+    }
+
+    /// Who answers, without the question.
+    pub fn answerer(&self) -> Answerer {
+        Answerer::new(Arc::clone(&self.model))
     }
 
     /// What the model takes and gives.

@@ -52,6 +52,7 @@ impl Platform {
             newest: RwLock::new(newest.into_iter().collect::<HashMap<_, _>>()),
             ids: std::sync::atomic::AtomicU64::new(0),
             staging,
+            loads: crate::loads::Loads::default(),
         }))
     }
 

@@ -1,9 +1,13 @@
 //! What a deployment has done, counted with plain atomics, in the form monitoring wants.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Error;
+use crate::sizes::{BatchSize, Sizes};
+
+/// Whoever asks is told apart by a lane, a number below this; what a lane is called is the caller's affair.
+pub const LANES: usize = 8;
 
 /// Upper bounds of the histograms' buckets, in seconds. The last bucket has none.
 const BOUNDS_SECONDS: [f64; 14] =
@@ -30,6 +34,12 @@ pub struct Counters {
     pub queue: Histogram,
     /// How long computed requests took to compute.
     pub compute: Histogram,
+    /// What was computed together, by its number of rows, ascending.
+    pub batch_sizes: Vec<BatchSize>,
+    /// How long ago the last batch was computed; none: there was none.
+    pub idle: Option<Duration>,
+    /// How long answers took as those who asked saw it, by lane; see [`Deployment::took`](crate::Deployment::took).
+    pub lanes: [Histogram; LANES],
 }
 
 /// Requests that were not answered.
@@ -100,6 +110,33 @@ pub(crate) struct Counting {
     overloaded: AtomicU64,
     engine: AtomicU64,
     stopped: AtomicU64,
+    sizes: Sizes,
+    last: Last,
+    lanes: [Durations; LANES],
+}
+
+/// When something happened last, by the monotonic clock.
+struct Last {
+    born: Instant,
+    /// Nanoseconds after that; 0: never.
+    nanoseconds: AtomicU64,
+}
+
+impl Default for Last {
+    fn default() -> Self {
+        Self { born: Instant::now(), nanoseconds: AtomicU64::new(0) }
+    }
+}
+
+impl Last {
+    fn now(&self) {
+        self.nanoseconds.store(nanoseconds(self.born.elapsed()).max(1), Ordering::Relaxed);
+    }
+
+    fn ago(&self) -> Option<Duration> {
+        let at = get(&self.nanoseconds);
+        (at > 0).then(|| self.born.elapsed().saturating_sub(Duration::from_nanos(at)))
+    }
 }
 
 impl Counting {
@@ -119,7 +156,16 @@ impl Counting {
     pub(crate) fn computed(&self, rows: usize, time: Duration) {
         add(&self.batches, 1);
         add(&self.batched_rows, rows as u64);
-        add(&self.batched_nanoseconds, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        add(&self.batched_nanoseconds, nanoseconds(time));
+        self.sizes.add(rows, time);
+        self.last.now();
+    }
+
+    /// An answer took `time` for somebody of this lane. Lanes that are none are not counted.
+    pub(crate) fn took(&self, lane: usize, time: Duration) {
+        if let Some(lane) = self.lanes.get(lane) {
+            lane.add(time);
+        }
     }
 
     pub(crate) fn snapshot(&self, queued: usize) -> Counters {
@@ -141,6 +187,9 @@ impl Counting {
             queued,
             queue: self.queue.snapshot(),
             compute: self.compute.snapshot(),
+            batch_sizes: self.sizes.snapshot(),
+            idle: self.last.ago(),
+            lanes: self.lanes.each_ref().map(Durations::snapshot),
         }
     }
 }
@@ -156,7 +205,7 @@ impl Durations {
         let seconds = duration.as_secs_f64();
         let bucket = BOUNDS_SECONDS.partition_point(|bound| *bound < seconds);
         add(&self.counts[bucket], 1);
-        add(&self.sum_nanoseconds, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        add(&self.sum_nanoseconds, nanoseconds(duration));
     }
 
     fn snapshot(&self) -> Histogram {
@@ -175,7 +224,12 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
-fn get(counter: &AtomicU64) -> u64 {
+/// As far as they can be counted: 584 years.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn get(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
@@ -194,5 +248,19 @@ mod tests {
         assert_eq!(counts, [2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5]);
         assert_eq!(histogram.buckets[14].upper_seconds, f64::INFINITY);
         assert!((histogram.sum_seconds - 60.000_726).abs() < 1e-9);
+    }
+
+    #[test]
+    fn batches_and_lanes_are_counted_apart() {
+        let counting = Counting::default();
+        assert_eq!(counting.snapshot(0).idle, None);
+        counting.computed(3, Duration::from_micros(5));
+        counting.took(1, Duration::from_micros(90));
+        counting.took(LANES, Duration::from_micros(90));
+        let counters = counting.snapshot(0);
+        assert!(counters.idle.unwrap() < Duration::from_secs(60));
+        assert_eq!(counters.batch_sizes.len(), 1);
+        let counts = counters.lanes.map(|lane| lane.buckets.last().unwrap().count);
+        assert_eq!((counts[1], counts.iter().sum::<u64>()), (1, 1));
     }
 }

@@ -334,6 +334,11 @@ impl Deployment {
         self.shared.counting.snapshot(self.shared.queue.len())
     }
 
+    /// Counts an answer of it that took `time` for somebody of a lane, queue, compute and protocol together.
+    pub fn took(&self, lane: usize, time: Duration) {
+        self.shared.counting.took(lane, time);
+    }
+
     /// Takes nothing any more. What was taken is still answered, then the threads end. Does not wait.
     pub fn stop(&self) {
         self.shared.queue.close();

@@ -12,15 +12,17 @@ mod error;
 mod memory;
 mod queue;
 mod quick;
+mod sizes;
 mod table;
 mod worker;
 
 pub use artifact::engine::run_as_worker;
 pub use batch::Batching;
-pub use counters::{Bucket, Counters, ErrorCounts, Histogram};
+pub use counters::{Bucket, Counters, ErrorCounts, Histogram, LANES};
 pub use deployment::{Deployment, Limits, LoadSpec, Prepared, Reply, Resources, StartSpec};
 pub use error::Error;
 pub use memory::{machine_bytes, resident_bytes};
+pub use sizes::BatchSize;
 pub use table::{Key, Table};
 
 /// What every call of this crate returns.

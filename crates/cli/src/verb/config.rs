@@ -38,6 +38,8 @@ impl SettingsView {
                 view(&settings.server_certificate, json!(settings.server_certificate.value)),
             ),
             ("log", view(&settings.log, json!(settings.log.value))),
+            ("log_format", view(&settings.log_format, json!(settings.log_format.value))),
+            ("log_requests", view(&settings.log_requests, json!(settings.log_requests.value))),
             ("listen", view(&settings.listen, json!(settings.listen.value))),
             ("allow_roots", view(&settings.allow_roots, json!(settings.allow_roots.value))),
             ("default_model", view(&settings.default_model, json!(settings.default_model.value))),

@@ -11,19 +11,21 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 use platform::{Caller, Error, Kind, ModelName, Scope, Target, VersionChoice};
 use prost::Message;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
 use tonic::server::Grpc;
 use tonic::{Status, Streaming};
 
-use super::codec::Codec;
+use super::codec::{Bodies, Codec};
 use super::cost::Cost;
+use super::open::Open;
 use super::reply::{self, Answer, Refused};
-use crate::observe::Route;
+use crate::dialect::Dialect;
+use crate::observe::{self, CountedLater, Current, Route, Why};
 use crate::router::Gateway;
 
 /// The most streams open at once; they may be idle, so requests in progress do not bound them.
@@ -66,9 +68,19 @@ pub(super) struct Asked {
     caller: Caller,
     /// When nobody waits any more.
     deadline: Option<std::time::Instant>,
+    /// The request of a stream, which is answered after its handler has returned.
+    current: Option<Current>,
 }
 
 impl Asked {
+    /// Does some work of a stream, as part of the request that opened it.
+    pub(super) async fn within_request<T>(&self, work: impl Future<Output = T>) -> T {
+        match self.current.clone() {
+            Some(current) => current.within(work).await,
+            None => work.await,
+        }
+    }
+
     /// By somebody who waits no longer than `limit` from now.
     pub(super) fn within(&self, limit: Duration) -> Self {
         let limited = std::time::Instant::now() + limit;
@@ -91,6 +103,7 @@ impl Asked {
     pub(super) fn target(&self, name: &ModelName, choice: &VersionChoice) -> Result<Target, Error> {
         self.allow(&name.project)?;
         let target = self.platform.model_target(name, choice)?;
+        observe::asked(&target);
         Ok(self.bound(target.by(self.caller.clone())))
     }
 
@@ -133,14 +146,14 @@ impl Call {
             check(&self.request)?;
             let deadline = Deadline::of(&self)?;
             let gateway = Arc::clone(&self.gateway);
-            let asked = self.asked(Some(deadline))?;
+            let asked = self.asked(Some(deadline), None)?;
             let _permit = if method.counted { Some(permit(&gateway)?) } else { None };
             let service = tower::service_fn(|request: tonic::Request<Q>| {
                 let answered = answer(asked.clone(), request.into_inner());
                 async { answered.await.map(Answer::into_response).map_err(Refused::into_status) }
             });
             let mut grpc = framing::<Q, R>(&gateway, method, &self.request);
-            let response = deadline.hold(grpc.unary(service, self.request)).await?;
+            let response = deadline.hold(&gateway, grpc.unary(service, self.request)).await?;
             Ok(response.map(Body::new))
         };
         finished(answered.await, route)
@@ -155,14 +168,14 @@ impl Call {
         S: Stream<Item = Result<R, Status>> + Send + 'static,
     {
         let answered = async {
-            let open = self.open(streams)?;
-            let asked = self.asked(None)?;
+            let open = self.open(streams, method.route)?;
+            let asked = self.asked(None, Current::here())?;
             let service = tower::service_fn(|request: tonic::Request<Streaming<Q>>| {
                 let answers = answer(asked.clone(), request.into_inner());
                 std::future::ready(Ok(tonic::Response::new(open.hold(answers))))
             });
             let mut grpc = framing::<Q, R>(&self.gateway, method, &self.request);
-            Ok(grpc.streaming(service, self.request).await.map(Body::new))
+            Ok(counted_later(grpc.streaming(service, self.request).await.map(Body::new)))
         };
         finished(answered.await, method.route)
     }
@@ -176,8 +189,9 @@ impl Call {
         S: Stream<Item = Result<R, Status>> + Send + 'static,
     {
         let answered = async {
-            let open = self.open(streams)?;
-            let asked = self.asked(None)?;
+            let open = self.open(streams, method.route)?;
+            let asked = self.asked(None, Current::here())?;
+            let gateway = Arc::clone(&self.gateway);
             let deadline = Deadline::of(&self)?;
             let service = tower::service_fn(|request: tonic::Request<Q>| {
                 let answers = answer(asked.clone(), request.into_inner());
@@ -185,29 +199,37 @@ impl Call {
             });
             let mut grpc = framing::<Q, R>(&self.gateway, method, &self.request);
             // Until the request is there; what is sent then has no limit of time but the client's.
-            Ok(deadline.hold(grpc.server_streaming(service, self.request)).await?.map(Body::new))
+            let response = deadline.hold(&gateway, grpc.server_streaming(service, self.request)).await?;
+            Ok(counted_later(response.map(Body::new)))
         };
         finished(answered.await, method.route)
     }
 
     /// # Errors
     /// If nobody has looked who calls.
-    fn asked(&self, deadline: Option<Deadline>) -> Result<Asked, Error> {
+    fn asked(&self, deadline: Option<Deadline>, current: Option<Current>) -> Result<Asked, Error> {
         let caller = self.request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| Error::new(Kind::Unauthenticated, "it is not known who calls"))?;
         let deadline = deadline.map(|deadline| deadline.at.into_std());
-        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, deadline })
+        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, deadline, current })
     }
 
-    fn open(&self, streams: &Streams) -> Result<Open, NoCall> {
+    fn open(&self, streams: &Streams, route: Route) -> Result<Open, NoCall> {
         check(&self.request)?;
         let timeout = asked(self.request.headers())?;
         let until = timeout.map(|timeout| Deadline::after(self.begun, timeout)).transpose()?;
         let permit = Arc::clone(&streams.0).try_acquire_owned().map_err(|_| {
+            self.gateway.counts.refused(observe::dialect_or(Dialect::OtherGrpc), Why::Busy);
             let message = format!("{STREAMS_MAX} streams are open already; close one or try again");
             reply::status(&Error::new(Kind::ResourceExhausted, message))
         })?;
-        Ok(Open { until, permit: Arc::new(permit) })
+        Ok(Open {
+            gateway: Arc::clone(&self.gateway),
+            route,
+            begun: self.begun,
+            until,
+            permit: Arc::new(permit),
+        })
     }
 }
 
@@ -217,6 +239,7 @@ impl Call {
 /// [`Kind::ResourceExhausted`].
 pub(super) fn permit(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Error> {
     gateway.permits.try_acquire().map_err(|_| {
+        gateway.counts.refused(observe::dialect_or(Dialect::OtherGrpc), Why::Busy);
         let limit = gateway.options.max_concurrent_requests;
         let message = format!("the server is answering {limit} requests already; try again");
         Error::new(Kind::ResourceExhausted, message)
@@ -266,6 +289,12 @@ fn refused(status: &Status) -> Response {
     status.clone().into_http()
 }
 
+/// A stream's status is known, and counted, when it ends.
+fn counted_later(mut response: Response) -> Response {
+    response.extensions_mut().insert(CountedLater);
+    response
+}
+
 /// Whether a request is a call at all.
 fn check(request: &Request) -> Result<(), NoCall> {
     if request.method() != Verb::POST {
@@ -284,12 +313,13 @@ fn check(request: &Request) -> Result<(), NoCall> {
 
 /// Frames of at most the size of a body over HTTP, compressed or not: what is unpacked counts. A reply is compressed
 /// for who compresses requests; clients say that they could read it whether or not it would help them.
-fn framing<Q, R>(gateway: &Gateway, method: &Method, request: &Request) -> Grpc<Codec<Q, R>>
+fn framing<Q, R>(gateway: &Arc<Gateway>, method: &Method, request: &Request) -> Grpc<Codec<Q, R>>
 where
     Q: Message + Default + Send + 'static,
     R: Message + Send + 'static,
 {
-    let grpc = Grpc::new(Codec::new(method.costs))
+    let bytes = Bodies::of(gateway, observe::dialect_or(Dialect::OtherGrpc));
+    let grpc = Grpc::new(Codec::new(method.costs, bytes))
         .max_decoding_message_size(gateway.options.max_body_bytes)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Deflate);
@@ -299,38 +329,10 @@ where
     grpc.send_compressed(CompressionEncoding::Gzip).send_compressed(CompressionEncoding::Deflate)
 }
 
-/// A stream that may go on.
-struct Open {
-    until: Option<Deadline>,
-    permit: Arc<OwnedSemaphorePermit>,
-}
-
-impl Open {
-    /// Ends the stream at its deadline, and lets another be opened when it has ended.
-    fn hold<R, S>(&self, answers: S) -> impl Stream<Item = Result<R, Status>> + Send + 'static
-    where
-        R: Send + 'static,
-        S: Stream<Item = Result<R, Status>> + Send + 'static,
-    {
-        let (until, permit) = (self.until, Arc::clone(&self.permit));
-        futures::stream::unfold(Some((Box::pin(answers), permit)), move |state| async move {
-            let (mut answers, permit) = state?;
-            let next = match until {
-                None => answers.next().await,
-                Some(deadline) => match tokio::time::timeout_at(deadline.at, answers.next()).await {
-                    Ok(next) => next,
-                    Err(_) => return Some((Err(deadline.passed()), None)),
-                },
-            };
-            Some((next?, Some((answers, permit))))
-        })
-    }
-}
-
 /// When a call must be answered.
 #[derive(Debug, Clone, Copy)]
-struct Deadline {
-    at: Instant,
+pub(super) struct Deadline {
+    pub(super) at: Instant,
     allowed: Duration,
 }
 
@@ -344,16 +346,19 @@ impl Deadline {
 
     /// # Errors
     /// If it has passed.
-    fn after(begun: Instant, allowed: Duration) -> Result<Self, Status> {
+    pub(super) fn after(begun: Instant, allowed: Duration) -> Result<Self, Status> {
         let deadline = Self { at: begun + allowed, allowed };
         if deadline.at <= Instant::now() { Err(deadline.passed()) } else { Ok(deadline) }
     }
 
-    async fn hold<T>(self, answer: impl Future<Output = T>) -> Result<T, Status> {
-        tokio::time::timeout_at(self.at, answer).await.map_err(|_| self.passed())
+    async fn hold<T>(self, gateway: &Gateway, answer: impl Future<Output = T>) -> Result<T, Status> {
+        tokio::time::timeout_at(self.at, answer).await.map_err(|_| {
+            gateway.counts.refused(observe::dialect_or(Dialect::OtherGrpc), Why::TooLate);
+            self.passed()
+        })
     }
 
-    fn passed(self) -> Status {
+    pub(super) fn passed(self) -> Status {
         let message = format!("no answer within {} s, the deadline of the call", self.allowed.as_secs_f64());
         reply::status(&Error::new(Kind::DeadlineExceeded, message))
     }
@@ -407,22 +412,6 @@ mod tests {
         ] {
             assert_eq!(timeout(text), expected, "{text}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_stream_ends_at_its_deadline_and_gives_its_place_back() {
-        let streams = Streams(Arc::new(Semaphore::new(1)));
-        let until = Deadline::after(Instant::now(), Duration::from_millis(20)).unwrap();
-        let permit = Arc::new(Arc::clone(&streams.0).try_acquire_owned().unwrap());
-        let answers = futures::stream::iter([Ok(1)]).chain(futures::stream::pending());
-        let open = Open { until: Some(until), permit };
-        let mut held = Box::pin(open.hold(answers));
-        drop(open);
-        assert_eq!(held.next().await.unwrap().unwrap(), 1);
-        assert_eq!(streams.0.available_permits(), 0);
-        assert_eq!(held.next().await.unwrap().unwrap_err().code(), tonic::Code::DeadlineExceeded);
-        assert!(held.next().await.is_none());
-        assert_eq!(streams.0.available_permits(), 1);
     }
 
     #[test]

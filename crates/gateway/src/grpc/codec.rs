@@ -1,6 +1,7 @@
 //! Messages from and to the bytes of a frame.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use platform::{Error, Kind};
@@ -10,16 +11,32 @@ use tonic::codec::{DecodeBuf, EncodeBuf};
 
 use super::cost::{self, Cost};
 use super::reply;
+use crate::dialect::Dialect;
+use crate::router::Gateway;
 
 /// Reads requests `Q` whose parts cost this, and writes replies `R`.
 pub(super) struct Codec<Q, R> {
     costs: &'static [Cost],
+    bytes: Bodies,
     types: PhantomData<fn(Q) -> R>,
 }
 
 impl<Q, R> Codec<Q, R> {
-    pub(super) fn new(costs: &'static [Cost]) -> Self {
-        Self { costs, types: PhantomData }
+    pub(super) fn new(costs: &'static [Cost], bytes: Bodies) -> Self {
+        Self { costs, bytes, types: PhantomData }
+    }
+}
+
+/// Where the bytes of messages are counted, as they are before they are compressed.
+#[derive(Clone)]
+pub(super) struct Bodies {
+    gateway: Arc<Gateway>,
+    dialect: Dialect,
+}
+
+impl Bodies {
+    pub(super) fn of(gateway: &Arc<Gateway>, dialect: Dialect) -> Self {
+        Self { gateway: Arc::clone(gateway), dialect }
     }
 }
 
@@ -43,16 +60,19 @@ where
     type Decoder = Decoder<Q>;
 
     fn encoder(&mut self) -> Encoder<R> {
-        Encoder(PhantomData)
+        Encoder { bytes: self.bytes.clone(), message: PhantomData }
     }
 
     fn decoder(&mut self) -> Decoder<Q> {
-        Decoder { costs: self.costs, message: PhantomData }
+        Decoder { costs: self.costs, bytes: self.bytes.clone(), message: PhantomData }
     }
 }
 
 /// Writes messages.
-pub(super) struct Encoder<R>(PhantomData<fn(R)>);
+pub(super) struct Encoder<R> {
+    bytes: Bodies,
+    message: PhantomData<fn(R)>,
+}
 
 impl<R: Message> tonic::codec::Encoder for Encoder<R> {
     type Item = R;
@@ -60,7 +80,9 @@ impl<R: Message> tonic::codec::Encoder for Encoder<R> {
 
     fn encode(&mut self, message: R, frame: &mut EncodeBuf<'_>) -> Result<(), Status> {
         // Once, and not in steps of the buffer's default.
-        frame.reserve(message.encoded_len());
+        let length = message.encoded_len();
+        self.bytes.gateway.counts.sent(self.bytes.dialect, length as u64);
+        frame.reserve(length);
         message.encode(frame).map_err(|error| Status::internal(error.to_string()))
     }
 }
@@ -68,6 +90,7 @@ impl<R: Message> tonic::codec::Encoder for Encoder<R> {
 /// Reads messages.
 pub(super) struct Decoder<Q> {
     costs: &'static [Cost],
+    bytes: Bodies,
     message: PhantomData<fn() -> Q>,
 }
 
@@ -77,6 +100,7 @@ impl<Q: Message + Default> tonic::codec::Decoder for Decoder<Q> {
 
     fn decode(&mut self, frame: &mut DecodeBuf<'_>) -> Result<Option<Q>, Status> {
         let message = frame.copy_to_bytes(frame.remaining());
+        self.bytes.gateway.counts.received(self.bytes.dialect, message.len() as u64);
         read(message, self.costs).map(Some).map_err(|error| reply::status(&error))
     }
 }

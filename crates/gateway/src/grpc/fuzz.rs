@@ -24,7 +24,7 @@ pub fn tensorflow_serving(bytes: &[u8]) -> bool {
     let asked = codec::read::<ClassificationRequest>(bytes, tensorflow_serving::ASK_EXAMPLES);
     let classify = asked.is_ok_and(|asked| {
         let rows = tensorflow_serving::rows(ROWS_MAX, asked.input);
-        rows.is_ok_and(|rows| tensorflow_serving::columns(&signature(), &rows).is_ok())
+        rows.is_ok_and(|rows| tensorflow_serving::example_inputs(&signature(), &[], &rows).is_ok())
     });
     predict || classify
 }

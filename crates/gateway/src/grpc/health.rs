@@ -15,6 +15,7 @@ use protos::serving::health::{HealthCheckRequest, HealthCheckResponse};
 use tonic::Status;
 
 use super::call::{self, Asked, Call, Method, Streams};
+use super::open;
 use super::reply::{Answer, Refused};
 use crate::router::Gateway;
 
@@ -57,18 +58,26 @@ async fn check(gateway: Asked, request: HealthCheckRequest) -> Result<Answer<Hea
     }
 }
 
-/// The status now, and again whenever it has changed.
+/// The status now, and again whenever it has changed, until the server is to stop.
 fn watch(
     gateway: Asked,
     request: HealthCheckRequest,
 ) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send + 'static {
-    futures::stream::unfold((gateway, request, None), |(gateway, request, said)| async move {
+    futures::stream::unfold(Some((gateway, request, None)), |state| async move {
+        let (gateway, request, said) = state?;
         loop {
             let now = status(&gateway, &request.service);
             if said != Some(now) {
-                return Some((Ok(HealthCheckResponse { status: now.into() }), (gateway, request, Some(now))));
+                let said = Some((gateway, request, Some(now)));
+                return Some((Ok(HealthCheckResponse { status: now.into() }), said));
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            if gateway.stopping.is_begun() {
+                return Some((Err(open::stopped(&gateway)), None));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = gateway.stopping.clone().noticed() => {}
+            }
         }
     })
 }
@@ -76,7 +85,7 @@ fn watch(
 fn status(gateway: &Gateway, service: &str) -> ServingStatus {
     if !SERVICES.contains(&service) {
         ServingStatus::ServiceUnknown
-    } else if gateway.platform.readiness().ready {
+    } else if gateway.platform.readiness().ready && !gateway.stopping.is_begun() {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing

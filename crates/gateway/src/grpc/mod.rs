@@ -9,14 +9,17 @@ mod codec;
 mod cost;
 pub mod fuzz;
 mod health;
+mod open;
 mod open_inference;
 mod reply;
 mod tensorflow_serving;
 
 use std::sync::Arc;
 
+use axum::response::Response;
 use axum::routing::any;
 use axum::{Extension, Router};
+use platform::Error;
 
 use crate::router::Gateway;
 
@@ -28,4 +31,9 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/tensorflow.serving.ModelService/{method}", any(tensorflow_serving::models))
         .route("/grpc.health.v1.Health/{method}", any(health::answer))
         .layer(Extension(call::Streams::default()))
+}
+
+/// The reply to a call that nothing has looked at.
+pub(crate) fn refused(error: &Error) -> Response {
+    reply::status(error).into_http()
 }

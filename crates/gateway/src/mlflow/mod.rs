@@ -69,8 +69,15 @@ pub(crate) async fn endpoint_invocations(State(gateway): State<Arc<Gateway>>, re
         }
         Err(refusal) => refused(&checked(&parts).err().unwrap_or(refusal)),
     };
+    response.extensions_mut().insert(Route("sagemaker.invocations"));
+    with_error_type(response)
+}
+
+/// A reply to SageMaker's clients, an error with the name they know it by.
+pub(crate) fn with_error_type(mut response: Response) -> Response {
     let kind = match response.status().as_u16() {
         200..=299 => None,
+        401 | 403 => Some("AccessDeniedException"),
         429 => Some("ThrottlingException"),
         503 => Some("ServiceUnavailable"),
         500.. => Some("InternalFailure"),
@@ -79,7 +86,6 @@ pub(crate) async fn endpoint_invocations(State(gateway): State<Arc<Gateway>>, re
     if let Some(kind) = kind {
         response.headers_mut().insert(ERROR_TYPE, HeaderValue::from_static(kind));
     }
-    response.extensions_mut().insert(Route("sagemaker.invocations"));
     response
 }
 
@@ -108,8 +114,9 @@ fn read_only(method: &Method, route: &'static str, reply: Response) -> Response 
 }
 
 /// The protocol's error.
-fn refused(refusal: &Refusal) -> Response {
+pub(crate) fn refused(refusal: &Refusal) -> Response {
     let code = match refusal.code.as_u16() {
+        401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
         404 => "RESOURCE_DOES_NOT_EXIST",
         429 => "REQUEST_LIMIT_EXCEEDED",

@@ -1,58 +1,115 @@
-//! `GET /metrics`: Prometheus' text format, version 0.0.4.
+//! `GET /metrics`: Prometheus' text format, version 0.0.4. The names are those of `docs/serving.md`.
+//!
+//! Labels are names of ours, of deployments and of keys: whoever asks cannot make more of them.
 
-use std::fmt::{Display, Write as _};
+mod page;
+
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use platform::{DeploymentCounters, KeyUse};
+use platform::{Counters, DeploymentCounters, KeyUse, LoadCounters};
 
-use crate::observe::{DURATION_BOUNDS_SECONDS, Route, RouteRecord};
+use crate::connections;
+use crate::dialect::Dialect;
+use crate::observe::Route;
+use crate::observe::counts::{Counts, DURATION_BOUNDS_SECONDS};
 use crate::router::Gateway;
+use page::{Buckets, Page};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-const NO_LABELS: &[(&str, &str)] = &[];
+/// Upper bounds of the histogram of batches.
+const BATCH_ROWS: [usize; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2047];
 
 /// All counters as text.
 pub(crate) async fn text(State(gateway): State<Arc<Gateway>>) -> Response {
     let mut page = Page::default();
-    let ready = gateway.platform.readiness().ready;
-    page.family("bellwether_ready", "gauge", "1 if everything deployed is in service.");
-    page.sample("bellwether_ready", NO_LABELS, u8::from(ready));
-    requests(&mut page, &gateway.metrics.snapshot().into_iter().collect::<Vec<_>>());
+    process(&mut page, gateway.platform.readiness().ready);
+    requests(&mut page, &gateway.counts);
+    swaps(&mut page, &gateway.platform.load_counters());
     deployments(&mut page, &gateway.platform.serving_counters());
     keys(&mut page, &gateway.platform.key_counters());
-    let mut response = ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.text).into_response();
+    let mut response = ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text()).into_response();
     response.extensions_mut().insert(Route("metrics"));
     response
 }
 
-fn requests(page: &mut Page, routes: &[(Route, RouteRecord)]) {
+fn process(page: &mut Page, ready: bool) {
+    page.family("bellwether_info", "gauge", "1; the label says which version runs.");
+    page.sample("bellwether_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.family("bellwether_ready", "gauge", "1 if everything deployed is in service.");
+    page.sample("bellwether_ready", &[], u8::from(ready));
+    let (opened, open) = connections::counted();
+    page.family("bellwether_connections", "gauge", "Connections that are open.");
+    page.sample("bellwether_connections", &[], open);
+    page.family("bellwether_connections_opened_total", "counter", "Connections there were.");
+    page.sample("bellwether_connections_opened_total", &[], opened);
+    if let Some(bytes) = platform::resident_bytes() {
+        page.family("process_resident_memory_bytes", "gauge", "Memory of the process.");
+        page.sample("process_resident_memory_bytes", &[], bytes);
+    }
+}
+
+fn requests(page: &mut Page, counts: &Counts) {
+    let routes = counts.routes();
     let replies = "bellwether_http_requests_total";
     page.family(replies, "counter", "Replies by route and HTTP status.");
-    for (route, record) in routes {
-        for (code, count) in &record.replies {
-            page.sample(replies, &[("route", route.0), ("code", &code.to_string())], count);
+    for (route, record) in &routes {
+        for (code, count) in &record.http {
+            page.sample(replies, &[("route", route.0), ("code", code)], count);
         }
     }
-    let duration = "bellwether_http_request_duration_seconds";
-    page.family(duration, "histogram", "Time from a request's head to its reply, by route.");
-    for (route, record) in routes {
-        let mut within = 0;
-        for (bound, count) in DURATION_BOUNDS_SECONDS.iter().zip(record.buckets) {
-            within += count;
-            page.sample(
-                &format!("{duration}_bucket"),
-                &[("route", route.0), ("le", &bound.to_string())],
-                within,
-            );
+    let calls = "bellwether_grpc_requests_total";
+    page.family(calls, "counter", "Calls of gRPC by route and status.");
+    for (route, record) in &routes {
+        for (code, count) in &record.grpc {
+            page.sample(calls, &[("route", route.0), ("code", code)], count);
         }
-        page.sample(&format!("{duration}_bucket"), &[("route", route.0), ("le", "+Inf")], record.count());
-        page.sample(&format!("{duration}_sum"), &[("route", route.0)], record.total.as_secs_f64());
-        page.sample(&format!("{duration}_count"), &[("route", route.0)], record.count());
     }
+    let duration = "bellwether_request_duration_seconds";
+    page.family(
+        duration,
+        "histogram",
+        "Time from a request's head to its reply, of a stream to its end, by route.",
+    );
+    for (route, record) in &routes {
+        let bounds = DURATION_BOUNDS_SECONDS.into_iter().chain([f64::INFINITY]);
+        let buckets = Buckets::of(bounds.zip(record.buckets), record.total.as_secs_f64());
+        page.histogram(duration, &[("route", route.0)], &buckets);
+    }
+    let protocols = counts.dialects();
+    let refused = "bellwether_requests_refused_total";
+    page.family(refused, "counter", "Requests that no handler answered, by protocol and reason.");
+    for record in &protocols {
+        for (reason, count) in record.refused {
+            page.sample(refused, &[("protocol", record.dialect.name()), ("reason", reason)], count);
+        }
+    }
+    for (name, help, value) in [
+        ("bellwether_request_body_bytes_total", "Bytes of requests' bodies, as they came.", 0),
+        ("bellwether_response_body_bytes_total", "Bytes of replies' bodies, as they were sent.", 1),
+    ] {
+        page.family(name, "counter", help);
+        for record in &protocols {
+            let bytes = [record.received_bytes, record.sent_bytes][value];
+            page.sample(name, &[("protocol", record.dialect.name())], bytes);
+        }
+    }
+}
+
+fn swaps(page: &mut Page, loads: &LoadCounters) {
+    let total = "bellwether_swaps_total";
+    page.family(
+        total,
+        "counter",
+        "Versions brought into service beside those there were, and those that failed to.",
+    );
+    page.sample(total, &[("outcome", "loaded")], loads.loaded);
+    page.sample(total, &[("outcome", "failed")], loads.failed);
+    let duration = "bellwether_swap_duration_seconds";
+    page.family(duration, "histogram", "Time it took to load, prove and warm up a version.");
+    page.histogram(duration, &[], &Buckets::cumulative(&loads.took));
 }
 
 /// One number of a deployment: name, type, help, value.
@@ -63,46 +120,103 @@ const COLUMNS: &[Column] = &[
         d.counters.requests
     }),
     ("bellwether_deployment_rows_total", "counter", "Rows answered.", |d| d.counters.rows),
-    (
-        "bellwether_deployment_batches_total",
-        "counter",
-        "Batches computed, each of one or more requests.",
-        |d| d.counters.batches,
-    ),
-    ("bellwether_deployment_batched_rows_total", "counter", "Rows of all batches.", |d| {
-        d.counters.batched_rows
-    }),
     ("bellwether_deployment_queue_depth", "gauge", "Requests waiting for a thread.", |d| {
         d.counters.queued as u64
     }),
-    ("bellwether_deployment_memory_bytes", "gauge", "Measured memory of the model.", |d| {
-        d.status.memory_bytes
-    }),
+    (
+        "bellwether_deployment_memory_bytes",
+        "gauge",
+        "Memory of the model, measured when it was loaded.",
+        |d| d.status.memory_bytes,
+    ),
     ("bellwether_deployment_engine_threads", "gauge", "Engine threads.", |d| d.status.threads as u64),
 ];
 
+/// One histogram of a deployment: name, help, value.
+type Durations = (&'static str, &'static str, fn(&Counters) -> &platform::Histogram);
+
+const DURATIONS: &[Durations] = &[
+    ("bellwether_deployment_queue_seconds", "Time requests waited for a thread.", |counters| &counters.queue),
+    ("bellwether_deployment_compute_seconds", "Time requests took to compute.", |counters| &counters.compute),
+];
+
+/// A deployment whose version is a label.
+struct Labelled<'a> {
+    version: String,
+    of: &'a DeploymentCounters,
+}
+
+impl std::ops::Deref for Labelled<'_> {
+    type Target = DeploymentCounters;
+
+    fn deref(&self) -> &DeploymentCounters {
+        self.of
+    }
+}
+
 fn deployments(page: &mut Page, deployments: &[DeploymentCounters]) {
+    let deployments: Vec<Labelled<'_>> =
+        deployments.iter().map(|of| Labelled { version: of.status.version.to_string(), of }).collect();
+    let info = "bellwether_deployment_engine_info";
+    page.family(info, "gauge", "1; the labels say which engine computes a deployment.");
+    for deployment in &deployments {
+        let (engine, version) =
+            deployment.status.engine.split_once(' ').unwrap_or((&deployment.status.engine, ""));
+        page.sample(info, &labels(deployment, &[("engine", engine), ("engine_version", version)]), 1);
+    }
     for (name, kind, help, value) in COLUMNS {
         page.family(name, kind, help);
-        for deployment in deployments {
-            page.sample(name, &of(deployment, &[]), value(deployment));
+        for deployment in &deployments {
+            page.sample(name, &labels(deployment, &[]), value(deployment));
         }
     }
-    errors(page, deployments);
-    let queue = "bellwether_deployment_queue_seconds";
-    page.family(queue, "histogram", "Time requests waited for a thread.");
-    for deployment in deployments {
-        let counted = &deployment.counters.queue;
-        let buckets = counted.buckets.iter().map(|bucket| (bucket.upper_seconds, bucket.count));
-        histogram(page, queue, deployment, (buckets, counted.sum_seconds));
+    let errors = "bellwether_deployment_errors_total";
+    page.family(errors, "counter", "Requests that were not answered, by the reason.");
+    for deployment in &deployments {
+        for (reason, count) in deployment.counters.errors.by_kind() {
+            page.sample(errors, &labels(deployment, &[("reason", reason)]), count);
+        }
     }
-    let compute = "bellwether_deployment_compute_seconds";
-    page.family(compute, "histogram", "Time requests took to compute.");
-    for deployment in deployments {
-        let counted = &deployment.counters.compute;
-        let buckets = counted.buckets.iter().map(|bucket| (bucket.upper_seconds, bucket.count));
-        histogram(page, compute, deployment, (buckets, counted.sum_seconds));
+    for (name, help, value) in DURATIONS {
+        page.family(name, "histogram", help);
+        for deployment in &deployments {
+            let buckets = Buckets::cumulative(value(&deployment.counters));
+            page.histogram(name, &labels(deployment, &[]), &buckets);
+        }
     }
+    let rows = "bellwether_deployment_batch_rows";
+    page.family(rows, "histogram", "Rows of what was computed together.");
+    for deployment in &deployments {
+        page.histogram(rows, &labels(deployment, &[]), &batches(&deployment.counters));
+    }
+    let answers = "bellwether_deployment_answer_seconds";
+    page.family(answers, "histogram", "Time from a request's head to its answer, by the protocol it spoke.");
+    for deployment in &deployments {
+        for (dialect, lane) in Dialect::ALL.into_iter().zip(&deployment.counters.lanes) {
+            let buckets = Buckets::cumulative(lane);
+            // Protocols nobody speaks would be most of the page.
+            if buckets.count() > 0 {
+                page.histogram(answers, &labels(deployment, &[("protocol", dialect.name())]), &buckets);
+            }
+        }
+    }
+}
+
+/// The batches of a deployment by their rows.
+fn batches(counters: &Counters) -> Buckets {
+    let mut sizes = counters.batch_sizes.iter().peekable();
+    let mut counted = 0;
+    let mut within = |bound: usize| {
+        let mut batches = 0;
+        while let Some(size) = sizes.next_if(|size| size.rows <= bound) {
+            batches += size.batches;
+        }
+        counted += batches;
+        batches
+    };
+    let mut buckets: Vec<(f64, u64)> = BATCH_ROWS.map(|bound| (bound as f64, within(bound))).to_vec();
+    buckets.push((f64::INFINITY, counters.batches.saturating_sub(counted)));
+    Buckets::of(buckets.into_iter(), counters.batched_rows as f64)
 }
 
 fn keys(page: &mut Page, keys: &[KeyUse]) {
@@ -124,115 +238,93 @@ fn keys(page: &mut Page, keys: &[KeyUse]) {
     }
 }
 
-fn errors(page: &mut Page, deployments: &[DeploymentCounters]) {
-    let name = "bellwether_deployment_errors_total";
-    page.family(name, "counter", "Requests that were not answered, by the reason.");
-    for deployment in deployments {
-        for (reason, count) in deployment.counters.errors.by_kind() {
-            page.sample(name, &of(deployment, &[("reason", reason)]), count);
-        }
-    }
-}
-
-/// Buckets that count those before them too, the last one unbounded, and the sum of what was counted.
-fn histogram(
-    page: &mut Page,
-    name: &str,
-    deployment: &DeploymentCounters,
-    (buckets, sum): (impl Iterator<Item = (f64, u64)>, f64),
-) {
-    let mut count = 0;
-    for (bound, within) in buckets {
-        count = within;
-        page.sample(&format!("{name}_bucket"), &of(deployment, &[("le", &bound_text(bound))]), within);
-    }
-    page.sample(&format!("{name}_sum"), &of(deployment, &[]), sum);
-    page.sample(&format!("{name}_count"), &of(deployment, &[]), count);
-}
-
-fn bound_text(bound: f64) -> String {
-    if bound.is_infinite() { "+Inf".to_owned() } else { bound.to_string() }
-}
-
 /// A deployment's labels, and more.
-fn of<'a>(deployment: &'a DeploymentCounters, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, String)> {
+fn labels<'a>(deployment: &'a Labelled<'_>, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let status = &deployment.status;
     let mut labels = vec![
-        ("project", deployment.project.clone()),
-        ("endpoint", status.endpoint.clone()),
-        ("deployment", status.deployment.clone()),
-        ("model", status.model.clone()),
-        ("version", status.version.to_string()),
-        ("engine", status.engine.clone()),
+        ("project", deployment.project.as_str()),
+        ("endpoint", &status.endpoint),
+        ("deployment", &status.deployment),
+        ("model", &status.model),
+        ("version", &deployment.version),
     ];
-    labels.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    labels.extend_from_slice(more);
     labels
-}
-
-/// The text, as it grows.
-#[derive(Default)]
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.line(format_args!("# HELP {name} {}", help.replace('\\', "\\\\").replace('\n', "\\n")));
-        self.line(format_args!("# TYPE {name} {kind}"));
-    }
-
-    fn sample<T: AsRef<str>>(&mut self, name: &str, labels: &[(&str, T)], value: impl Display) {
-        let pair = |(key, text): &(&str, T)| format!("{key}=\"{}\"", escaped(text.as_ref()));
-        let pairs: Vec<String> = labels.iter().map(pair).collect();
-        if pairs.is_empty() {
-            self.line(format_args!("{name} {value}"));
-        } else {
-            self.line(format_args!("{name}{{{}}} {value}", pairs.join(",")));
-        }
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        writeln!(self.text, "{line}").expect("a string takes all that is written");
-    }
-}
-
-fn escaped(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use platform::{BatchSize, Bucket, ErrorCounts, Histogram};
+
     use super::*;
+    use crate::observe::{Status, Why};
 
     #[test]
-    fn labels_are_escaped() {
+    fn replies_are_told_by_route_and_status() {
+        let counts = Counts::default();
+        counts.replied(Route("r"), Status::Http(200), Duration::from_micros(1));
+        counts.replied(Route("r"), Status::Http(404), Duration::from_millis(3));
+        counts.replied(Route("r"), Status::Http(200), Duration::from_secs(100));
+        counts.replied(Route("g"), Status::Grpc(5), Duration::ZERO);
+        counts.refused(Dialect::Vertex, Why::Busy);
+        counts.received(Dialect::MlFlow, 12);
         let mut page = Page::default();
-        page.sample("x", &[("a", "1\"2\\3\n4")], 5);
-        page.sample("y", NO_LABELS, 0.5);
-        assert_eq!(page.text, "x{a=\"1\\\"2\\\\3\\n4\"} 5\ny 0.5\n");
-    }
-
-    #[test]
-    fn a_histogram_is_cumulative() {
-        let mut record = RouteRecord { total: Duration::from_millis(1500), ..RouteRecord::default() };
-        record.replies.extend([(200, 3), (404, 1)]);
-        record.buckets[0] = 1;
-        record.buckets[2] = 2;
-        let mut page = Page::default();
-        requests(&mut page, &[(Route("r"), record)]);
+        requests(&mut page, &counts);
+        let text = page.into_text();
         for line in [
             "# TYPE bellwether_http_requests_total counter",
             "bellwether_http_requests_total{route=\"r\",code=\"404\"} 1",
-            "bellwether_http_request_duration_seconds_bucket{route=\"r\",le=\"0.0001\"} 1",
-            "bellwether_http_request_duration_seconds_bucket{route=\"r\",le=\"0.00025\"} 1",
-            "bellwether_http_request_duration_seconds_bucket{route=\"r\",le=\"60\"} 3",
-            "bellwether_http_request_duration_seconds_bucket{route=\"r\",le=\"+Inf\"} 4",
-            "bellwether_http_request_duration_seconds_sum{route=\"r\"} 1.5",
-            "bellwether_http_request_duration_seconds_count{route=\"r\"} 4",
+            "bellwether_grpc_requests_total{route=\"g\",code=\"NOT_FOUND\"} 1",
+            "bellwether_request_duration_seconds_bucket{route=\"r\",le=\"0.0001\"} 1",
+            "bellwether_request_duration_seconds_bucket{route=\"r\",le=\"0.005\"} 2",
+            "bellwether_request_duration_seconds_bucket{route=\"r\",le=\"60\"} 2",
+            "bellwether_request_duration_seconds_bucket{route=\"r\",le=\"+Inf\"} 3",
+            "bellwether_request_duration_seconds_sum{route=\"r\"} 100.003001",
+            "bellwether_request_duration_seconds_count{route=\"r\"} 3",
+            "bellwether_requests_refused_total{protocol=\"vertex\",reason=\"busy\"} 1",
+            "bellwether_request_body_bytes_total{protocol=\"mlflow\"} 12",
         ] {
-            assert!(page.text.lines().any(|found| found == line), "{line} is not in\n{}", page.text);
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn batches_are_counted_by_their_rows() {
+        let histogram = || Histogram {
+            buckets: vec![Bucket { upper_seconds: f64::INFINITY, count: 0 }],
+            sum_seconds: 0.0,
+        };
+        let size = |rows, batches| BatchSize { rows, batches, time: Duration::ZERO };
+        let counters = Counters {
+            requests: 0,
+            rows: 0,
+            batches: 7,
+            batched_rows: 5013,
+            batched: Duration::ZERO,
+            errors: ErrorCounts::default(),
+            queued: 0,
+            queue: histogram(),
+            compute: histogram(),
+            batch_sizes: vec![size(1, 2), size(3, 1), size(4, 2), size(1500, 1)],
+            idle: None,
+            lanes: std::array::from_fn(|_| histogram()),
+        };
+        let mut page = Page::default();
+        page.histogram("b", &[], &batches(&counters));
+        let text = page.into_text();
+        for line in [
+            "b_bucket{le=\"1\"} 2",
+            "b_bucket{le=\"2\"} 2",
+            "b_bucket{le=\"4\"} 5",
+            "b_bucket{le=\"1024\"} 5",
+            "b_bucket{le=\"2047\"} 6",
+            "b_bucket{le=\"+Inf\"} 7",
+            "b_sum 5013",
+            "b_count 7",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
     }
 }

@@ -6,14 +6,14 @@
 //! into tensors, `reply` tensors into a body. Like Triton, it does not look at `Content-Type`.
 //! Deliberately not here: what models are deployed, which is the facade's.
 
-mod classification;
+pub(crate) mod classification;
 pub(crate) mod datatype;
 mod metadata;
 pub(crate) mod path;
 pub(crate) mod reply;
 mod repository;
 pub(crate) mod request;
-mod statistics;
+pub(crate) mod statistics;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ pub(crate) async fn answer(State(gateway): State<Arc<Gateway>>, request: Request
 }
 
 /// The protocol's error.
-fn refused(refusal: &Refusal) -> Response {
+pub(crate) fn refused(refusal: &Refusal) -> Response {
     refusal.reply(JSON, json!({"error": refusal.message}).to_string())
 }
 
@@ -79,16 +79,18 @@ async fn answer_call(gateway: &Gateway, call: Call, parts: &Parts, body: Body) -
             let target = target(gateway, parts, &asked)?;
             Ok(of_target(said(&metadata::config(&asked.model, &target)), &target))
         }
-        Call::AllStatistics => Ok(said(&statistics::of(platform, |name, _| {
-            caller(parts).allow(Some(&name.project), Scope::Predict).is_ok()
-        }))),
+        Call::AllStatistics => {
+            let caller = caller(parts);
+            let allowed = |name: &ModelName, _| caller.allow(Some(&name.project), Scope::Predict).is_ok();
+            Ok(said(&statistics::json(&statistics::of(platform, allowed))))
+        }
         Call::Statistics(asked) => {
             let target = target(gateway, parts, &asked)?;
             let name = ModelName::parse(&asked.model);
             let number = (asked.version != VersionChoice::Default).then_some(target.version().1);
             let wanted =
                 |found: &ModelName, version: u32| *found == name && number.is_none_or(|n| n == version);
-            Ok(of_target(said(&statistics::of(platform, wanted)), &target))
+            Ok(of_target(said(&statistics::json(&statistics::of(platform, wanted))), &target))
         }
         Call::RepositoryIndex => Ok(said(&repository::index(platform, &caller(parts), &body)?)),
         Call::Load(name) => repository::load(platform, &name, &body).map(|()| empty(StatusCode::OK)),
@@ -133,8 +135,7 @@ async fn infer(
         None => target.clone(),
     };
     let reply = gateway.platform.answer(&target, question).await?;
-    let body = reply::write(&asked.model, &request, &reply)
-        .map_err(|error| platform::Error::internal("cannot write the reply", error))?;
+    let body = reply::write(&asked.model, &request, &reply)?;
     let mut response = compressed(body.bytes, accepted(headers)).await;
     let headers = response.headers_mut();
     let kind = match body.json_bytes {

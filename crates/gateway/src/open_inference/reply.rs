@@ -1,6 +1,6 @@
 //! The body of a reply to `infer`: JSON, with tensors in it or as raw bytes behind it.
 
-use platform::{PredictReply, Tensor, TensorData};
+use platform::{Error, PredictReply, Tensor, TensorData};
 
 use super::classification::largest;
 use super::datatype;
@@ -20,12 +20,8 @@ pub(crate) struct ReplyBody {
 /// JSON has no NaN and no infinity: both are `null` in it. Raw tensors carry every number as it is.
 ///
 /// # Errors
-/// None that memory does not cause; those of the writer of texts.
-pub(crate) fn write(
-    model: &str,
-    request: &InferRequest,
-    reply: &PredictReply,
-) -> serde_json::Result<ReplyBody> {
+/// Those of [`largest`].
+pub(crate) fn write(model: &str, request: &InferRequest, reply: &PredictReply) -> Result<ReplyBody, Error> {
     let all: Vec<WantedOutput>;
     let wanted = if request.outputs.is_empty() {
         let named =
@@ -64,25 +60,24 @@ struct Body {
 }
 
 impl Body {
-    fn output(&mut self, output: &WantedOutput, tensor: &Tensor, raw: bool) -> serde_json::Result<()> {
+    fn output(&mut self, output: &WantedOutput, tensor: &Tensor, raw: bool) -> Result<(), Error> {
         self.json.extend_from_slice(b"{\"name\":");
         self.text(&output.name)?;
         let before = self.raw.len();
         if output.classes > 0 {
-            let (kept, texts) = largest(tensor, output.classes);
-            let rows = tensor.shape().first().copied().unwrap_or(1);
-            self.head("BYTES", &[rows, kept]);
+            let classes = largest(&output.name, tensor, output.classes)?;
+            self.head("BYTES", &classes.shape);
             if raw {
-                self.raw_texts(&texts);
+                classes.append_bytes(&mut self.raw);
             } else {
-                serde_json::to_writer(&mut self.json, &texts)?;
+                serde_json::to_writer(&mut self.json, &classes.texts).map_err(unwritten)?;
             }
         } else {
             self.head(datatype::name(tensor.data_type()), tensor.shape());
             if raw {
                 datatype::append_bytes(&mut self.raw, tensor.data());
             } else {
-                list(&mut self.json, tensor.data())?;
+                list(&mut self.json, tensor.data()).map_err(unwritten)?;
             }
         }
         if raw {
@@ -103,17 +98,13 @@ impl Body {
         self.json.extend_from_slice(head.as_bytes());
     }
 
-    /// Texts as the protocol's `BYTES`: each after its length.
-    fn raw_texts(&mut self, texts: &[String]) {
-        for text in texts {
-            self.raw.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            self.raw.extend_from_slice(text.as_bytes());
-        }
+    fn text(&mut self, text: &str) -> Result<(), Error> {
+        serde_json::to_writer(&mut self.json, text).map_err(unwritten)
     }
+}
 
-    fn text(&mut self, text: &str) -> serde_json::Result<()> {
-        serde_json::to_writer(&mut self.json, text)
-    }
+fn unwritten(error: serde_json::Error) -> Error {
+    Error::internal("cannot write the reply", error)
 }
 
 const DATA: &str = ",\"data\":";

@@ -22,6 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::HEAD_TIMEOUT;
+use crate::connections;
 use crate::dialect::Dialect;
 use crate::origin;
 use crate::question::{QuestionPath, is_grpc_question};
@@ -72,6 +73,7 @@ impl Answering {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let _open = connections::Open::new();
         let begun = Arc::new(AtomicBool::new(false));
         let (asked, answering) = (Arc::clone(&begun), Arc::clone(&self));
         let service = service_fn(move |request: hyper::Request<Incoming>| {

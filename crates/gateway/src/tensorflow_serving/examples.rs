@@ -1,15 +1,16 @@
 //! The body of `:classify` and `:regress`: examples of named features, read into the model's tensors.
 //!
-//! A feature is an input of the model by its name, or, of a model that takes rows, a column by its name. Features that the
-//! model does not have mean nothing, as for the server; those of `context` hold for all examples that do not give them.
+//! Which features make which inputs is said in [`super::fields`]. Features that the model does not have mean nothing, as for
+//! the server; those of `context` hold for all examples that do not give them.
 
 use std::collections::HashMap;
 
-use platform::{DataType, Signature, Tensor, TensorSpec};
+use platform::{Signature, Tensor, TensorData};
 
+use super::fields::{Field, Fields};
 use super::request::{check_signature_name, document, format_error, syntax, type_name};
 use super::shown;
-use crate::json::tensor::{Floats, Misfit, empty, push};
+use crate::json::tensor::{Floats, Misfit, push};
 use crate::json::{Kind, Reader};
 use crate::refusal::Refusal;
 
@@ -56,9 +57,9 @@ pub(crate) fn parse(body: &[u8], model: Model<'_>) -> Result<Vec<(String, Tensor
     if examples.ahead().map_err(syntax)? != Kind::List {
         return Err(format_error(&whole, "Expecting 'examples' value to be an list/array"));
     }
-    let fields = Fields::of(model)?;
+    let fields = Fields::of(model.signature, model.columns)?;
     let context = match context {
-        Some(mut context) => fields.example(&mut context)?,
+        Some(mut context) => example(&fields, &mut context)?,
         None => Example::new(),
     };
     let mut list = examples.list().map_err(syntax)?;
@@ -68,156 +69,77 @@ pub(crate) fn parse(body: &[u8], model: Model<'_>) -> Result<Vec<(String, Tensor
             let message = format!("more than {} examples; send them in several requests", model.max_rows);
             return Err(Refusal::invalid(message));
         }
-        rows.push(fields.example(&mut examples)?);
+        rows.push(example(&fields, &mut examples)?);
     }
     if rows.is_empty() {
         return Err(format_error(&whole, "'examples' value is an empty array"));
     }
-    fields.tensors(&rows, &context)
+    fields.tensors(rows.len(), |row: usize, at, field: &Field<'_>, data| {
+        let Some(given) = rows[row].get(&at).or_else(|| context.get(&at)) else { return Ok(false) };
+        values(field, &mut given.clone(), data)?;
+        Ok(true)
+    })
 }
 
 /// Where the values of each known feature begin: so they are read once it is known which one counts.
 type Example<'a> = HashMap<usize, Reader<'a>>;
 
-/// What a feature's values become.
-struct Field<'a> {
-    name: &'a str,
-    dtype: DataType,
-    /// How many there are.
-    elements: usize,
-}
-
-struct Fields<'a> {
-    signature: &'a Signature,
-    /// One an input, or one a column.
-    all: Vec<Field<'a>>,
-    places: HashMap<&'a str, usize>,
-}
-
-impl<'a> Fields<'a> {
-    fn of(model: Model<'a>) -> Result<Self, Refusal> {
-        let Model { signature, columns, .. } = model;
-        let all: Vec<Field<'_>> = match signature.inputs.as_slice() {
-            [only] if !columns.is_empty() && only.row_elements() == Some(columns.len()) => {
-                let column = |name: &'a String| Field { name, dtype: only.dtype, elements: 1 };
-                columns.iter().map(column).collect()
-            }
-            inputs => inputs.iter().map(Field::of).collect::<Result<_, _>>()?,
-        };
-        let places = all.iter().enumerate().map(|(at, field)| (field.name, at)).collect();
-        Ok(Self { signature, all, places })
+fn example<'b>(fields: &Fields<'_>, reader: &mut Reader<'b>) -> Result<Example<'b>, Refusal> {
+    let kind = reader.ahead().map_err(syntax)?;
+    if kind != Kind::Object {
+        let name = shown::type_name(kind);
+        return Err(Refusal::invalid(format!("Example must be JSON object but got JSON {name}")));
     }
+    let mut example = Example::new();
+    let mut object = reader.object().map_err(syntax)?;
+    while let Some(name) = reader.next_key(&mut object).map_err(syntax)? {
+        if let Some(at) = fields.place(&name)
+            && example.insert(at, reader.clone()).is_some()
+        {
+            return Err(Refusal::invalid(format!("Feature: {name} is given twice")));
+        }
+        reader.skip().map_err(syntax)?;
+    }
+    Ok(example)
+}
 
-    fn example<'b>(&self, reader: &mut Reader<'b>) -> Result<Example<'b>, Refusal> {
-        let kind = reader.ahead().map_err(syntax)?;
-        if kind != Kind::Object {
+/// The values of a feature: one, or a list of them.
+fn values(field: &Field<'_>, reader: &mut Reader<'_>, data: &mut TensorData) -> Result<(), Refusal> {
+    if reader.ahead().map_err(syntax)? != Kind::List {
+        return element(field, reader, data);
+    }
+    let mut list = reader.list().map_err(syntax)?;
+    while reader.next_item(&mut list).map_err(syntax)? {
+        element(field, reader, data)?;
+    }
+    Ok(())
+}
+
+fn element(field: &Field<'_>, reader: &mut Reader<'_>, data: &mut TensorData) -> Result<(), Refusal> {
+    let mut value = reader.clone();
+    let kind = reader.ahead().map_err(syntax)?;
+    let wrong = match push(reader, data, Floats::Exact) {
+        Ok(()) => return Ok(()),
+        Err(Misfit::Syntax(fault)) => return Err(syntax(fault)),
+        Err(wrong) => wrong,
+    };
+    let expected = type_name(field.dtype);
+    Err(Refusal::invalid(match (kind, wrong) {
+        (Kind::Number, Misfit::Range { .. }) => format!(
+            "Cannot convert JSON value: {} to {expected} without loss of precision.",
+            shown::value(&mut value)
+        ),
+        (Kind::Null | Kind::Object | Kind::List, _) => {
             let name = shown::type_name(kind);
-            return Err(Refusal::invalid(format!("Example must be JSON object but got JSON {name}")));
+            format!("Feature: {} has element with unexpected JSON type: {name}", field.name)
         }
-        let mut example = Example::new();
-        let mut object = reader.object().map_err(syntax)?;
-        while let Some(name) = reader.next_key(&mut object).map_err(syntax)? {
-            if let Some(at) = self.places.get(&*name)
-                && example.insert(*at, reader.clone()).is_some()
-            {
-                return Err(Refusal::invalid(format!("Feature: {name} is given twice")));
-            }
-            reader.skip().map_err(syntax)?;
-        }
-        Ok(example)
-    }
-
-    fn tensors(&self, rows: &[Example<'_>], context: &Example<'_>) -> Result<Vec<(String, Tensor)>, Refusal> {
-        let by_column = self.all.len() != self.signature.inputs.len();
-        let inputs = self.signature.inputs.iter().enumerate();
-        let tensor = |(at, spec): (usize, &TensorSpec)| {
-            let mut data = empty(spec.dtype);
-            let fields = if by_column { 0..self.all.len() } else { at..at + 1 };
-            for row in rows {
-                for at in fields.clone() {
-                    let field = &self.all[at];
-                    let values = row.get(&at).or_else(|| context.get(&at)).ok_or_else(|| field.missing())?;
-                    let before = data.len();
-                    field.read(&mut values.clone(), &mut data)?;
-                    field.check_count(data.len() - before)?;
-                }
-            }
-            let inner = spec.shape.iter().skip(1).map(|size| size.unwrap_or_default());
-            let shape = std::iter::once(rows.len()).chain(inner).collect();
-            let tensor = Tensor::new(shape, data).map_err(|error| Refusal::invalid(error.to_string()))?;
-            Ok((spec.name.clone(), tensor))
-        };
-        inputs.map(tensor).collect()
-    }
-}
-
-impl<'a> Field<'a> {
-    fn of(spec: &'a TensorSpec) -> Result<Self, Refusal> {
-        let elements = spec.row_elements().ok_or_else(|| {
-            let message =
-                format!("input \"{}\" has rows of any size, so it is no feature; use :predict", spec.name);
-            Refusal::invalid(message)
-        })?;
-        Ok(Self { name: &spec.name, dtype: spec.dtype, elements })
-    }
-
-    fn read(&self, reader: &mut Reader<'_>, data: &mut platform::TensorData) -> Result<(), Refusal> {
-        if reader.ahead().map_err(syntax)? != Kind::List {
-            return self.element(reader, data);
-        }
-        let mut list = reader.list().map_err(syntax)?;
-        while reader.next_item(&mut list).map_err(syntax)? {
-            self.element(reader, data)?;
-        }
-        Ok(())
-    }
-
-    fn element(&self, reader: &mut Reader<'_>, data: &mut platform::TensorData) -> Result<(), Refusal> {
-        let mut value = reader.clone();
-        let kind = reader.ahead().map_err(syntax)?;
-        let wrong = match push(reader, data, Floats::Exact) {
-            Ok(()) => return Ok(()),
-            Err(Misfit::Syntax(fault)) => return Err(syntax(fault)),
-            Err(wrong) => wrong,
-        };
-        let expected = type_name(self.dtype);
-        Err(Refusal::invalid(match (kind, wrong) {
-            (Kind::Number, Misfit::Range { .. }) => format!(
-                "Cannot convert JSON value: {} to {expected} without loss of precision.",
-                shown::value(&mut value)
-            ),
-            (Kind::Null | Kind::Object | Kind::List, _) => {
-                let name = shown::type_name(kind);
-                format!("Feature: {} has element with unexpected JSON type: {name}", self.name)
-            }
-            _ => format!("Unexpected element type in feature: {} expecting type: {expected}", self.name),
-        }))
-    }
-
-    fn check_count(&self, got: usize) -> Result<(), Refusal> {
-        if got == self.elements {
-            return Ok(());
-        }
-        Err(Refusal::invalid(format!(
-            "Key: {}. Number of {} values != expected. values size: {got} but output shape: [{}]",
-            self.name,
-            type_name(self.dtype),
-            self.elements
-        )))
-    }
-
-    fn missing(&self) -> Refusal {
-        Refusal::invalid(format!(
-            "Feature: {} (data type: {}) is required but could not be found.",
-            self.name,
-            type_name(self.dtype)
-        ))
-    }
+        _ => format!("Unexpected element type in feature: {} expecting type: {expected}", field.name),
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use platform::TensorData;
+    use platform::{DataType, TensorSpec};
     use proptest::prelude::*;
 
     use super::*;
@@ -252,6 +174,8 @@ mod tests {
         let values = tensors[0].1.as_float32().unwrap();
         assert_eq!((values[0], values[1], values[3]), (1.0, 2.5, 9.0));
         assert!(values[2].is_nan());
+        let tensors = rows(r#"{"examples": [{"features": [1, 2]}, {"ROC5": 3, "STD5": 4}]}"#).unwrap();
+        assert_eq!(tensors[0].1.as_float32().unwrap(), [1.0, 2.0, 3.0, 4.0]);
         let tensors = several(r#"{"examples": [{"n": 7, "x": [1, 2]}]}"#).unwrap();
         assert_eq!(tensors[0].1.as_float32().unwrap(), [1.0, 2.0]);
         assert_eq!(tensors[1].1.data(), &TensorData::Int64(vec![7]));

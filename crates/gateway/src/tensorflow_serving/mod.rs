@@ -6,6 +6,7 @@
 
 mod decimal;
 pub(crate) mod examples;
+pub(crate) mod fields;
 pub(crate) mod path;
 pub(crate) mod reply;
 pub(crate) mod request;
@@ -53,7 +54,7 @@ pub(crate) async fn answer(State(gateway): State<Arc<Gateway>>, request: Request
 }
 
 /// The protocol's error.
-fn refused(refusal: &Refusal) -> Response {
+pub(crate) fn refused(refusal: &Refusal) -> Response {
     let message = Value::from(refusal.message.as_str());
     refusal.reply(JSON, format!("{{ \"error\": {message} }}"))
 }

@@ -277,6 +277,62 @@ impl Address {
     }
 }
 
+/// What this version answers, for who describes it: method in lower case, template of the path, call.
+pub(crate) fn documented() -> Vec<(&'static str, String, Call)> {
+    const WITHIN: &str = "projects/{project}/locations/{location}";
+    let mut all = Vec::new();
+    for rpc in RPCS {
+        let Some(call) = rpc.offered else { continue };
+        let method = match rpc.method {
+            Method::POST => "post",
+            Method::PATCH => "patch",
+            Method::PUT => "put",
+            Method::DELETE => "delete",
+            _ => "get",
+        };
+        let verb = if rpc.verb.is_empty() { String::new() } else { format!(":{}", rpc.verb) };
+        // Google's SDK polls operations under another prefix.
+        let prefixes: &[&str] = if rpc.place == Place::Operation { &["v1", "ui"] } else { &["v1"] };
+        for prefix in prefixes {
+            for template in templates(rpc.place) {
+                all.push((method, format!("/{prefix}/{WITHIN}/{template}{verb}"), call));
+            }
+        }
+    }
+    all
+}
+
+/// Templates of the paths to a place, after the location.
+fn templates(place: Place) -> &'static [&'static str] {
+    match place {
+        Place::Models => &["models"],
+        Place::Model => &["models/{model}"],
+        Place::Endpoints => &["endpoints"],
+        Place::Endpoint => &["endpoints/{endpoint}"],
+        Place::Datasets => &["datasets"],
+        Place::Dataset => &["datasets/{dataset}"],
+        Place::CustomJobs => &["customJobs"],
+        Place::CustomJob => &["customJobs/{customJob}"],
+        Place::CustomJobLog => &["customJobs/{customJob}/logs"],
+        Place::BatchPredictionJobs => &["batchPredictionJobs"],
+        Place::BatchPredictionJob => &["batchPredictionJobs/{batchPredictionJob}"],
+        Place::Operations => &[
+            "operations",
+            "models/{model}/operations",
+            "endpoints/{endpoint}/operations",
+            "datasets/{dataset}/operations",
+            "customJobs/{customJob}/operations",
+        ],
+        Place::Operation => &[
+            "operations/{operation}",
+            "models/{model}/operations/{operation}",
+            "endpoints/{endpoint}/operations/{operation}",
+            "datasets/{dataset}/operations/{operation}",
+            "customJobs/{customJob}/operations/{operation}",
+        ],
+    }
+}
+
 /// The place of the segments after the location, the id they end with, and what an operation is nested under.
 fn place(resource: &[&str]) -> Option<(Place, String, Option<String>)> {
     let at = |place, id: &str| Some((place, id.to_owned(), None));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use gateway::{GatewayOptions, Service};
+use gateway::{GatewayOptions, Service, Stopping};
 use jiff::civil::{Date, date};
 use platform::{
     BatchProgress, Control, EpochReport, FeatureRow, FitOptions, ImportDataset, Observer, Options, Pipeline,
@@ -103,7 +103,7 @@ impl Server {
         let platform = open(dir.path()).await;
         let bundle = dir.path().join("bundle");
         Self {
-            service: Service::new(Arc::clone(&platform), options),
+            service: Service::new(Arc::clone(&platform), options, Stopping::default()),
             platform,
             bundle,
             newest: Vec::new(),
@@ -131,7 +131,7 @@ impl Server {
     /// The same platform behind other options; it must not outlive this one.
     pub(crate) fn with(&self, options: GatewayOptions) -> Self {
         Self {
-            service: Service::new(Arc::clone(&self.platform), options),
+            service: Service::new(Arc::clone(&self.platform), options, Stopping::default()),
             platform: Arc::clone(&self.platform),
             bundle: self.bundle.clone(),
             newest: Vec::new(),

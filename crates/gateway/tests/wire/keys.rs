@@ -11,6 +11,7 @@ use crate::fixture::{Answer, N, Server};
 /// A path of every route there is, of some that are not there, and what asks for no key.
 const GUARDED: &[(&str, &str)] = &[
     ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
     ("GET", "/bellwether/v1/keys"),
     ("POST", "/bellwether/v1/keys"),
     ("POST", "/bellwether/v1/keys/0123456789ab:revoke"),
@@ -108,7 +109,10 @@ async fn a_refusal_speaks_the_protocol_that_was_spoken() {
         .header("content-type", "application/grpc+proto");
     let answer = server.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, "16"));
-    assert!(answer.header("grpc-message").starts_with("this server asks for an API key"));
+    assert!(answer.header("grpc-message").starts_with("this%20server%20asks%20for%20an%20API%20key"));
+    let answer = server.request(Method::POST, "/endpoints/e/invocations", "{}").await;
+    assert_eq!(answer.json(), json!({"error_code": "UNAUTHENTICATED", "message": message}));
+    assert_eq!(answer.header("x-amzn-errortype"), "AccessDeniedException");
 }
 
 #[tokio::test]

@@ -176,9 +176,13 @@ async fn health_and_metrics_tell_what_was_served() {
     for start in [
         "bellwether_http_requests_total{route=\"vertex.Predict\",code=\"200\"} 1".to_owned(),
         "bellwether_http_requests_total{route=\"vertex.Predict\",code=\"400\"} 1".to_owned(),
-        "bellwether_http_request_duration_seconds_count{route=\"vertex.Predict\"} 2".to_owned(),
+        "bellwether_request_duration_seconds_count{route=\"vertex.Predict\"} 2".to_owned(),
+        format!("bellwether_deployment_answer_seconds_count{{{deployment},protocol=\"vertex\"}} 1"),
+        format!("bellwether_deployment_batch_rows_bucket{{{deployment},le=\"2\"}} 1"),
+        format!("bellwether_deployment_engine_info{{{deployment},engine=\"rten\","),
+        "bellwether_swaps_total{outcome=\"loaded\"} 1".to_owned(),
         "bellwether_ready 1".to_owned(),
-        format!("bellwether_deployment_rows_total{{{deployment},"),
+        format!("bellwether_deployment_rows_total{{{deployment}}}"),
         format!("bellwether_deployment_compute_seconds_bucket{{{deployment},"),
     ] {
         assert!(

@@ -10,6 +10,7 @@ mod jobs;
 mod keys;
 mod lifecycle;
 mod mlflow;
+mod observed;
 mod open_inference;
 mod predict;
 mod refusals;

@@ -1,7 +1,9 @@
 //! `ModelInfer`, and the same in a stream.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
 use platform::{Error, Kind, PredictReply, Question, Tensor};
@@ -13,10 +15,12 @@ use protos::serving::inference::{
 };
 use tonic::{Status, Streaming};
 
-use super::classification::classes;
 use super::tensor;
 use crate::grpc::call::{Asked, permit};
+use crate::grpc::open;
 use crate::grpc::reply::{self, Answer, By, Refused};
+use crate::observe;
+use crate::open_inference::classification::largest;
 use crate::open_inference::datatype;
 
 /// Requests of one stream that are worked on at once. Their replies keep their order.
@@ -52,13 +56,26 @@ pub(super) async fn infer(
     Ok(Answer { message, by: Some(by) })
 }
 
-/// Asks models in turn. What one request is refused for is in its reply, and the stream goes on.
+/// Asks models in turn. What one request is refused for is in its reply, and the stream goes on. Once the server is to stop no
+/// more requests are taken; those that were are answered, and who would have sent more is told.
 pub(super) fn stream(
     gateway: Asked,
     requests: Streaming<ModelInferRequest>,
 ) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> + Send + 'static {
+    let cut = Arc::new(AtomicBool::new(false));
+    let (stopping, cuts) = (gateway.stopping.clone(), Arc::clone(&cut));
+    let stop = Box::pin(async move {
+        stopping.noticed().await;
+        cuts.store(true, Ordering::Relaxed);
+    });
+    let last = gateway.clone();
     let answer = move |request: Result<ModelInferRequest, Status>| one(gateway.clone(), request);
-    requests.map(answer).buffered(STREAM_REQUESTS_MAX)
+    let answers = requests.take_until(stop).map(answer).buffered(STREAM_REQUESTS_MAX);
+    let end = futures::stream::once(async move {
+        let cut = cut.load(Ordering::Relaxed);
+        last.within_request(async { cut.then(|| Err(open::stopped(&last))) }).await
+    });
+    answers.chain(end.filter_map(std::future::ready))
 }
 
 async fn one(
@@ -82,6 +99,14 @@ async fn one(
             Err(Error::new(Kind::DeadlineExceeded, message).into())
         })
     };
+    let begun = Instant::now();
+    let answered = gateway.within_request(async {
+        let answered = answered.await;
+        if answered.is_ok() {
+            observe::answered(begun.elapsed());
+        }
+        answered
+    });
     let error_message = match answered.await {
         Ok(answer) => {
             response = answer.message;
@@ -122,10 +147,16 @@ fn response(request: ModelInferRequest, reply: &PredictReply) -> Result<ModelInf
         match classification(asked)? {
             None => push(&mut response, name, tensor),
             Some(count) => {
-                let (shape, bytes) = classes(name, tensor, count)?;
-                let (name, datatype) = (name.clone(), "BYTES".to_owned());
-                response.outputs.push(InferOutputTensor { name, datatype, shape, ..Default::default() });
-                response.raw_output_contents.push(bytes);
+                let classes = largest(name, tensor, count)?;
+                response.outputs.push(InferOutputTensor {
+                    name: name.clone(),
+                    datatype: "BYTES".to_owned(),
+                    shape: axes(&classes.shape),
+                    ..Default::default()
+                });
+                let mut bytes = Vec::new();
+                classes.append_bytes(&mut bytes);
+                response.raw_output_contents.push(bytes.into());
             }
         }
     }
@@ -136,13 +167,17 @@ fn push(response: &mut ModelInferResponse, name: &str, tensor: &Tensor) {
     response.outputs.push(InferOutputTensor {
         name: name.to_owned(),
         datatype: datatype::name(tensor.data_type()).to_owned(),
-        shape: tensor.shape().iter().map(|axis| i64::try_from(*axis).unwrap_or(i64::MAX)).collect(),
+        shape: axes(tensor.shape()),
         ..Default::default()
     });
     response.raw_output_contents.push(tensor::raw(tensor));
 }
 
-/// How many classes a requested output is asked for.
+fn axes(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|axis| i64::try_from(*axis).unwrap_or(i64::MAX)).collect()
+}
+
+/// How many classes a requested output is asked for; 0 is not asked, as in Triton.
 fn classification(asked: &InferRequestedOutputTensor) -> Result<Option<usize>, Error> {
     if asked.parameters.keys().any(|key| key.starts_with("shared_memory")) {
         let name = &asked.name;
@@ -152,7 +187,8 @@ fn classification(asked: &InferRequestedOutputTensor) -> Result<Option<usize>, E
     let Some(count) = choice(&asked.parameters, "classification") else { return Ok(None) };
     let count = number(count).and_then(|count| usize::try_from(count).ok());
     let message = format!("classification of output \"{}\" is not a count of classes", asked.name);
-    count.map(Some).ok_or_else(|| Error::invalid("outputs", message))
+    let count = count.ok_or_else(|| Error::invalid("outputs", message))?;
+    Ok(Some(count).filter(|count| *count > 0))
 }
 
 /// The request's own limit of time, in microseconds on the wire; 0 is none.

@@ -4,7 +4,6 @@
 //! with the alias `default`, else the newest in service. Deliberately not here: shared memory, traces and log settings,
 //! which are refused, and loading models, which deployments do.
 
-mod classification;
 mod infer;
 mod model;
 mod repository;
@@ -90,7 +89,7 @@ pub(super) async fn answer(
         ),
         "TraceSetting" => call::not_offered("trace settings are not offered; metrics are at /metrics"),
         "LogSettings" => {
-            call::not_offered("log settings are not offered; the server's RUST_LOG chooses what is logged")
+            call::not_offered("log settings are not offered; `serve --log` chooses what is logged")
         }
         "SystemSharedMemoryStatus"
         | "SystemSharedMemoryRegister"

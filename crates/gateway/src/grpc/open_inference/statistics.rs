@@ -1,18 +1,14 @@
-//! The statistics extension: what each version has done since it was loaded.
-//!
-//! As Triton counts: `inference_count` are rows, `execution_count` runs of the engine. Times of several deployments of
-//! a version are added up.
+//! The statistics extension: what each version has done since it was loaded, in this protocol's messages.
 
-use std::collections::BTreeMap;
-
-use platform::{Counters, DeploymentCounters, ErrorCounts, Histogram, ModelName, VersionChoice};
+use platform::{ModelName, VersionChoice};
 use protos::serving::inference::{
-    InferStatistics, MemoryUsage, ModelStatistics, ModelStatisticsRequest, ModelStatisticsResponse,
-    StatisticDuration,
+    InferBatchStatistics, InferStatistics, MemoryUsage, ModelStatistics, ModelStatisticsRequest,
+    ModelStatisticsResponse, StatisticDuration,
 };
 
 use crate::grpc::call::Asked;
 use crate::grpc::reply::{Answer, Refused};
+use crate::open_inference::statistics::{self, Statistics};
 
 /// The numbers of a model's versions, of one version, or of all models.
 pub(super) async fn statistics(
@@ -26,62 +22,41 @@ pub(super) async fn statistics(
         let named = super::version(&request.version) != VersionChoice::Default;
         asked = Some((ModelName::parse(&request.name), named.then(|| target.version().1)));
     }
-    let mut versions: BTreeMap<(ModelName, u32), Vec<DeploymentCounters>> = BTreeMap::new();
-    for deployment in gateway.platform.serving_counters() {
-        if gateway.allow(&deployment.project).is_err() {
-            continue;
-        }
-        let (project, model) = (deployment.project.clone(), deployment.status.model.clone());
-        let (name, number) = (ModelName { project, model }, deployment.status.version);
-        let wanted = asked
-            .as_ref()
-            .is_none_or(|(model, version)| *model == name && version.is_none_or(|version| version == number));
-        if wanted {
-            versions.entry((name, number)).or_default().push(deployment);
-        }
-    }
-    let model_stats = versions.into_iter().map(|((name, number), all)| of(&name, number, &all)).collect();
+    let wanted = |name: &ModelName, number: u32| {
+        gateway.allow(&name.project).is_ok()
+            && asked.as_ref().is_none_or(|(model, version)| {
+                model == name && version.is_none_or(|version| version == number)
+            })
+    };
+    let model_stats = statistics::of(&gateway.platform, wanted).into_iter().map(message).collect();
     Ok(ModelStatisticsResponse { model_stats }.into())
 }
 
-fn of(name: &ModelName, number: u32, deployments: &[DeploymentCounters]) -> ModelStatistics {
-    let sum = |value: fn(&Counters) -> u64| deployments.iter().map(|each| value(&each.counters)).sum::<u64>();
-    let time = |value: fn(&Counters) -> &Histogram| {
-        let ns = |each: &DeploymentCounters| (value(&each.counters).sum_seconds * 1e9) as u64;
-        deployments.iter().map(ns).sum::<u64>()
-    };
-    let computed = sum(|counters| runs(&counters.queue));
-    let succeeded = computed.saturating_sub(sum(|counters| counters.errors.engine));
+fn message(of: Statistics) -> ModelStatistics {
     let duration = |count, ns| Some(StatisticDuration { count, ns });
-    let (queue_ns, compute_ns) = (time(|counters| &counters.queue), time(|counters| &counters.compute));
+    let batch = |(rows, (batches, ns)): (usize, (u64, u64))| InferBatchStatistics {
+        batch_size: rows as u64,
+        compute_input: duration(batches, 0),
+        compute_infer: duration(batches, ns),
+        compute_output: duration(batches, 0),
+    };
     ModelStatistics {
-        name: name.to_string(),
-        version: number.to_string(),
-        last_inference: 0,
-        inference_count: sum(|counters| counters.rows),
-        execution_count: sum(|counters| counters.batches),
+        name: of.name,
+        version: of.version.to_string(),
+        last_inference: of.last_inference_ms,
+        inference_count: of.rows,
+        execution_count: of.batches,
         inference_stats: Some(InferStatistics {
-            success: duration(succeeded, queue_ns + compute_ns),
-            fail: duration(sum(|counters| failures(&counters.errors)), 0),
-            queue: duration(computed, queue_ns),
-            compute_input: duration(computed, 0),
-            compute_infer: duration(computed, compute_ns),
-            compute_output: duration(computed, 0),
+            success: duration(of.answered, of.queue_ns + of.compute_ns),
+            fail: duration(of.failed, 0),
+            queue: duration(of.answered, of.queue_ns),
+            compute_input: duration(of.answered, 0),
+            compute_infer: duration(of.answered, of.compute_ns),
+            compute_output: duration(of.answered, 0),
             cache_hit: duration(0, 0),
             cache_miss: duration(0, 0),
         }),
-        memory_usage: deployments.iter().map(memory).collect(),
+        batch_stats: of.batch_sizes.into_iter().map(batch).collect(),
+        memory_usage: vec![MemoryUsage { r#type: "CPU".to_owned(), id: 0, byte_size: of.memory_bytes }],
     }
-}
-
-fn runs(histogram: &Histogram) -> u64 {
-    histogram.buckets.last().map_or(0, |bucket| bucket.count)
-}
-
-fn failures(errors: &ErrorCounts) -> u64 {
-    errors.by_kind().iter().map(|(_, count)| count).sum()
-}
-
-fn memory(deployment: &DeploymentCounters) -> MemoryUsage {
-    MemoryUsage { r#type: "CPU".to_owned(), id: 0, byte_size: deployment.status.memory_bytes }
 }

@@ -122,15 +122,10 @@ fn from_raw(
         );
         return Err(Error::invalid("raw_input_contents", message));
     }
-    fn values<T, const N: usize>(raw: &[u8], of: impl Fn([u8; N]) -> T) -> Vec<T> {
-        raw.as_chunks::<N>().0.iter().map(|bytes| of(*bytes)).collect()
-    }
-    Ok(match spec.dtype {
-        DataType::Float32 => TensorData::Float32(values(raw, f32::from_le_bytes)),
-        DataType::Float64 => TensorData::Float64(values(raw, f64::from_le_bytes)),
-        DataType::Int32 => TensorData::Int32(values(raw, i32::from_le_bytes)),
-        DataType::Int64 => TensorData::Int64(values(raw, i64::from_le_bytes)),
-        DataType::Bool => TensorData::Bool(raw.iter().map(|byte| *byte != 0).collect()),
+    datatype::from_bytes(spec.dtype, raw).ok_or_else(|| {
+        let (name, dtype) = (&spec.name, datatype::name(spec.dtype));
+        let message = format!("the raw contents of input \"{name}\" are no elements of {dtype}");
+        Error::invalid("raw_input_contents", message)
     })
 }
 
@@ -244,6 +239,10 @@ mod tests {
             (
                 "\"x\" must be FP32, got FP64",
                 refusal(|request| request.inputs[0].datatype = "FP64".to_owned()),
+            ),
+            (
+                "the raw contents of input \"b\" are no elements of BOOL",
+                refusal(|request| request.raw_input_contents[2] = vec![0, 2].into()),
             ),
             ("\"x\" must have shape [-1, 2], got [4]", refusal(|request| request.inputs[0].shape = vec![4])),
             (

@@ -1,13 +1,11 @@
 //! `Classify`, `Regress` and `MultiInference`: rows as `tensorflow.Example`s, a feature for each input of the model.
 //!
-//! A feature is a row of the input of its name, flat. Classes have no names of their own: their label is their index in
+//! Which features make which inputs is said in [`Fields`]: the same as in JSON. Classes have no names of their own: their label is their index in
 //! the output, which is the one named `scores`, or the only one of floats.
 
 use std::collections::BTreeMap;
 
-use platform::{
-    DataType, Error, Kind, PredictReply, Question, Signature, Target, Tensor, TensorData, TensorSpec,
-};
+use platform::{Error, Kind, PredictReply, Question, Signature, Target, Tensor, TensorData};
 use protos::serving::tensorflow::Feature;
 use protos::serving::tensorflow::feature::Kind as FeatureKind;
 use protos::serving::tensorflow::serving::inference_result::Result as Outcome;
@@ -21,6 +19,7 @@ use protos::serving::tensorflow::serving::{
 use super::{answered, check_signature, target};
 use crate::grpc::call::Asked;
 use crate::grpc::reply::{Answer, By, Refused};
+use crate::tensorflow_serving::fields::{Field, Fields};
 
 /// Tasks of one `MultiInference`.
 const TASKS_MAX: usize = 16;
@@ -96,7 +95,8 @@ async fn ask(
     let target = target(gateway, spec)?;
     let refused = |error| Refused::by(&target, error);
     check_signature(spec).map_err(refused)?;
-    let inputs = columns(target.signature(), rows).map_err(refused)?;
+    let columns = if target.takes_rows() { target.feature_names() } else { &[] };
+    let inputs = inputs(target.signature(), columns, rows).map_err(refused)?;
     let reply = gateway.platform.answer(&target, Question::Tensors(inputs)).await.map_err(refused)?;
     Ok((target, reply))
 }
@@ -126,50 +126,30 @@ pub(in crate::grpc) fn rows(limit: usize, input: Option<Input>) -> Result<Vec<Ro
     Ok(examples.into_iter().map(row).collect())
 }
 
-/// The inputs of a signature.
+/// The inputs of a model of this signature, whose only input has these columns, if any.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] naming example and feature, [`Kind::FailedPrecondition`] for axes of any size.
-pub(in crate::grpc) fn columns(signature: &Signature, rows: &[Row]) -> Result<Vec<(String, Tensor)>, Error> {
-    signature.inputs.iter().map(|spec| Ok((spec.name.clone(), column(spec, rows)?))).collect()
-}
-
-/// The rows of an input.
-fn column(spec: &TensorSpec, rows: &[Row]) -> Result<Tensor, Error> {
-    let Some(width) = spec.row_elements() else {
-        let message = format!(
-            "input \"{}\" has axes of any size, which an Example cannot give; use Predict",
-            spec.name
-        );
-        return Err(Error::new(Kind::FailedPrecondition, message));
-    };
-    let mut data = match spec.dtype {
-        DataType::Float32 => TensorData::Float32(Vec::new()),
-        DataType::Float64 => TensorData::Float64(Vec::new()),
-        DataType::Int32 => TensorData::Int32(Vec::new()),
-        DataType::Int64 => TensorData::Int64(Vec::new()),
-        DataType::Bool => TensorData::Bool(Vec::new()),
-    };
-    for (index, row) in rows.iter().enumerate() {
-        let wrong = |what: &str| {
-            let message = format!("example {index}: feature \"{}\" {what}", spec.name);
-            Error::invalid("input", message)
+/// [`Kind::InvalidArgument`] naming the feature, [`Kind::FailedPrecondition`] for axes of any size.
+pub(in crate::grpc) fn inputs(
+    signature: &Signature,
+    columns: &[String],
+    rows: &[Row],
+) -> Result<Vec<(String, Tensor)>, Error> {
+    let fields = Fields::of(signature, columns)?;
+    fields.tensors(rows.len(), |row: usize, _, field: &Field<'_>, data| {
+        let Some(kind) = rows[row].get(field.name).and_then(|feature| feature.kind.as_ref()) else {
+            return Ok(false);
         };
-        let kind = row.get(&spec.name).and_then(|feature| feature.kind.as_ref());
-        let kind = kind.ok_or_else(|| wrong("is missing"))?;
-        let given = push(&mut data, kind).ok_or_else(|| wrong(&format!("does not fit {}", spec.dtype)))?;
-        if given != width {
-            return Err(wrong(&format!("has {given} values where the input takes {width}")));
-        }
-    }
-    let inner = spec.shape.iter().skip(1).map(|axis| axis.unwrap_or_default());
-    let shape: Vec<usize> = std::iter::once(rows.len()).chain(inner).collect();
-    Tensor::new(shape, data)
-        .map_err(|error| Error::invalid("input", format!("input \"{}\": {error}", spec.name)))
+        let (name, dtype) = (field.name, field.dtype);
+        let wrong =
+            || Error::invalid("input", format!("example {row}: feature \"{name}\" does not fit {dtype}"));
+        push(data, kind).ok_or_else(wrong)?;
+        Ok(true)
+    })
 }
 
-/// Adds a feature's values and says how many, if they fit the type; whole numbers fit floats too.
-fn push(data: &mut TensorData, kind: &FeatureKind) -> Option<usize> {
+/// Adds a feature's values, if they fit the type; whole numbers fit floats too.
+fn push(data: &mut TensorData, kind: &FeatureKind) -> Option<()> {
     match (data, kind) {
         (TensorData::Float32(values), FeatureKind::FloatList(list)) => values.extend(&list.value),
         (TensorData::Float64(values), FeatureKind::FloatList(list)) => {
@@ -192,11 +172,7 @@ fn push(data: &mut TensorData, kind: &FeatureKind) -> Option<usize> {
         }
         _ => return None,
     }
-    Some(match kind {
-        FeatureKind::FloatList(list) => list.value.len(),
-        FeatureKind::Int64List(list) => list.value.len(),
-        FeatureKind::BytesList(list) => list.value.len(),
-    })
+    Some(())
 }
 
 /// The output with a score, and its values a row.
@@ -239,6 +215,7 @@ fn values(reply: &PredictReply) -> Result<RegressionResult, Error> {
 
 #[cfg(test)]
 mod tests {
+    use platform::{DataType, TensorSpec};
     use protos::serving::tensorflow::{BytesList, FloatList, Int64List};
 
     use super::*;
@@ -270,31 +247,50 @@ mod tests {
         }
     }
 
+    fn of(spec: TensorSpec, columns: &[&str], rows: &[Row]) -> Result<Tensor, String> {
+        let signature = Signature { inputs: vec![spec], outputs: Vec::new() };
+        let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        let read = inputs(&signature, &columns, rows).map_err(|error| error.to_string())?;
+        Ok(read.into_iter().next().unwrap().1)
+    }
+
     #[test]
     fn features_are_rows() {
         let rows = [
             floats(&[1.0, 2.0, 3.0, 4.0]),
             row(FeatureKind::Int64List(Int64List { value: vec![5, 6, 7, 8] })),
         ];
-        let tensor = column(&spec(DataType::Float32, &[None, Some(2), Some(2)]), &rows).unwrap();
+        let tensor = of(spec(DataType::Float32, &[None, Some(2), Some(2)]), &[], &rows).unwrap();
         let values = (1..=8).map(|x| x as f32).collect();
         assert_eq!(tensor, Tensor::float32(vec![2, 2, 2], values).unwrap());
     }
 
     #[test]
+    fn features_are_columns_of_who_takes_rows() {
+        let mut first = floats(&[1.0]);
+        first.insert("y".to_owned(), floats(&[2.0]).remove("x").unwrap());
+        let two = || TensorSpec { name: "in".to_owned(), ..spec(DataType::Float32, &[None, Some(2)]) };
+        let whole = Row::from([("in".to_owned(), floats(&[3.0, 4.0]).remove("x").unwrap())]);
+        let tensor = of(two(), &["y", "x"], &[first, whole]).unwrap();
+        assert_eq!(tensor, Tensor::float32(vec![2, 2], vec![2.0, 1.0, 3.0, 4.0]).unwrap());
+        let refusal = of(two(), &["y", "x"], &[floats(&[1.0])]).unwrap_err();
+        assert_eq!(refusal, "Feature: y (data type: float) is required but could not be found.");
+    }
+
+    #[test]
     fn a_wrong_feature_is_named() {
-        let one = spec(DataType::Float32, &[None, Some(1)]);
-        let refusal = |spec: &TensorSpec, rows: &[Row]| column(spec, rows).unwrap_err().to_string();
-        assert!(
-            refusal(&one, &[floats(&[1.0]), floats(&[1.0, 2.0])])
-                .contains("example 1: feature \"x\" has 2 values")
+        let one = || spec(DataType::Float32, &[None, Some(1)]);
+        let refusal = |spec: TensorSpec, rows: &[Row]| of(spec, &[], rows).unwrap_err();
+        assert_eq!(
+            refusal(one(), &[floats(&[1.0]), floats(&[1.0, 2.0])]),
+            "Key: x. Number of float values != expected. values size: 2 but output shape: [1]"
         );
-        assert!(refusal(&one, &[Row::new()]).contains("feature \"x\" is missing"));
+        assert!(refusal(one(), &[Row::new()]).contains("Feature: x (data type: float) is required"));
         let text = row(FeatureKind::BytesList(BytesList { value: vec![bytes::Bytes::new()] }));
-        assert!(refusal(&one, &[text]).contains("does not fit float32"));
+        assert!(refusal(one(), &[text]).contains("example 0: feature \"x\" does not fit float32"));
         let large = row(FeatureKind::Int64List(Int64List { value: vec![1 << 40] }));
-        assert!(refusal(&spec(DataType::Int32, &[None, Some(1)]), &[large]).contains("does not fit int32"));
-        assert!(refusal(&spec(DataType::Float32, &[None, None]), &[floats(&[1.0])]).contains("use Predict"));
+        assert!(refusal(spec(DataType::Int32, &[None, Some(1)]), &[large]).contains("does not fit int32"));
+        assert!(refusal(spec(DataType::Float32, &[None, None]), &[floats(&[1.0])]).contains("use Predict"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use protos::serving::tensorflow::serving::model_spec::VersionChoice as WireChoic
 use protos::serving::tensorflow::tensor_shape_proto::Dim;
 use protos::serving::tensorflow::{BytesList, Example, Feature, Features, TensorProto, TensorShapeProto};
 
-pub(super) use example::{columns, rows};
+pub(super) use example::{inputs as example_inputs, rows};
 pub(super) use predict::inputs;
 pub(super) use tensor::Bounds;
 

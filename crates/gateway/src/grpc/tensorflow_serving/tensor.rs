@@ -7,6 +7,8 @@ use platform::{DataType, Error, Tensor, TensorData, TensorSpec};
 use protos::serving::tensorflow::tensor_shape_proto::Dim;
 use protos::serving::tensorflow::{DataType as WireType, TensorProto, TensorShapeProto};
 
+use crate::open_inference::datatype;
+
 /// What a tensor may be.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::grpc) struct Bounds {
@@ -104,9 +106,6 @@ fn shape(proto: &TensorProto, spec: &TensorSpec, bounds: Bounds) -> Result<(Vec<
 }
 
 fn from_content(content: &[u8], spec: &TensorSpec, elements: usize) -> Result<TensorData, Error> {
-    fn values<T, const N: usize>(content: &[u8], of: impl Fn([u8; N]) -> T) -> Vec<T> {
-        content.as_chunks::<N>().0.iter().map(|bytes| of(*bytes)).collect()
-    }
     let expected = elements * spec.dtype.size_bytes();
     if content.len() != expected {
         let message = format!(
@@ -116,12 +115,9 @@ fn from_content(content: &[u8], spec: &TensorSpec, elements: usize) -> Result<Te
         );
         return Err(Error::invalid("inputs", message));
     }
-    Ok(match spec.dtype {
-        DataType::Float32 => TensorData::Float32(values(content, f32::from_le_bytes)),
-        DataType::Float64 => TensorData::Float64(values(content, f64::from_le_bytes)),
-        DataType::Int32 => TensorData::Int32(values(content, i32::from_le_bytes)),
-        DataType::Int64 => TensorData::Int64(values(content, i64::from_le_bytes)),
-        DataType::Bool => TensorData::Bool(content.iter().map(|byte| *byte != 0).collect()),
+    datatype::from_bytes(spec.dtype, content).ok_or_else(|| {
+        let message = format!("the tensor_content of input \"{}\" is no {}", spec.name, spec.dtype);
+        Error::invalid("inputs", message)
     })
 }
 

@@ -2,8 +2,9 @@
 
 mod bad_input;
 mod health;
-mod open_inference;
+pub(crate) mod open_inference;
 mod port;
+mod stopping;
 mod tensorflow_serving;
 
 use axum::Router;

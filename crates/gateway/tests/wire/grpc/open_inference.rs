@@ -21,7 +21,7 @@ fn floats(raw: &[u8]) -> Vec<f32> {
     raw.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
-fn question(rows: &[f32]) -> ModelInferRequest {
+pub(crate) fn question(rows: &[f32]) -> ModelInferRequest {
     let input = InferInputTensor {
         name: "features".to_owned(),
         datatype: "FP32".to_owned(),
