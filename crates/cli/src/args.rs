@@ -196,6 +196,8 @@ impl Verb {
             Self::Endpoint(EndpointVerb::List) => "bellwether endpoint list",
             Self::Endpoint(EndpointVerb::Show(_)) => "bellwether endpoint show",
             Self::Endpoint(EndpointVerb::Deploy(_)) => "bellwether endpoint deploy",
+            Self::Endpoint(EndpointVerb::Resize(_)) => "bellwether endpoint resize",
+            Self::Endpoint(EndpointVerb::Shadow(_)) => "bellwether endpoint shadow",
             Self::Endpoint(EndpointVerb::Undeploy(_)) => "bellwether endpoint undeploy",
             Self::Serve(_) => "bellwether serve",
             Self::Predict(_) => "bellwether predict",
@@ -296,6 +298,10 @@ pub(crate) struct ServeArgs {
     /// The model that `/invocations` asks, where several are deployed [env: BELLWETHER_DEFAULT_MODEL]
     #[arg(long, value_name = "MODEL")]
     pub(crate) default_model: Option<String>,
+    /// Memory in GB that all deployments together may use [default: what the machine has]. Beyond it, those deployed with
+    /// `--load on-demand` go that were not used for longest
+    #[arg(long, value_name = "N")]
+    pub(crate) max_loaded_gb: Option<f64>,
     #[command(flatten)]
     pub(crate) jobs: JobLimitArgs,
 }

@@ -113,7 +113,7 @@ impl Server {
         let url = format!("{scheme}://{address}");
         platform.announce_address(&url)?;
         let default_model = settings.default_model.value.clone();
-        let options = GatewayOptions { default_model, ..GatewayOptions::default() };
+        let options = GatewayOptions { default_model, tls: tls.is_some(), ..GatewayOptions::default() };
         let router = gateway::router(Arc::clone(platform), options);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {

@@ -17,7 +17,7 @@ use crate::vertex::error::ApiError;
 /// What gRPC's messages must escape.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 /// A client that was refused for load may ask again after so many seconds.
-const RETRY_AFTER_SECONDS: &str = "1";
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 
 /// The protocol of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
+use crate::dialect::RETRY_AFTER_SECONDS;
 use crate::request_id::REQUEST_ID;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
@@ -80,6 +82,8 @@ pub(crate) async fn request(
 ) -> Response {
     let started = Instant::now();
     let id = gateway.request_ids.of(request.headers());
+    // Those within see the id that the reply will have.
+    request.headers_mut().insert(REQUEST_ID, id.clone());
     let span = tracing::info_span!("request", id = ?id);
     let checked = origin::check(request.headers())
         .map_err(|error| Box::new(ApiError::from(error).into_response()))
@@ -93,7 +97,11 @@ pub(crate) async fn request(
     let took = started.elapsed();
     gateway.metrics.record(route, code, took);
     span.in_scope(|| tracing::debug!(route = route.0, code, micros = took.as_micros(), "answered"));
-    response.headers_mut().insert(REQUEST_ID, id);
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    if matches!(code, 429 | 503) {
+        headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
     response
 }
 

@@ -33,6 +33,8 @@ pub struct GatewayOptions {
     pub max_concurrent_requests: usize,
     /// The model that answers where a protocol has no names, as `MODEL` or `PROJECT.MODEL`; none: the only one in service.
     pub default_model: Option<String>,
+    /// Clients reach the server over TLS, and endpoints tell Google's SDK where.
+    pub tls: bool,
 }
 
 impl Default for GatewayOptions {
@@ -43,6 +45,7 @@ impl Default for GatewayOptions {
             request_timeout: Duration::from_secs(60),
             max_concurrent_requests: 1024,
             default_model: None,
+            tls: false,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use registry::{Error, NewEndpoint, SqliteStore, Store, UploadMode};
+use registry::{Error, NewEndpoint, Residence, SqliteStore, Store, UploadMode};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -68,7 +68,9 @@ async fn a_database_of_schema_1_loads() {
     assert_eq!(version.summary["metrics"]["rank_ic"], 0.012);
     let endpoint = store.get_endpoint("default", "live").await.unwrap();
     assert_eq!(endpoint.traffic_split, [("1".to_owned(), 100)].into());
-    assert_eq!((endpoint.deployments[0].cpu_cores, endpoint.deployments[0].memory_gb), (2.0, 4.0));
+    let deployment = &endpoint.deployments[0];
+    assert_eq!((deployment.cpu_cores, deployment.memory_gb), (2.0, 4.0));
+    assert_eq!((deployment.shadow_percent, deployment.residence), (None, Residence::Pinned));
     assert_eq!(store.get_dataset("default", "sp500-20").await.unwrap().snapshot, 1);
     assert_eq!(store.get_operation("default", "1764000000000000").await.unwrap().kind, "UploadModel");
     assert_eq!(store.list_uploading().await.unwrap().len(), 1);
@@ -82,12 +84,12 @@ async fn a_database_of_a_newer_build_is_refused() {
     run_sql(
         &path,
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (6, 'later', TRUE, x'00', 0)",
+         VALUES (7, 'later', TRUE, x'00', 0)",
     )
     .await;
     assert_eq!(
         refusal(&path).await,
-        "cannot use the registry FILE: it was made by a newer build (schema 6, this build knows up to 5); \
+        "cannot use the registry FILE: it was made by a newer build (schema 7, this build knows up to 6); \
          use that build"
     );
 }

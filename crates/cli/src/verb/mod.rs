@@ -14,4 +14,5 @@ pub(crate) mod model;
 pub(crate) mod predict;
 pub(crate) mod search;
 pub(crate) mod serve;
+pub(crate) mod shadow;
 pub(crate) mod train;

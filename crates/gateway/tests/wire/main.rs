@@ -14,3 +14,5 @@ mod predict;
 mod refusals;
 mod tensorflow_serving;
 mod upkeep;
+mod vertex_lists;
+mod vertex_serving;
