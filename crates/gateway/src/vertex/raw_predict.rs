@@ -86,7 +86,9 @@ fn has_instances(body: &[u8]) -> bool {
     struct Members {
         instances: Option<serde::de::IgnoredAny>,
     }
-    serde_json::from_slice::<Members>(body).is_ok_and(|members| members.instances.is_some())
+    // An array of members would be read as an object as well.
+    let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    is_object && serde_json::from_slice::<Members>(body).is_ok_and(|members| members.instances.is_some())
 }
 
 fn written(reply: &PredictReply) -> Result<Response, Error> {
