@@ -22,13 +22,14 @@ pub(crate) struct EndpointView {
     created_at: String,
     deployments: Vec<DeploymentView>,
     traffic_split: BTreeMap<String, u8>,
-    /// Cores of the machine that serves it, and those that all deployments there ask for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Cores of the machine that serves it, and those that all deployments there ask for: for people alone, as the data
+    /// directory by itself serves nothing.
+    #[serde(skip)]
     machine: Option<MachineView>,
 }
 
 /// What the machine has, and what is asked of it.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 struct MachineView {
     cores: usize,
     cores_asked: f64,
@@ -57,8 +58,8 @@ struct DeploymentView {
     load: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_percent: Option<u8>,
-    /// How it is doing, where a server says so.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// How it is doing, where a server says so; for people alone.
+    #[serde(skip)]
     state: Option<String>,
 }
 
