@@ -173,7 +173,6 @@ def test_triton_is_told_what_is_wrong(client: triton.InferenceServerClient, rows
     # A microsecond, which is over before a thread has taken the request.
     refused("DEADLINE_EXCEEDED", "", timeout=1)
     for call in [
-        lambda: client.unload_model(MODEL),
         lambda: client.update_log_settings({"log_verbose_level": 1}),
         lambda: client.update_trace_settings(settings={"trace_level": "OFF"}),
         lambda: client.register_system_shared_memory("region", "/region", 64),
@@ -182,6 +181,9 @@ def test_triton_is_told_what_is_wrong(client: triton.InferenceServerClient, rows
             call()
         assert caught.value.status() == "StatusCode.UNIMPLEMENTED" and len(caught.value.message()) > 20
     client.load_model(MODEL)
+    # It is deployed to stay in memory.
+    with pytest.raises(InferenceServerException, match="FAILED_PRECONDITION.*--load on-demand"):
+        client.unload_model(MODEL)
     with pytest.raises(InferenceServerException, match="endpoint deploy"):
         client.load_model("other")
 

@@ -19,7 +19,7 @@ import tritonclient.grpc as triton
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from google.cloud import aiplatform_v1
+from google.cloud import aiplatform, aiplatform_v1
 from google.oauth2.credentials import Credentials
 from tritonclient.utils import InferenceServerException
 
@@ -183,6 +183,34 @@ def test_googles_client_sends_a_key_as_its_token(secured: Secured, monkeypatch: 
         endpoint="projects/default/locations/l/endpoints/e", instances=[[1.0, 2.0]], timeout=30
     )
     assert [list(row) for row in reply.predictions] == [[3.0]]
+
+
+def test_googles_sdk_sends_raw_questions_to_the_endpoint_itself(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(secured.certificate.pem)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(roots))
+    aiplatform.init(
+        project="default", location="us-central1", api_endpoint=f"https://127.0.0.1:{secured.port}",
+        api_transport="rest", credentials=Credentials(token=secured.desk),
+    )
+    endpoint = aiplatform.Endpoint("e")
+    (deployed,) = endpoint.list_models()
+    for kind, body in [
+        ("application/json", b'{"instances": [[1.0, 2.0]]}'),
+        ("application/json", b'{"inputs": [[1.0, 2.0]]}'),
+    ]:
+        reply = endpoint.raw_predict(body=body, headers={"content-type": kind})
+        assert reply.status_code == 200 and reply.json() == {"predictions": [[3.0]]}, reply.text
+        assert reply.headers["X-Vertex-AI-Deployed-Model-Id"] == deployed.id
+        assert reply.headers["X-Vertex-AI-Model-Version-Id"] == "1"
+        assert reply.headers["X-Vertex-AI-Model"].endswith(f"/models/{MODEL}")
+    refused = endpoint.raw_predict(body=b"{", headers={"content-type": "application/json"})
+    assert refused.status_code == 400 and refused.json()["error"]["status"] == "INVALID_ARGUMENT"
+    raw = endpoint.predict(instances=[[1.0, 2.0]], use_raw_predict=True)
+    assert raw.predictions == [[3.0]] and raw.deployed_model_id == deployed.id and raw.model_version_id == "1"
+    assert endpoint.predict(instances=[[2.0, 2.5]]).predictions == [[4.5]]
 
 
 def test_both_versions_of_http_are_offered(secured: Secured):

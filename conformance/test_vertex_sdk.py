@@ -159,6 +159,97 @@ def test_a_folder_that_was_not_allowed_is_refused(quickstart: Quickstart, tmp_pa
     assert "elsewhere" not in {found.name for found in aiplatform.Model.list()}
 
 
+def test_lists_are_filtered_and_ordered(model, endpoint):
+    listed = aiplatform.Model.list(filter='display_name="uploaded"', order_by="create_time desc")
+    assert [found.name for found in listed] == ["uploaded"]
+    names = [found.display_name for found in aiplatform.Model.list(order_by="display_name desc")]
+    assert names == sorted(names, reverse=True) and len(names) >= 2
+    model.update(labels={"team": "quant"})
+    assert [found.name for found in aiplatform.Model.list(filter="labels.team=quant AND NOT labels.desk:*")] == ["uploaded"]
+    assert aiplatform.Model.list(filter='create_time>"2100-01-01T00:00:00Z"') == []
+    endpoints = aiplatform.Endpoint.list(
+        filter="display_name=by-sdk OR endpoint=sp500-deciles", order_by="display_name desc"
+    )
+    assert [found.name for found in endpoints] == ["sp500-deciles", "by-sdk"]
+    with pytest.raises(exceptions.BadRequest, match="at character 14"):
+        aiplatform.Model.list(filter="display_name=")
+    with pytest.raises(exceptions.BadRequest, match="orderBy"):
+        aiplatform.Model.list(order_by="colour")
+
+
+def test_versions_are_listed(model):
+    versions = aiplatform.models.ModelRegistry("sp500-deciles").list_versions()
+    assert [version.version_id for version in versions] == ["1", "2"]
+    newest = aiplatform.models.ModelRegistry("sp500-deciles").list_versions(filter="version_id>1")
+    assert [version.version_id for version in newest] == ["2"]
+
+
+def test_a_deployment_is_changed_in_its_place(endpoint: aiplatform.Endpoint):
+    (before,) = endpoint.list_models()
+    rows = [[0.0] * 75]
+    answered = answers(endpoint.predict(instances=rows))
+    client = endpoint.api_client
+
+    def mutate(machine_type: str, paths: list[str]):
+        deployed = {
+            "id": before.id,
+            "dedicated_resources": {"machine_spec": {"machine_type": machine_type}, "min_replica_count": 1},
+        }
+        operation = client.mutate_deployed_model(
+            request={"endpoint": endpoint.resource_name, "deployed_model": deployed, "update_mask": {"paths": paths}}
+        )
+        return operation.result(timeout=60).deployed_model
+
+    assert mutate("n1-standard-4", ["dedicated_resources.machine_spec.machine_type"]).id == before.id
+    (after,) = endpoint.list_models()
+    assert after.dedicated_resources.machine_spec.machine_type == "n1-standard-4"
+    assert answers(endpoint.predict(instances=rows)).tolist() == answered.tolist()
+    mutate("c2-standard-60", ["dedicated_resources.min_replica_count"])
+    assert endpoint.list_models()[0].dedicated_resources.machine_spec.machine_type == "n1-standard-4", "not in the mask"
+    with pytest.raises(exceptions.BadRequest, match="n1-standard has 1, 2, 4"):
+        mutate("n1-standard-3", ["dedicated_resources"])
+    mutate("n1-standard-2", ["dedicated_resources"])
+
+
+def test_traffic_moves_between_versions_and_back(endpoint: aiplatform.Endpoint):
+    (first,) = endpoint.list_models()
+    endpoint.deploy(
+        aiplatform.Model("sp500-deciles@1"), deployed_model_display_name="second", machine_type="n1-standard-2",
+        traffic_percentage=0,
+    )
+    (second,) = (found.id for found in endpoint.list_models() if found.id != first.id)
+    for split in ({first.id: 0, second: 100}, {first.id: 100, second: 0}):
+        endpoint.update(traffic_split=split)
+        assert endpoint.traffic_split == {id: share for id, share in split.items()}
+        answering = max(split, key=split.get)
+        assert endpoint.predict(instances=[[0.0] * 75]).deployed_model_id == answering
+    endpoint.undeploy(deployed_model_id=second)
+
+
+def test_operations_are_polled_listed_and_deleted(server: Server):
+    # Nothing is deployed on it: the SDK's reader of operations knows no fields of ours, which its other readers pass over.
+    endpoint = aiplatform.Endpoint.create(display_name="polled", endpoint_id="polled")
+    client = endpoint.api_client
+    operation = client.update_endpoint_long_running(
+        request={"endpoint": {"name": endpoint.resource_name, "display_name": "polled", "labels": {"a": "b"}}}
+    )
+    assert operation.result(timeout=60).labels == {"a": "b"}
+    name = operation.operation.name
+    again = client.get_operation({"name": name})
+    assert again.done and again.name == name
+    listed = client.list_operations({"name": endpoint.resource_name})
+    assert name in {found.name for found in listed.operations}
+    client.cancel_operation({"name": name})
+    client.delete_operation({"name": name})
+    with pytest.raises(exceptions.NotFound):
+        client.get_operation({"name": name})
+
+
+def test_what_is_not_offered_is_said_clearly(endpoint: aiplatform.Endpoint):
+    with pytest.raises(exceptions.MethodNotImplemented, match="Explain"):
+        endpoint.explain(instances=[[0.0] * 75])
+
+
 def test_undeploy_takes_it_out_of_service(endpoint, model):
     (before,) = endpoint.list_models()
     endpoint.undeploy(deployed_model_id=before.id)

@@ -211,6 +211,8 @@ impl Verb {
             Self::Endpoint(EndpointVerb::List) => "bellwether endpoint list",
             Self::Endpoint(EndpointVerb::Show(_)) => "bellwether endpoint show",
             Self::Endpoint(EndpointVerb::Deploy(_)) => "bellwether endpoint deploy",
+            Self::Endpoint(EndpointVerb::Resize(_)) => "bellwether endpoint resize",
+            Self::Endpoint(EndpointVerb::Shadow(_)) => "bellwether endpoint shadow",
             Self::Endpoint(EndpointVerb::Undeploy(_)) => "bellwether endpoint undeploy",
             Self::Serve(_) => "bellwether serve",
             Self::Predict(_) => "bellwether predict",
@@ -316,6 +318,10 @@ pub(crate) struct ServeArgs {
     /// Log a line for one request of N; without N for each [env: BELLWETHER_LOG_REQUESTS] [default: 0, none]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1")]
     pub(crate) log_requests: Option<u64>,
+    /// Memory in GB that all deployments together may use [default: what the machine has]. Beyond it, those deployed with
+    /// `--load on-demand` go that were not used for longest
+    #[arg(long, value_name = "N")]
+    pub(crate) max_loaded_gb: Option<f64>,
     #[command(flatten)]
     pub(crate) jobs: JobLimitArgs,
 }

@@ -159,6 +159,8 @@ async fn dispatch(context: &Context, verb: Verb) -> anyhow::Result<()> {
         Verb::Endpoint(EndpointVerb::List) => verb::endpoint::list(context).await?,
         Verb::Endpoint(EndpointVerb::Show(args)) => verb::endpoint::show(context, &args).await?,
         Verb::Endpoint(EndpointVerb::Deploy(args)) => verb::endpoint::deploy(context, args).await?,
+        Verb::Endpoint(EndpointVerb::Resize(args)) => verb::endpoint::resize(context, args).await?,
+        Verb::Endpoint(EndpointVerb::Shadow(args)) => verb::shadow::show(context, &args).await?,
         Verb::Endpoint(EndpointVerb::Undeploy(args)) => verb::endpoint::undeploy(context, args).await?,
         Verb::Serve(args) => verb::serve::serve(context, &args).await?,
         Verb::Predict(args) => verb::predict::predict(context, *args).await?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use platform::{
     ArtifactSource, BatchProgress, Command, Control, CreateEndpoint, Deploy, EpochReport, Error, FitOptions,
     Instance, Kind, ModelVersion, Observer, Pipeline, Platform, PredictionRow, Predictions,
-    QUICKSTART_ORIGIN, QUICKSTART_PIPELINE, ResourceRequest, RunReport, Snapshot, TrainObserver,
+    QUICKSTART_ORIGIN, QUICKSTART_PIPELINE, ResourceRequest, RunReport, Snapshot, Standing, TrainObserver,
     TrainOptions, TrainReport, UploadModel, UploadTarget, is_distribution, score,
 };
 use serde::Serialize;
@@ -193,6 +193,7 @@ impl Journey<'_> {
             },
             engine: None,
             traffic_split: Some([("0".to_owned(), 100)].into()),
+            standing: Standing::default(),
         };
         let deployed = platform.deploy(request).await?;
         for old in before {

@@ -64,7 +64,7 @@ fn vertex(reading: bool, tail: &[&str]) -> Scope {
         ("endpoints", "predict" | "rawPredict" | "directPredict" | "explain" | "streamRawPredict") => {
             Scope::Predict
         }
-        ("operations", _) => Scope::Predict,
+        ("operations", "wait") => Scope::Predict,
         _ if reading => Scope::Predict,
         ("customJobs" | "datasets" | "batchPredictionJobs", _) => Scope::Train,
         _ => Scope::Admin,
@@ -136,6 +136,10 @@ mod tests {
             ("POST", format!("{base}/customJobs"), of("p", Train)),
             ("POST", format!("{base}/datasets/d:import"), of("p", Train)),
             ("POST", format!("{base}/operations/o:wait"), of("p", Predict)),
+            ("DELETE", format!("{base}/operations/o"), of("p", Admin)),
+            ("POST", format!("{base}/endpoints/e:rawPredict"), of("p", Predict)),
+            ("POST", format!("{base}/endpoints/e:mutateDeployedModel"), of("p", Admin)),
+            ("GET", format!("{base}/endpoints/e/shadows"), of("p", Predict)),
             ("DELETE", format!("{base}/anything/else"), of("p", Admin)),
             ("POST", "/v1/projects/%70/locations/l/endpoints".to_owned(), of("p", Admin)),
             ("POST", "/v1/models/m:predict".to_owned(), of("default", Predict)),

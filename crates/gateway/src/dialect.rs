@@ -13,7 +13,7 @@ use crate::vertex::error::ApiError;
 use crate::{grpc, mlflow, open_inference, tensorflow_serving};
 
 /// A client that was refused for load may ask again after so many seconds.
-const RETRY_AFTER_SECONDS: &str = "1";
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 
 /// The protocol of a request. Those that ask models come first: their places are the lanes of latencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

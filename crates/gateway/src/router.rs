@@ -44,6 +44,8 @@ pub struct GatewayOptions {
     pub default_model: Option<String>,
     /// One request of so many gets a line in the log, at the level info; 0: none does.
     pub log_requests: u64,
+    /// Clients reach the server over TLS, and endpoints tell Google's SDK where.
+    pub tls: bool,
 }
 
 impl Default for GatewayOptions {
@@ -55,6 +57,7 @@ impl Default for GatewayOptions {
             max_concurrent_requests: 1024,
             default_model: None,
             log_requests: 0,
+            tls: false,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::endpoint::DeployedModel;
+use crate::Platform;
+use crate::deployed::DeployedModel;
 
 /// The deployment that a question went to.
 #[derive(Clone)]
@@ -36,7 +37,9 @@ impl Answerer {
     }
 
     /// Counts an answer that took `time` for somebody of a lane (see [`LANES`](crate::LANES)).
-    pub fn took(&self, lane: usize, time: Duration) {
-        self.0.engine.took(lane, time);
+    pub fn took(&self, platform: &Platform, lane: usize, time: Duration) {
+        if let Some(engine) = self.0.in_memory(platform.serving.engines()) {
+            engine.took(lane, time);
+        }
     }
 }

@@ -1,18 +1,11 @@
-//! Endpoints and what serves on them: create, deploy, undeploy, bring back after a restart.
+//! Endpoints and what serves on them: create, deploy, change, undeploy, bring back after a restart.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use artifact::bundle::{Bundle, Manifest};
-use artifact::engine::EngineKind;
-use market::FeatureSet;
-use registry::{Deployment, Endpoint, ModelVersion, NewEndpoint};
-use serving::{Limits, LoadSpec, Resources};
+use registry::{Deployment, Endpoint, NewEndpoint, Residence};
 
-use crate::background;
-use crate::served::Names;
-use crate::traffic::{Dealer, Rebalances, Together};
+use crate::deployed::{DeployedModel, DeploymentStatus, engine_of, failed_status, key};
 use crate::{Error, Kind, Page, Paged, Platform, ResourceRequest, Result};
 
 /// An endpoint to make.
@@ -48,147 +41,29 @@ pub struct Deploy {
     pub engine: Option<String>,
     /// Percent of the traffic by deployment id; `0` stands for the new one. Absent: unchanged.
     pub traffic_split: Option<BTreeMap<String, u8>>,
+    /// Whether it answers or only gets copies, and when it is in memory.
+    pub standing: Standing,
 }
 
-/// How a deployment is doing.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct DeploymentStatus {
-    /// The endpoint's id.
-    pub endpoint: String,
-    /// The deployment's id.
-    pub deployment: String,
-    /// The model.
-    pub model: String,
-    /// Its version.
-    pub version: u32,
-    /// Engine name and version; empty if it is not loaded.
-    pub engine: String,
-    /// Engine threads.
-    pub threads: usize,
-    /// Measured memory.
-    pub memory_bytes: u64,
-    /// What replaying the newest training rows through the predict path showed.
-    pub replay: String,
-    /// Why it is not in service.
-    pub error: Option<String>,
+/// What a deployment is for, and when it is in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The percent of the requests, 1 to 100, that it gets copies of while it has no traffic: its answers are kept, never
+    /// returned. Absent: none.
+    pub shadow_percent: Option<u8>,
+    /// When it is in memory.
+    pub residence: Residence,
 }
 
-/// A deployment's counters, with its labels.
-#[derive(Debug, Clone)]
-pub struct DeploymentCounters {
-    /// The project.
-    pub project: String,
-    /// Where it stands and how it is doing.
-    pub status: DeploymentStatus,
-    /// What it has done.
-    pub counters: serving::Counters,
-}
-
-/// Whether the process can answer for all it should serve.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Readiness {
-    /// All deployments are in service.
-    pub ready: bool,
-    /// Why not.
-    pub reasons: Vec<String>,
-}
-
-/// A version in service, with what answering needs.
-pub(crate) struct DeployedModel {
-    pub(crate) deployment: Deployment,
-    pub(crate) version: ModelVersion,
-    pub(crate) manifest: Manifest,
-    /// How its features are computed; none if they were computed elsewhere.
-    pub(crate) set: Option<FeatureSet>,
-    pub(crate) engine: Arc<serving::Deployment>,
-    replay: String,
-}
-
-/// What an endpoint serves now. Replaced as a whole at every change, so a request sees one state.
-struct Route {
-    deployed: Vec<(u8, Arc<DeployedModel>)>,
-    failed: Vec<DeploymentStatus>,
-    dealer: Dealer,
-}
-
-type RouteKey = (String, String);
-
-/// All routes, the engines behind them, and whether the registry's deployments are still being brought back.
-pub(crate) struct InService {
-    routes: RwLock<HashMap<RouteKey, Arc<Route>>>,
-    engines: serving::Table,
-    names: Names,
-    rebalances: Rebalances,
-    deployment_ids: AtomicU64,
-    restoring: std::sync::atomic::AtomicBool,
-}
-
-impl Default for InService {
-    fn default() -> Self {
-        Self {
-            routes: RwLock::default(),
-            engines: serving::Table::new(serving::machine_bytes()),
-            names: Names::default(),
-            rebalances: Rebalances::default(),
-            deployment_ids: AtomicU64::new(0),
-            restoring: std::sync::atomic::AtomicBool::default(),
-        }
-    }
-}
-
-impl InService {
-    fn get(&self, project: &str, endpoint: &str) -> Option<Arc<Route>> {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.get(&(project.to_owned(), endpoint.to_owned())).cloned()
-    }
-
-    fn set(&self, project: &str, endpoint: &str, route: Route) {
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        routes.insert((project.to_owned(), endpoint.to_owned()), Arc::new(route));
-    }
-
-    fn all(&self) -> Vec<(RouteKey, Arc<Route>)> {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = routes.iter().map(|(key, route)| (key.clone(), Arc::clone(route))).collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all
-    }
-
-    pub(crate) fn names(&self) -> &Names {
-        &self.names
-    }
-
-    /// What answers for a model, on whichever endpoint.
-    pub(crate) fn deployments_of_model(&self, project: &str, model: &str) -> Vec<Arc<DeployedModel>> {
-        let of_route = |((p, _), route): (RouteKey, Arc<Route>)| {
-            let deployed = route.deployed.iter().map(|(_, deployed)| Arc::clone(deployed));
-            let matching = |deployed: &Arc<DeployedModel>| p == project && deployed.version.model == model;
-            deployed.filter(matching).collect::<Vec<_>>()
-        };
-        self.all().into_iter().flat_map(of_route).collect()
-    }
-
-    /// The version that answers the next request.
-    pub(crate) fn pick(
-        &self,
-        project: &str,
-        endpoint: &str,
-        together: Option<&Together>,
-    ) -> Option<Arc<DeployedModel>> {
-        let route = self.get(project, endpoint)?;
-        let pick = |key| route.dealer.pick(route.deployed.iter().map(|(percent, _)| *percent), key);
-        let picked = match together {
-            None => pick(None),
-            Some(Together::Key(key)) => pick(Some(key)),
-            Some(Together::Rebalance(token)) => {
-                let rebalance = (project.to_owned(), endpoint.to_owned(), token.clone());
-                let ids: Vec<&str> =
-                    route.deployed.iter().map(|(_, model)| model.deployment.id.as_str()).collect();
-                self.rebalances.pick(rebalance, &ids, || pick(Some(token)))
-            }
-        };
-        picked.map(|index| Arc::clone(&route.deployed[index].1))
-    }
+/// What to change of a deployment; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Redeploy {
+    /// Cores and memory. A machine type given anew counts for both, unless they are given too.
+    pub resources: ResourceRequest,
+    /// The percent of the requests it gets copies of; 0: none.
+    pub shadow_percent: Option<u8>,
+    /// When it is in memory.
+    pub residence: Option<Residence>,
 }
 
 impl Platform {
@@ -249,8 +124,11 @@ impl Platform {
             memory_gb,
             machine_type: request.resources.machine_type,
             engine: request.engine,
+            shadow_percent: request.standing.shadow_percent,
+            residence: request.standing.residence,
             created_at: self.now(),
         };
+        shadow_without_traffic(&deployment, request.traffic_split.as_ref())?;
         // The rules are checked before the load, which costs seconds, and again when it is recorded.
         registry::check_deploy(&endpoint, &deployment, request.traffic_split.as_ref())?;
         let loaded = self.load_deployment(&request.project, &request.endpoint, deployment.clone()).await?;
@@ -267,11 +145,51 @@ impl Platform {
         match recorded {
             Ok(endpoint) => self.reroute(&endpoint, Some(Arc::new(loaded))).await?,
             Err(error) => {
-                self.serving.engines.remove(&key(&request.project, &request.endpoint, &deployment.id));
+                self.serving.engines().remove(&key(&request.project, &request.endpoint, &deployment.id));
                 return Err(error.into());
             }
         }
         Ok(deployment)
+    }
+
+    /// Changes what a deployment may use, whether it is a shadow, or when it is in memory. It is loaded anew beside the
+    /// one in service, proven, and put in its place at once; what was asked before is still answered. If that fails,
+    /// nothing has changed.
+    ///
+    /// # Errors
+    /// As [`Platform::deploy`]; [`Kind::NotFound`] naming the deployments there are.
+    pub async fn redeploy(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment_id: &str,
+        change: Redeploy,
+    ) -> Result<Deployment> {
+        let _changing = self.changes.lock().await;
+        let before = self.registry.get_endpoint(project, endpoint).await?;
+        let deployed = before.deployments.iter().find(|deployment| deployment.id == deployment_id);
+        let changed = match deployed {
+            Some(deployed) => change.of(deployed)?,
+            None => {
+                let ids: Vec<&str> = before.deployments.iter().map(|one| one.id.as_str()).collect();
+                let there = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
+                let message = format!(
+                    "endpoint \"{endpoint}\" has no deployment \"{deployment_id}\"; deployed: {there}"
+                );
+                return Err(Error::new(Kind::NotFound, message));
+            }
+        };
+        registry::check_redeploy(&before, &changed)?;
+        let version = self.version_of(project, &changed).await?;
+        let loaded = self.load(endpoint, &changed, &version, 0).await?;
+        // What would not fit is refused before anything is recorded.
+        let key = key(project, endpoint, deployment_id);
+        self.serving.engines().make_room(&key, loaded.engine.memory_bytes())?;
+        let now = self.now();
+        let recorded = self.registry.redeploy(project, endpoint, changed.clone(), now).await?;
+        let model = self.install(endpoint, changed.clone(), version, loaded)?;
+        self.reroute(&recorded, Some(Arc::new(model))).await?;
+        Ok(changed)
     }
 
     /// Takes a deployment out of service; requests it has accepted are still answered.
@@ -297,9 +215,9 @@ impl Platform {
     /// # Errors
     /// [`Kind::Internal`] if the registry cannot be read.
     pub async fn restore_deployments(&self) -> Result<Vec<DeploymentStatus>> {
-        self.serving.restoring.store(true, Ordering::Release);
+        self.serving.set_restoring(true);
         let restored = self.restore().await;
-        self.serving.restoring.store(false, Ordering::Release);
+        self.serving.set_restoring(false);
         restored
     }
 
@@ -307,128 +225,31 @@ impl Platform {
         let _changing = self.changes.lock().await;
         let mut statuses = Vec::new();
         for endpoint in self.registry.list_all_endpoints().await? {
-            let before = self.serving.get(&endpoint.project, &endpoint.id);
-            let mut route = Route { deployed: Vec::new(), failed: Vec::new(), dealer: Dealer::default() };
+            let (mut loaded, mut failed) = (Vec::new(), Vec::new());
             for deployment in &endpoint.deployments {
-                let percent = endpoint.traffic_split.get(&deployment.id).copied().unwrap_or_default();
-                if let Some(loaded) = before.as_ref().and_then(|route| route.loaded(&deployment.id)) {
-                    route.deployed.push((percent, loaded));
-                    continue;
-                }
-                match self.load_deployment(&endpoint.project, &endpoint.id, deployment.clone()).await {
-                    Ok(loaded) => route.deployed.push((percent, Arc::new(loaded))),
+                match self.bring_back(&endpoint, deployment).await {
+                    Ok(model) => loaded.push(model),
                     Err(error) => {
                         tracing::error!(endpoint = endpoint.id, deployment = deployment.id, %error, "not in service");
-                        route.failed.push(failed_status(&endpoint.id, deployment, &error));
+                        failed.push(failed_status(&endpoint.id, deployment, &error));
                     }
                 }
             }
-            statuses.extend(route.statuses(&endpoint.id));
-            self.serving.set(&endpoint.project, &endpoint.id, route);
-            let models: BTreeSet<&str> = endpoint.deployments.iter().map(|one| one.model.as_str()).collect();
-            for model in models {
-                self.refresh_name(&endpoint.project, model).await?;
-            }
+            statuses.extend(self.route(&endpoint, loaded, failed).await?);
         }
         Ok(statuses)
     }
 
-    /// Whether everything deployed is in service.
-    pub fn readiness(&self) -> Readiness {
-        let mut reasons = Vec::new();
-        if self.serving.restoring.load(Ordering::Acquire) {
-            reasons.push("deployments are being brought back".to_owned());
+    async fn bring_back(&self, endpoint: &Endpoint, deployment: &Deployment) -> Result<Arc<DeployedModel>> {
+        if let Some(there) = self.deployed_now(endpoint, &deployment.id) {
+            return Ok(there);
         }
-        for (_, route) in self.serving.all() {
-            for status in &route.failed {
-                let why = status.error.as_deref().unwrap_or_default();
-                reasons.push(format!(
-                    "endpoint \"{}\" deployment {}: {why}",
-                    status.endpoint, status.deployment
-                ));
-            }
-        }
-        Readiness { ready: reasons.is_empty(), reasons }
-    }
-
-    /// Counters of everything in service, for monitoring.
-    pub fn serving_counters(&self) -> Vec<DeploymentCounters> {
-        let of_route = |((project, endpoint), route): (RouteKey, Arc<Route>)| {
-            let counters = |(_, model): &(u8, Arc<DeployedModel>)| DeploymentCounters {
-                project: project.clone(),
-                status: model.status(&endpoint),
-                counters: model.engine.counters(),
-            };
-            route.deployed.iter().map(counters).collect::<Vec<_>>()
+        let (project, id, deployment) = (&endpoint.project, &endpoint.id, deployment.clone());
+        let model = match deployment.residence {
+            Residence::Pinned => self.load_deployment(project, id, deployment).await?,
+            Residence::OnDemand => self.unloaded_deployment(project, id, deployment).await?,
         };
-        self.serving.all().into_iter().flat_map(of_route).collect()
-    }
-
-    /// How all deployments are doing, each with its project.
-    pub(crate) fn deployment_statuses(&self) -> Vec<(String, DeploymentStatus)> {
-        let of_route = |((project, endpoint), route): (RouteKey, Arc<Route>)| {
-            route.statuses(&endpoint).into_iter().map(|status| (project.clone(), status)).collect::<Vec<_>>()
-        };
-        self.serving.all().into_iter().flat_map(of_route).collect()
-    }
-
-    /// How one deployment is doing; nothing if it is not known here.
-    pub fn deployment_status(
-        &self,
-        project: &str,
-        endpoint: &str,
-        deployment: &str,
-    ) -> Option<DeploymentStatus> {
-        let route = self.serving.get(project, endpoint)?;
-        route.statuses(endpoint).into_iter().find(|status| status.deployment == deployment)
-    }
-
-    /// Endpoint and deployment ids that serve a version.
-    pub fn deployments_of(&self, project: &str, model: &str, version: u32) -> Vec<(String, String)> {
-        let of_route = |((p, endpoint), route): (RouteKey, Arc<Route>)| {
-            let matching = route
-                .statuses(&endpoint)
-                .into_iter()
-                .filter(|status| p == project && status.model == model && status.version == version);
-            matching.map(|status| (endpoint.clone(), status.deployment)).collect::<Vec<_>>()
-        };
-        self.serving.all().into_iter().flat_map(of_route).collect()
-    }
-
-    pub(crate) async fn load_uncounted(
-        &self,
-        project: &str,
-        endpoint: &str,
-        deployment: Deployment,
-    ) -> Result<DeployedModel> {
-        let reference = format!("{}@{}", deployment.model, deployment.version);
-        let version = self.registry.get_version(project, &reference).await?;
-        let bundle = self.open_version(&version).await?;
-        let set = feature_set(&bundle)?;
-        let replay = match &set {
-            Some(set) => self.replay(&bundle.manifest, set).await?,
-            None if bundle.manifest.origin.is_some() => "not replayed: the model was imported".to_owned(),
-            None => "not replayed: the features were computed elsewhere".to_owned(),
-        };
-        let name = format!("{endpoint}/{}", deployment.id);
-        let resources = Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb };
-        let engine = engine_of(deployment.engine.as_deref())?;
-        let load = move || {
-            let engine = serving::Deployment::prepare(LoadSpec {
-                name,
-                bundle: &bundle,
-                engine,
-                resources,
-                limits: Limits::default(),
-            });
-            engine.map(|engine| (engine, bundle.manifest))
-        };
-        // What is in service must not feel it.
-        let (engine, manifest) = background::run("load", load).await??;
-        // Started here, so that its threads do not give way.
-        let engine = engine.start()?;
-        let engine = self.serving.engines.insert(key(project, endpoint, &deployment.id), engine)?;
-        Ok(DeployedModel { deployment, version, manifest, set, engine, replay })
+        Ok(Arc::new(model))
     }
 
     /// An id of at most 10 digits that no deployment here has had: an answer must not be ascribed to another.
@@ -437,127 +258,84 @@ impl Platform {
         let now = u64::try_from(self.now().as_second()).unwrap_or_default();
         let taken = endpoint.deployments.iter().filter_map(|deployment| deployment.id.parse::<u64>().ok());
         let least = now.max(taken.max().map_or(0, |id| id + 1));
-        let next = |last: u64| Some(least.max(last + 1));
-        let ids = &self.serving.deployment_ids;
-        let last = ids.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default();
-        least.max(last + 1).to_string()
+        self.serving.next_deployment_number(least).to_string()
     }
+}
 
-    /// Forgets an endpoint that is no more.
-    pub(crate) fn forget_route(&self, project: &str, id: &str) {
-        let mut routes = self.serving.routes.write().unwrap_or_else(PoisonError::into_inner);
-        routes.remove(&(project.to_owned(), id.to_owned()));
-    }
-
-    /// Rebuilds an endpoint's route from what the registry now says, keeping what is loaded.
-    pub(crate) async fn reroute(&self, endpoint: &Endpoint, new: Option<Arc<DeployedModel>>) -> Result<()> {
-        let before = self.serving.get(&endpoint.project, &endpoint.id);
-        let mut loaded: Vec<Arc<DeployedModel>> = before
-            .iter()
-            .flat_map(|route| route.deployed.iter().map(|(_, model)| Arc::clone(model)))
-            .collect();
-        loaded.extend(new);
-        let known = |id: &str| endpoint.deployments.iter().any(|deployment| deployment.id == id);
-        let percent = |id: &str| endpoint.traffic_split.get(id).copied().unwrap_or_default();
-        let route = Route {
-            deployed: loaded
-                .iter()
-                .filter(|model| known(&model.deployment.id))
-                .map(|model| (percent(&model.deployment.id), Arc::clone(model)))
-                .collect(),
-            failed: before
-                .iter()
-                .flat_map(|route| route.failed.iter().filter(|status| known(&status.deployment)).cloned())
-                .collect(),
-            dealer: Dealer::default(),
+impl Redeploy {
+    /// The deployment as it is to be.
+    fn of(self, before: &Deployment) -> Result<Deployment> {
+        let Self { resources, shadow_percent, residence } = self;
+        let given_anew = resources.machine_type.is_some();
+        let kept = |value: f64| if given_anew { None } else { Some(value) };
+        let asked = ResourceRequest {
+            cpu_cores: resources.cpu_cores.or(kept(before.cpu_cores)),
+            memory_gb: resources.memory_gb.or(kept(before.memory_gb)),
+            machine_type: resources.machine_type,
         };
-        self.serving.set(&endpoint.project, &endpoint.id, route);
-        let models: BTreeSet<&str> = loaded.iter().map(|model| model.version.model.as_str()).collect();
-        for model in models {
-            self.refresh_name(&endpoint.project, model).await?;
-        }
-        // Last, so that no request that comes now can meet an engine that takes nothing any more.
-        for gone in loaded.iter().filter(|model| !known(&model.deployment.id)) {
-            self.serving.engines.remove(&key(&endpoint.project, &endpoint.id, &gone.deployment.id));
-        }
-        Ok(())
-    }
-}
-
-impl DeployedModel {
-    fn status(&self, endpoint: &str) -> DeploymentStatus {
-        DeploymentStatus {
-            endpoint: endpoint.to_owned(),
-            deployment: self.deployment.id.clone(),
-            model: self.deployment.model.clone(),
-            version: self.deployment.version,
-            engine: self.engine.engine().to_owned(),
-            threads: self.engine.threads(),
-            memory_bytes: self.engine.memory_bytes(),
-            replay: self.replay.clone(),
-            error: None,
-        }
-    }
-}
-
-impl Route {
-    fn loaded(&self, deployment: &str) -> Option<Arc<DeployedModel>> {
-        let found = self.deployed.iter().find(|(_, model)| model.deployment.id == deployment);
-        found.map(|(_, model)| Arc::clone(model))
-    }
-
-    fn statuses(&self, endpoint: &str) -> Vec<DeploymentStatus> {
-        let in_service = self.deployed.iter().map(|(_, model)| model.status(endpoint));
-        in_service.chain(self.failed.iter().cloned()).collect()
-    }
-}
-
-fn key(project: &str, endpoint: &str, deployment: &str) -> serving::Key {
-    serving::Key {
-        project: project.to_owned(),
-        endpoint: endpoint.to_owned(),
-        deployment: deployment.to_owned(),
-    }
-}
-
-pub(crate) fn engine_of(name: Option<&str>) -> Result<Option<EngineKind>> {
-    let named = |name: &str| {
-        EngineKind::named(name).ok_or_else(|| {
-            let known = EngineKind::ALL.map(EngineKind::name).join(", ");
-            Error::invalid("engine", format!("\"{name}\" is no engine; there are {known}"))
+        let (cpu_cores, memory_gb) = asked.resolve()?;
+        let same_size = (cpu_cores, memory_gb) == (before.cpu_cores, before.memory_gb);
+        // A machine type that is no more what the deployment has is not said of it.
+        let machine_type = asked.machine_type.or_else(|| before.machine_type.clone().filter(|_| same_size));
+        Ok(Deployment {
+            cpu_cores,
+            memory_gb,
+            machine_type,
+            shadow_percent: match shadow_percent {
+                None => before.shadow_percent,
+                Some(0) => None,
+                percent => percent,
+            },
+            residence: residence.unwrap_or(before.residence),
+            ..before.clone()
         })
-    };
-    name.map(named).transpose()
-}
-
-fn failed_status(endpoint: &str, deployment: &Deployment, error: &Error) -> DeploymentStatus {
-    DeploymentStatus {
-        endpoint: endpoint.to_owned(),
-        deployment: deployment.id.clone(),
-        model: deployment.model.clone(),
-        version: deployment.version,
-        engine: String::new(),
-        threads: 0,
-        memory_bytes: 0,
-        replay: String::new(),
-        error: Some(error.to_string()),
     }
 }
 
-pub(crate) fn feature_set(bundle: &Bundle) -> Result<Option<FeatureSet>> {
-    if bundle.manifest.origin.is_some() {
-        return Ok(None);
+/// A shadow is not given traffic in the same breath.
+fn shadow_without_traffic(deployment: &Deployment, split: Option<&BTreeMap<String, u8>>) -> Result<()> {
+    let share = split.and_then(|split| split.get(registry::NEW_DEPLOYMENT)).copied().unwrap_or_default();
+    if deployment.shadow_percent.is_none() || share == 0 {
+        return Ok(());
     }
-    let contract = &bundle.manifest.features;
-    let named = contract.expressions.iter().map(|e| (e.name.clone(), e.expression.clone())).collect();
-    let set = if contract.expressions.is_empty() { None } else { Some(FeatureSet::new(named)?) };
-    let wide = bundle.manifest.signature.inputs.first().and_then(predictor::TensorSpec::row_elements);
-    if wide != Some(contract.names.len()) {
-        let message = format!(
-            "the bundle names {} features where its model takes {wide:?} numbers a row",
-            contract.names.len()
-        );
-        return Err(Error::new(Kind::FailedPrecondition, message));
+    let message = format!(
+        "a shadow gets copies and no traffic, and {share} % is given to it; leave the split out, and change it later \
+         to promote the shadow"
+    );
+    Err(Error::invalid("trafficSplit", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_change_keeps_what_it_does_not_name() {
+        let before = Deployment {
+            id: "1".to_owned(),
+            model: "m".to_owned(),
+            version: 1,
+            display_name: String::new(),
+            cpu_cores: 2.0,
+            memory_gb: 7.5,
+            machine_type: Some("n1-standard-2".to_owned()),
+            engine: None,
+            shadow_percent: Some(10),
+            residence: Residence::Pinned,
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        let after = |change: Redeploy| change.of(&before).unwrap();
+        assert_eq!(after(Redeploy::default()), before);
+        let resources = ResourceRequest { cpu_cores: Some(1.0), ..ResourceRequest::default() };
+        let smaller = after(Redeploy { resources, ..Redeploy::default() });
+        assert_eq!((smaller.cpu_cores, smaller.memory_gb, smaller.machine_type), (1.0, 7.5, None));
+        let machine_type = Some("n1-standard-4".to_owned());
+        let resources = ResourceRequest { machine_type: machine_type.clone(), ..ResourceRequest::default() };
+        let larger = after(Redeploy { resources, ..Redeploy::default() });
+        assert_eq!((larger.cpu_cores, larger.memory_gb, larger.machine_type), (4.0, 15.0, machine_type));
+        let plain = after(Redeploy { shadow_percent: Some(0), ..Redeploy::default() });
+        assert_eq!((plain.shadow_percent, after(Redeploy::default()).shadow_percent), (None, Some(10)));
     }
-    Ok(set)
 }

@@ -13,6 +13,7 @@ mod certify;
 mod convert;
 mod cores;
 mod dataset;
+mod deployed;
 mod endpoint;
 mod engines;
 mod error;
@@ -21,6 +22,7 @@ mod export;
 mod features;
 mod fitting;
 mod import_settings;
+mod in_service;
 pub mod jobs;
 mod keys;
 mod lifecycle;
@@ -29,6 +31,7 @@ mod lock;
 mod machine;
 mod model;
 mod model_source;
+mod on_demand;
 mod page;
 mod pipeline;
 mod placebo;
@@ -39,6 +42,7 @@ mod replay;
 mod report;
 mod search;
 mod served;
+mod shadow;
 mod source_file;
 mod staging;
 mod table;
@@ -50,7 +54,7 @@ mod upload;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 
 use jiff::Timestamp;
 
@@ -59,7 +63,8 @@ pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
 pub use certify::Certified;
 pub use cores::{core_count, leave_core, run_on_core};
 pub use dataset::{ImportDataset, ImportMode, ImportedDataset};
-pub use endpoint::{CreateEndpoint, Deploy, DeploymentCounters, DeploymentStatus, Readiness};
+pub use deployed::DeploymentStatus;
+pub use endpoint::{CreateEndpoint, Deploy, Redeploy, Standing};
 pub use engines::{EngineInfo, EngineUse, engines, look_for_onnxruntime, pinned_engine};
 pub use error::{Error, FieldViolation, Kind, Result};
 pub use evaluate::{
@@ -69,11 +74,12 @@ pub use export::{Exported, ModelFormat, convert_model};
 pub use features::{ComputeFeatures, ComputedFeatures};
 pub use fitting::{FitOptions, StartFrom};
 pub use import_settings::ImportSettings;
+pub use in_service::{DeploymentCounters, Readiness};
 pub use keys::{Caller, CreateKey, CreatedKey, KeyUse};
 pub use lifecycle::Pruned;
 pub use loads::LoadCounters;
 pub use lock::Holder;
-pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest, use_huge_pages};
+pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest, machine_cores, use_huge_pages};
 pub use market::certificate::{Certificate, Check, Verdict};
 pub use market::dataset::{Adjustment, AppendReport, Stamp, TableFile, TableKind};
 pub use market::row_file::{AnswerFormat, RowFormat, SymbolRow};
@@ -92,12 +98,13 @@ pub use predictor::{DataType, Signature, Tensor, TensorData, TensorSpec};
 pub use read_only::PinnedSnapshot;
 pub use registry::{
     AliasChange, ApiKey, Deployment, Endpoint, EndpointUpdate, Job, JobState, MadeVersion, ModelVersion,
-    NewOperation, Operation, Scope, VersionUpdate,
+    NewOperation, Operation, Residence, Scope, VersionUpdate,
 };
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};
 pub use served::{DEFAULT_PROJECT, ModelName, ServedModel, ServedVersion, VersionChoice};
 pub use serving::{BatchSize, Bucket, Counters, ErrorCounts, Histogram, LANES, resident_bytes};
+pub use shadow::{ShadowReport, ShadowTotals};
 pub use source_file::find_source_files;
 pub use staging::{Received, StagedObject, StagedUpload, Staging};
 pub use table::{PinnedTable, TablePipeline, TableReport};
@@ -145,6 +152,8 @@ impl std::fmt::Debug for Options {
 
 /// A data directory in use by this process. Shared as `Arc<Platform>`; every method takes `&self`.
 pub struct Platform {
+    /// Itself, for work that goes on when its caller has left.
+    this: Weak<Self>,
     /// Absent if the directory is only read.
     lock: Option<lock::DataDirectoryLock>,
     data_dir: PathBuf,
@@ -153,7 +162,7 @@ pub struct Platform {
     datasets: store::Store,
     allowed_roots: Vec<String>,
     registry: Box<dyn registry::Store>,
-    serving: endpoint::InService,
+    serving: in_service::InService,
     keys: keys::Keys,
     jobs: jobs::Queue,
     /// Changes of models, endpoints and data sets happen one at a time.
@@ -220,7 +229,8 @@ impl Platform {
         let staging = Staging::open(&data_dir)?;
         let registry = registry::SqliteStore::open(&data_dir.join(REGISTRY_FILE)).await?;
         let keys = keys::Keys::of(registry::Store::list_keys(&registry).await?);
-        let platform = Self {
+        let platform = Arc::new_cyclic(|this| Self {
+            this: this.clone(),
             lock: Some(lock),
             data_dir,
             clock: options.clock,
@@ -228,7 +238,7 @@ impl Platform {
             datasets,
             allowed_roots,
             registry: Box::new(registry),
-            serving: endpoint::InService::default(),
+            serving: in_service::InService::default(),
             keys,
             jobs: jobs::Queue::default(),
             changes: tokio::sync::Mutex::new(()),
@@ -237,10 +247,10 @@ impl Platform {
             ids: AtomicU64::new(0),
             staging,
             loads: loads::Loads::default(),
-        };
+        });
         source_file::platform_opened();
         platform.remove_abandoned_uploads().await?;
-        Ok(Arc::new(platform))
+        Ok(platform)
     }
 
     /// The time, as the process that opened this tells it.
@@ -305,6 +315,22 @@ impl Platform {
     /// [`Kind::NotFound`] if it is not known.
     pub async fn get_operation(&self, project: &str, id: &str) -> Result<Operation> {
         Ok(self.registry.get_operation(project, id).await?)
+    }
+
+    /// All recorded operations of a project, the newest first.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if the registry cannot be read.
+    pub async fn list_operations(&self, project: &str) -> Result<Vec<Operation>> {
+        Ok(self.registry.list_operations(project, registry::MAX_OPERATIONS).await?)
+    }
+
+    /// Forgets a recorded operation; what it has changed stays.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if it is not known.
+    pub async fn delete_operation(&self, project: &str, id: &str) -> Result<()> {
+        Ok(self.registry.delete_operation(project, id).await?)
     }
 
     /// An id no other call got: microseconds of the clock, pushed on where they repeat.

@@ -161,7 +161,8 @@ impl Platform {
             self.reroute(&endpoint, None).await?;
         }
         self.registry.delete_endpoint(project, id).await?;
-        self.forget_route(project, id);
+        self.serving.forget(project, id);
+        self.forget_shadows(project, id)?;
         Ok(())
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use registry::Deployment;
+use registry::{Deployment, ModelVersion};
 use serving::{Bucket, Histogram};
 
-use crate::endpoint::DeployedModel;
+use crate::deployed::Loaded;
 use crate::{Platform, Result};
 
 /// Upper bounds of the durations' buckets, in seconds. The last bucket has none.
@@ -59,14 +59,15 @@ impl Platform {
     }
 
     /// [`Platform::load_uncounted`], counted.
-    pub(crate) async fn load_deployment(
+    pub(crate) async fn load(
         &self,
-        project: &str,
         endpoint: &str,
-        deployment: Deployment,
-    ) -> Result<DeployedModel> {
+        deployment: &Deployment,
+        version: &ModelVersion,
+        expected_bytes: u64,
+    ) -> Result<Loaded> {
         let begun = Instant::now();
-        let loaded = self.load_uncounted(project, endpoint, deployment).await;
+        let loaded = self.load_uncounted(endpoint, deployment, version, expected_bytes).await;
         self.loads.add(loaded.is_ok(), begun.elapsed());
         loaded
     }

@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use jiff::civil::Date;
 use market::{FeatureSet, Panel, RowKey, Universe};
-use predictor::{DataType, Signature, Tensor, TensorSpec};
+use predictor::{Signature, Tensor, TensorSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::answerer::Answerer;
 use crate::dataset::{LoadedDataset, days_between};
-use crate::endpoint::DeployedModel;
+use crate::deployed::DeployedModel;
+use crate::in_service::Picked;
+use crate::shadow::{self, Shadows};
 use crate::traffic::Together;
 use crate::{Caller, Error, Kind, Platform, Result};
 
@@ -37,6 +39,16 @@ pub enum Question {
     },
     /// The model's inputs by name, in any order; the first axis of each is the batch.
     Tensors(Vec<(String, Tensor)>),
+}
+
+impl Question {
+    /// How many rows are asked for; tensors that fit no model may disagree on it.
+    fn rows(&self) -> usize {
+        match self {
+            Self::Rows { instances, .. } => instances.len(),
+            Self::Tensors(tensors) => tensors.first().map_or(0, |(_, tensor)| tensor.rows()),
+        }
+    }
 }
 
 /// One row to answer for.
@@ -109,6 +121,9 @@ impl PredictReply {
 #[derive(Clone)]
 pub struct Target {
     model: Arc<DeployedModel>,
+    /// Who gets copies of its questions.
+    shadows: Shadows,
+    request_id: Option<String>,
     deadline: Option<Instant>,
     caller: Caller,
 }
@@ -120,8 +135,8 @@ impl std::fmt::Debug for Target {
 }
 
 impl Target {
-    pub(crate) fn new(model: Arc<DeployedModel>) -> Self {
-        Self { model, deadline: None, caller: Caller::default() }
+    pub(crate) fn new((model, shadows): Picked) -> Self {
+        Self { model, shadows, request_id: None, deadline: None, caller: Caller::default() }
     }
 
     /// The same, for a question whose answer nobody wants later than `deadline`, or earlier if that was said before.
@@ -142,6 +157,17 @@ impl Target {
         Answerer::new(Arc::clone(&self.model))
     }
 
+    /// Whether its questions may be copied to shadows.
+    pub fn is_copied(&self) -> bool {
+        self.shadows.is_some()
+    }
+
+    /// The same, for a question that is known to its caller by this id.
+    #[must_use]
+    pub fn known_as(self, request_id: Option<String>) -> Self {
+        Self { request_id, ..self }
+    }
+
     /// What the model takes and gives.
     pub fn signature(&self) -> &Signature {
         &self.model.manifest.signature
@@ -149,8 +175,7 @@ impl Target {
 
     /// Whether it answers [`Question::Rows`]: it takes one number a feature.
     pub fn takes_rows(&self) -> bool {
-        let inputs = &self.signature().inputs;
-        matches!(inputs.as_slice(), [only] if only.dtype == DataType::Float32 && only.shape.len() == 2 && only.row_elements().is_some())
+        self.model.takes_rows()
     }
 
     /// What the columns of a row are called, in the model's order; empty if they have no names.
@@ -169,24 +194,22 @@ impl Target {
         &self.model.deployment.id
     }
 
-    /// Engine name and version.
-    pub fn engine(&self) -> &str {
-        self.model.engine.engine()
+    /// Has it loaded, if it is not in memory.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] if that cannot be done now.
+    pub async fn load(&self, platform: &Platform) -> Result<()> {
+        platform.engine(&self.model, self.deadline).await.map(drop)
     }
 
-    /// What the deployment has done since it was loaded.
-    pub fn counters(&self) -> serving::Counters {
-        self.model.engine.counters()
+    /// Engine name and version.
+    pub fn engine(&self) -> &str {
+        self.model.engine_name()
     }
 
     /// The most rows of one question.
     pub fn max_rows(&self) -> usize {
-        self.model.engine.limits().max_rows_per_request
-    }
-
-    /// Measured memory in bytes.
-    pub fn memory_bytes(&self) -> u64 {
-        self.model.engine.memory_bytes()
+        self.model.max_rows()
     }
 
     /// The model and its version.
@@ -232,14 +255,29 @@ impl Platform {
     /// # Errors
     /// As [`Platform::predict`].
     pub async fn answer(&self, target: &Target, question: Question) -> Result<PredictReply> {
-        let model = &target.model;
+        // The room for a copy is taken first: for want of it nobody waits.
+        let copies = shadow::copies(&target.shadows, &question);
+        let rows = question.rows();
+        let reply = self.compute(&target.model, question, target.deadline).await?;
+        target.caller.answered(rows);
+        copies.answered(&reply, target.request_id.as_deref(), self.now());
+        Ok(reply)
+    }
+
+    /// Has a model compute the answer to a question, whoever asks.
+    pub(crate) async fn compute(
+        &self,
+        model: &Arc<DeployedModel>,
+        question: Question,
+        deadline: Option<Instant>,
+    ) -> Result<PredictReply> {
         let (inputs, warnings, source) = match question {
             Question::Rows { instances, as_of } => {
                 if instances.is_empty() {
                     return Err(Error::invalid("instances", "instances is empty; give at least one"));
                 }
-                if !target.takes_rows() {
-                    return Err(takes_tensors(target));
+                if !model.takes_rows() {
+                    return Err(takes_tensors(model));
                 }
                 let count = instances.len();
                 let Rows { values, warnings, source } = self.rows(model, instances, as_of).await?;
@@ -248,18 +286,16 @@ impl Platform {
                 (vec![input], warnings, source)
             }
             Question::Tensors(tensors) => {
-                let inputs = in_order(target.signature(), tensors)?;
-                if target.takes_rows() {
+                let inputs = in_order(&model.manifest.signature, tensors)?;
+                if model.takes_rows() {
                     check_matrix(model, &inputs[0])?;
                 }
                 (inputs, Vec::new(), None)
             }
         };
-        let rows = inputs.first().map_or(0, Tensor::rows);
-        let reply = model.engine.predict(inputs, target.deadline).await?;
-        target.caller.answered(rows);
+        let reply = self.engine(model, deadline).await?.predict(inputs, deadline).await?;
         let (as_of, dataset) = source.unzip();
-        let names = target.signature().outputs.iter().map(|spec| spec.name.clone());
+        let names = model.manifest.signature.outputs.iter().map(|spec| spec.name.clone());
         Ok(PredictReply {
             outputs: names.zip(reply.outputs).collect(),
             deployment_id: model.deployment.id.clone(),
@@ -338,16 +374,15 @@ fn width(model: &DeployedModel) -> usize {
     model.manifest.signature.inputs.first().and_then(TensorSpec::row_elements).unwrap_or_default()
 }
 
-fn takes_tensors(target: &Target) -> Error {
-    let (model, version) = target.version();
-    let inputs: Vec<String> = target
-        .signature()
+fn takes_tensors(model: &DeployedModel) -> Error {
+    let signature = &model.manifest.signature;
+    let inputs: Vec<String> = signature
         .inputs
         .iter()
         .map(|spec| format!("\"{}\" ({} {:?})", spec.name, spec.dtype, spec.shape))
         .collect();
     let message =
-        format!("model {model}@{version} takes no row of features but the inputs {}", inputs.join(", "));
+        format!("model {} takes no row of features but the inputs {}", model.reference(), inputs.join(", "));
     Error::invalid("instances", message)
 }
 
@@ -389,7 +424,7 @@ fn check_vector(model: &DeployedModel, index: usize, vector: &[f32]) -> Result<(
         let message = format!(
             "instance {index} has {} values where model {} takes {} features{listed}",
             vector.len(),
-            id(model),
+            model.reference(),
             width(model)
         );
         return Err(Error::invalid(&format!("instances[{index}]"), message));
@@ -417,17 +452,12 @@ fn check_values(model: &DeployedModel, first: usize, values: &[f32]) -> Result<(
     let message = if values[bad].is_infinite() {
         format!("instance {index} feature \"{name}\" is infinite; use null or NaN for a missing value")
     } else {
-        let id = id(model);
+        let id = model.reference();
         format!(
             "instance {index} feature \"{name}\" is missing (null or NaN) and model {id} was trained with nan = \"reject\"; give a number"
         )
     };
     Err(Error::invalid(&format!("instances[{index}][{place}]"), message))
-}
-
-/// `MODEL@VERSION`
-fn id(model: &DeployedModel) -> String {
-    format!("{}@{}", model.version.model, model.version.version)
 }
 
 fn symbol_rows(

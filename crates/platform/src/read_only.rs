@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use crate::{Error, Kind, Options, Platform, Result, endpoint, file_uri, jobs};
+use crate::{Error, Kind, Options, Platform, Result, file_uri, in_service, jobs};
 
 /// A data set, and the snapshot of it that counts as its newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,15 +36,17 @@ impl Platform {
         };
         let staging = crate::staging::Staging::at(&data_dir);
         let newest = pinned.map(|pinned| (pinned.dataset, pinned.snapshot));
-        Ok(Arc::new(Self {
+        let registry = Box::new(registry::SqliteStore::in_memory().await?);
+        Ok(Arc::new_cyclic(|this| Self {
+            this: this.clone(),
             lock: None,
             data_dir,
             clock: options.clock,
             artifacts,
             datasets,
             allowed_roots: Vec::new(),
-            registry: Box::new(registry::SqliteStore::in_memory().await?),
-            serving: endpoint::InService::default(),
+            registry,
+            serving: in_service::InService::default(),
             keys: crate::keys::Keys::default(),
             jobs: jobs::Queue::default(),
             changes: tokio::sync::Mutex::new(()),

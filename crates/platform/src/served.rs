@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::endpoint::{DeployedModel, DeploymentStatus};
+use crate::deployed::{DeploymentStatus, Engine};
+use crate::in_service::Picked;
 use crate::predict::Target;
 use crate::{Error, Kind, Platform, Result};
 
@@ -71,16 +72,21 @@ pub struct ServedVersion {
 }
 
 impl ServedVersion {
-    /// Whether one of its deployments answers.
+    /// Whether one of its deployments answers. One that is not in memory does, as soon as it is loaded.
     pub fn is_ready(&self) -> bool {
         self.deployments.iter().any(|status| status.error.is_none())
+    }
+
+    /// Whether one of its deployments is in memory.
+    pub fn is_loaded(&self) -> bool {
+        self.deployments.iter().any(|status| status.loaded)
     }
 }
 
 /// A model's deployments that answer, by version, and its aliases.
 #[derive(Default)]
 struct Named {
-    versions: BTreeMap<u32, Vec<Arc<DeployedModel>>>,
+    versions: BTreeMap<u32, Vec<Picked>>,
     aliases: BTreeMap<String, u32>,
     /// Deals the requests of one version to its deployments in turn.
     turn: AtomicUsize,
@@ -99,10 +105,10 @@ impl Named {
         }
     }
 
-    fn pick(&self, number: u32) -> Option<Arc<DeployedModel>> {
+    fn pick(&self, number: u32) -> Option<Picked> {
         let deployments = self.versions.get(&number)?;
         let turn = match deployments.as_slice() {
-            [only] => return Some(Arc::clone(only)),
+            [only] => return Some(only.clone()),
             several => self.turn.fetch_add(1, Ordering::Relaxed) % several.len().max(1),
         };
         deployments.get(turn).cloned()
@@ -193,7 +199,8 @@ impl Platform {
     /// All models that are deployed, by name, with those of their deployments that failed.
     pub fn served_models(&self) -> Vec<ServedModel> {
         let mut models: BTreeMap<ModelName, BTreeMap<u32, Vec<DeploymentStatus>>> = BTreeMap::new();
-        for (project, status) in self.deployment_statuses() {
+        let answering = |(_, status): &(String, DeploymentStatus)| status.shadow_percent.is_none();
+        for (project, status) in self.deployment_statuses().into_iter().filter(answering) {
             let name = ModelName { project, model: status.model.clone() };
             models.entry(name).or_default().entry(status.version).or_default().push(status);
         }
@@ -212,12 +219,51 @@ impl Platform {
         models.into_iter().map(served).collect()
     }
 
+    /// Loads what answers for a model by default, if it is not in memory.
+    ///
+    /// # Errors
+    /// As [`Platform::model_target`], and [`Kind::Unavailable`] if it cannot be loaded.
+    pub async fn load_model(&self, name: &ModelName) -> Result<()> {
+        self.model_target(name, &VersionChoice::Default)?.load(self).await
+    }
+
+    /// Takes all deployments of a model out of memory; they are loaded again at their next requests, and what they have
+    /// taken is still answered.
+    ///
+    /// # Errors
+    /// [`Kind::FailedPrecondition`] naming those that stay in memory; nothing has gone then.
+    pub fn unload_model(&self, name: &ModelName) -> Result<()> {
+        let mut slots = Vec::new();
+        let mut pinned = Vec::new();
+        for (deployed, _) in self.serving.deployments_of_model(&name.project, &name.model) {
+            match &deployed.engine {
+                Engine::OnDemand(slot) => slots.push(slot.key().clone()),
+                Engine::Pinned(_) => pinned.push(format!(
+                    "`bellwether endpoint resize {0} --deployment {1} --load on-demand` or `bellwether endpoint undeploy \
+                     {0} --deployment {1}`",
+                    deployed.endpoint, deployed.deployment.id
+                )),
+            }
+        }
+        if !pinned.is_empty() {
+            let message = format!(
+                "model \"{name}\" is deployed to stay in memory; change that with {}",
+                pinned.join(", ")
+            );
+            return Err(Error::new(Kind::FailedPrecondition, message));
+        }
+        for key in slots {
+            self.serving.engines().unload(&key);
+        }
+        Ok(())
+    }
+
     /// Reads again which versions of a model are in service and what they are called; called after each change.
     pub(crate) async fn refresh_name(&self, project: &str, model: &str) -> Result<()> {
         let name = ModelName { project: project.to_owned(), model: model.to_owned() };
         let mut named = Named::default();
         for deployed in self.serving.deployments_of_model(project, model) {
-            named.versions.entry(deployed.version.version).or_default().push(deployed);
+            named.versions.entry(deployed.0.version.version).or_default().push(deployed);
         }
         if !named.versions.is_empty() {
             for version in self.registry.list_versions(project, model).await? {

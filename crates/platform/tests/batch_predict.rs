@@ -527,6 +527,7 @@ async fn trained(dir: &Path) -> Arc<Platform> {
         display_name: None,
         resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(1.0), machine_type: None },
         engine: None,
+        standing: platform::Standing::default(),
         traffic_split: Some(BTreeMap::from([("0".to_owned(), 100)])),
     };
     platform.deploy(deploy).await.unwrap();

@@ -75,6 +75,7 @@ async fn served(platform: &Platform, model: &str) {
         resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(1.0), machine_type: None },
         engine: None,
         traffic_split: Some(BTreeMap::from([("0".to_owned(), 100)])),
+        standing: platform::Standing::default(),
     };
     platform.deploy(deploy).await.unwrap();
 }

@@ -160,6 +160,7 @@ fn deploy(model: &str) -> Deploy {
         resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(1.0), machine_type: None },
         engine: None,
         traffic_split: Some(BTreeMap::from([("0".to_owned(), 100)])),
+        standing: platform::Standing::default(),
     }
 }
 

@@ -60,8 +60,41 @@ pub struct Deployment {
     pub machine_type: Option<String>,
     /// The engine it was asked to run on; absent: the one its version is pinned to.
     pub engine: Option<String>,
+    /// A shadow's percent of its endpoint's requests, 1 to 100: it gets copies of them, and its answers are kept and never
+    /// returned, for as long as it has no traffic. Absent: it is no shadow.
+    #[serde(default)]
+    pub shadow_percent: Option<u8>,
+    /// When it is in memory.
+    #[serde(default)]
+    pub residence: Residence,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// When a deployment is in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Residence {
+    /// Always.
+    #[default]
+    Pinned,
+    /// From its first request on, until another one needs the room.
+    OnDemand,
+}
+
+impl Residence {
+    /// `pinned` or `on-demand`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::OnDemand => "on-demand",
+        }
+    }
+
+    /// The one of this word.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Pinned, Self::OnDemand].into_iter().find(|residence| residence.word() == word)
+    }
 }
 
 /// An endpoint to make.
@@ -98,6 +131,12 @@ impl NewEndpoint {
 }
 
 impl Endpoint {
+    /// Whether a deployment gets copies of requests and none to answer.
+    pub fn is_shadow(&self, deployment: &Deployment) -> bool {
+        let share = self.traffic_split.get(&deployment.id).copied().unwrap_or_default();
+        deployment.shadow_percent.is_some() && share == 0
+    }
+
     fn deployment_ids(&self) -> Vec<String> {
         self.deployments.iter().map(|deployment| deployment.id.clone()).collect()
     }
@@ -202,6 +241,30 @@ pub fn check_undeploy(
     endpoint.complete_split(&left, &ids)
 }
 
+/// Checks that a deployment of `endpoint` may become `changed`, which has its id.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::InvalidArgument`] for a resource that cannot be, or another model or version.
+pub fn check_redeploy(endpoint: &Endpoint, changed: &Deployment) -> Result<()> {
+    check_deployment(changed)?;
+    let Some(before) = endpoint.deployments.iter().find(|deployment| deployment.id == changed.id) else {
+        return Err(Error::NotFound(format!(
+            "endpoint \"{}\" has no deployment \"{}\"; {}",
+            endpoint.id,
+            changed.id.escape_debug(),
+            names_text("deployments", &endpoint.deployment_ids())
+        )));
+    };
+    if (&before.model, before.version) == (&changed.model, changed.version) {
+        return Ok(());
+    }
+    let message = format!(
+        "deployment {} serves {}@{}; deploy another version beside it and move the traffic",
+        before.id, before.model, before.version
+    );
+    Err(Error::invalid("model", message))
+}
+
 /// Checks a change of an endpoint, and returns the split it then has.
 ///
 /// # Errors
@@ -226,6 +289,10 @@ fn check_deployment(new: &Deployment) -> Result<()> {
         if !value.is_finite() || value <= 0.0 {
             return Err(Error::invalid(field, format!("{field} must be above 0, got {value}")));
         }
+    }
+    if let Some(percent) = new.shadow_percent.filter(|percent| !(1..=100).contains(percent)) {
+        let message = format!("a shadow gets 1 to 100 percent of the requests, got {percent}");
+        return Err(Error::invalid("shadowPercent", message));
     }
     Ok(())
 }
@@ -258,6 +325,8 @@ mod tests {
             memory_gb: 4.0,
             machine_type: None,
             engine: None,
+            shadow_percent: None,
+            residence: Residence::Pinned,
             created_at: Timestamp::UNIX_EPOCH,
         }
     }
@@ -364,6 +433,37 @@ mod tests {
             let refused = check_deploy(&endpoint(&[], ""), &new, None);
             assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{cpu_cores} {memory_gb}");
         }
+    }
+
+    #[test]
+    fn a_shadow_is_one_until_it_has_traffic() {
+        let shadow = |percent| Deployment { shadow_percent: Some(percent), ..deployment("2") };
+        for percent in [0, 101] {
+            let refused = check_deploy(&endpoint(&["1"], "1=100"), &shadow(percent), None);
+            assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{percent}");
+        }
+        let mut with_shadow = endpoint(&["1"], "1=100");
+        with_shadow.traffic_split = check_deploy(&with_shadow, &shadow(20), None).unwrap();
+        with_shadow.deployments.push(shadow(20));
+        assert_eq!(text(&with_shadow.traffic_split), "1=100 2=0");
+        let are = |endpoint: &Endpoint| -> Vec<bool> {
+            endpoint.deployments.iter().map(|deployment| endpoint.is_shadow(deployment)).collect()
+        };
+        assert_eq!(are(&with_shadow), [false, true]);
+        with_shadow.traffic_split = split("1=99 2=1");
+        assert_eq!(are(&with_shadow), [false, false]);
+    }
+
+    #[test]
+    fn a_deployment_changes_its_size_and_not_its_model() {
+        let now = endpoint(&["1"], "1=100");
+        assert!(check_redeploy(&now, &Deployment { cpu_cores: 0.5, ..deployment("1") }).is_ok());
+        let zero = Deployment { memory_gb: 0.0, ..deployment("1") };
+        assert!(matches!(check_redeploy(&now, &zero), Err(Error::InvalidArgument { .. })));
+        let other = Deployment { version: 2, ..deployment("1") };
+        let refused = check_redeploy(&now, &other).unwrap_err().to_string();
+        assert_eq!(refused, "deployment 1 serves m@1; deploy another version beside it and move the traffic");
+        assert!(matches!(check_redeploy(&now, &deployment("7")), Err(Error::NotFound(_))));
     }
 
     proptest! {

@@ -19,8 +19,8 @@ mod study;
 
 pub use dataset::{Dataset, NewSnapshot};
 pub use endpoint::{
-    Deployment, Endpoint, EndpointUpdate, NEW_DEPLOYMENT, NewEndpoint, TrafficSplit, check_deploy,
-    check_undeploy, check_update,
+    Deployment, Endpoint, EndpointUpdate, NEW_DEPLOYMENT, NewEndpoint, Residence, TrafficSplit, check_deploy,
+    check_redeploy, check_undeploy, check_update,
 };
 pub use error::Error;
 pub use job::{Job, JobChange, JobState, MAX_ENDED_JOBS, MadeVersion, NewJob};

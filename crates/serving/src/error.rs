@@ -24,9 +24,9 @@ pub enum Error {
         /// What it may use.
         budget_bytes: u64,
     },
-    /// All deployments together would need more memory than the machine has.
+    /// All deployments together would need more memory than they may use.
     #[error(
-        "deployment {key} needs {} of memory, the others use {}, and the machine has {}; undeploy one first",
+        "deployment {key} needs {} of memory, the others use {}, and all together may use {}; undeploy one first",
         megabytes(*needed_bytes), megabytes(*used_bytes), megabytes(*machine_bytes)
     )]
     OverMachine {
@@ -34,9 +34,9 @@ pub enum Error {
         key: Key,
         /// What it needs.
         needed_bytes: u64,
-        /// What the others use.
+        /// What the others use that cannot go.
         used_bytes: u64,
-        /// What there is.
+        /// What there is for all.
         machine_bytes: u64,
     },
     /// There is a deployment in service under this key.

@@ -23,7 +23,7 @@ pub use deployment::{Deployment, Limits, LoadSpec, Prepared, Reply, Resources, S
 pub use error::Error;
 pub use memory::{machine_bytes, resident_bytes};
 pub use sizes::BatchSize;
-pub use table::{Key, Table};
+pub use table::{Key, Stay, Table};
 
 /// What every call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -13,7 +13,7 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use predictor::{DataType, PredictError, Predictor, Signature, Tensor, TensorSpec};
-use serving::{Deployment, Error, Key, Limits, Resources, StartSpec, Table};
+use serving::{Deployment, Error, Key, Limits, Resources, StartSpec, Stay, Table};
 
 const COLUMNS: usize = 3;
 
@@ -441,7 +441,7 @@ async fn what_was_taken_is_answered_when_it_goes() {
     .unwrap();
     seen.gate.set(false);
     seen.gate.waiting.store(0, Ordering::SeqCst);
-    let deployment = table.insert(key.clone(), deployment).unwrap();
+    let deployment = table.insert(key.clone(), deployment, Stay::Always).unwrap();
     let mut asked = occupy(&deployment, &seen).await;
     asked.extend((0..10).map(|_| ask(&deployment, 0.0)));
     until("ten wait", || deployment.counters().queued == 10).await;
@@ -476,16 +476,16 @@ fn a_table_keeps_the_sum_of_memory_within_the_machine() {
         let spec = StartSpec { resources, weights_bytes, ..spec(1.0, Limits::default()) };
         Deployment::start(spec, || Ok(Box::new(engine))).unwrap()
     };
-    table.insert(key("2"), of_size(120_000_000_000)).unwrap();
-    let refused = table.insert(key("1"), of_size(90_000_000_000)).unwrap_err();
+    table.insert(key("2"), of_size(120_000_000_000), Stay::Always).unwrap();
+    let refused = table.insert(key("1"), of_size(90_000_000_000), Stay::Always).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "deployment 1 of endpoint \"e\" in project \"p\" needs 90000.0 MB of memory, the others use 120000.0 MB, \
-         and the machine has 200000.0 MB; undeploy one first"
+         and all together may use 200000.0 MB; undeploy one first"
     );
-    table.insert(key("1"), of_size(80_000_000_000)).unwrap();
+    table.insert(key("1"), of_size(80_000_000_000), Stay::Always).unwrap();
     assert_eq!(table.memory_bytes(), 200_000_000_000);
-    assert!(matches!(table.insert(key("1"), of_size(1)), Err(Error::AlreadyInService(_))));
+    assert!(matches!(table.insert(key("1"), of_size(1), Stay::Always), Err(Error::AlreadyInService(_))));
     let listed: Vec<_> = table.list().into_iter().map(|(key, _)| key.deployment).collect();
     assert_eq!(listed, ["1", "2"]);
     table.remove(&key("2")).unwrap();

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use platform::Redeploy;
 use serde_json::{Value, json};
 
-use super::resource::ModelResource;
+use super::resource::{ModelResource, ShadowResource};
 use super::{Client, Error, segment};
 
 impl Client {
@@ -47,5 +48,38 @@ impl Client {
     pub(crate) async fn delete_endpoint(&self, endpoint: &str, force: bool) -> Result<(), Error> {
         let path = self.path(&format!("endpoints/{}?force={force}", segment(endpoint)));
         self.transport.delete::<Value>(path).await.map(drop)
+    }
+
+    /// Changes a deployment in its place.
+    pub(crate) async fn redeploy(
+        &self,
+        endpoint: &str,
+        deployment: &str,
+        change: &Redeploy,
+    ) -> Result<(), Error> {
+        let mut deployed = json!({"id": deployment});
+        let Redeploy { resources, shadow_percent, residence } = change;
+        for (name, value) in [
+            ("cpuCores", resources.cpu_cores.map(Value::from)),
+            ("memoryGb", resources.memory_gb.map(Value::from)),
+            ("shadowPercent", shadow_percent.map(Value::from)),
+            ("load", residence.map(|residence| residence.word().into())),
+            (
+                "dedicatedResources",
+                resources.machine_type.as_ref().map(|name| json!({"machineSpec": {"machineType": name}})),
+            ),
+        ] {
+            if let Some(value) = value {
+                deployed[name] = value;
+            }
+        }
+        let path = format!("endpoints/{}:mutateDeployedModel", segment(endpoint));
+        let _: Value = self.operate(&path, &json!({"deployedModel": deployed})).await?;
+        Ok(())
+    }
+
+    /// What the shadows of an endpoint have shown.
+    pub(crate) async fn shadows(&self, endpoint: &str) -> Result<Vec<ShadowResource>, Error> {
+        self.list_at(&format!("endpoints/{}/shadows", segment(endpoint)), "shadows").await
     }
 }

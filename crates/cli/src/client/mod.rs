@@ -12,7 +12,7 @@ use std::path::Path;
 
 use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use platform::{ArtifactSource, Error, Instance, Kind, ResourceRequest};
+use platform::{ArtifactSource, Error, Instance, Kind, ResourceRequest, Standing};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -49,8 +49,10 @@ pub(crate) struct DeployRequest<'a> {
     pub(crate) resources: &'a ResourceRequest,
     /// The engine; absent: the version's.
     pub(crate) engine: Option<&'a str>,
-    /// Percent of the traffic by deployment; `0` is the new one.
-    pub(crate) traffic: &'a BTreeMap<String, u8>,
+    /// Percent of the traffic by deployment; `0` is the new one. Absent: unchanged.
+    pub(crate) traffic: Option<&'a BTreeMap<String, u8>>,
+    /// Whether it is a shadow, and when it is in memory.
+    pub(crate) standing: Standing,
 }
 
 /// An answer of an endpoint, and which version gave it.
@@ -140,10 +142,20 @@ impl Client {
         if let Some(memory) = request.resources.memory_gb {
             deployed["memoryGb"] = json!(memory);
         }
+        if let Some(machine_type) = &request.resources.machine_type {
+            deployed["dedicatedResources"] = json!({"machineSpec": {"machineType": machine_type}});
+        }
         if let Some(engine) = request.engine {
             deployed["engine"] = json!(engine);
         }
-        let body = json!({"deployedModel": deployed, "trafficSplit": request.traffic});
+        if let Some(percent) = request.standing.shadow_percent {
+            deployed["shadowPercent"] = json!(percent);
+        }
+        deployed["load"] = json!(request.standing.residence.word());
+        let mut body = json!({"deployedModel": deployed});
+        if let Some(traffic) = request.traffic {
+            body["trafficSplit"] = json!(traffic);
+        }
         let path = format!("endpoints/{}:deployModel", segment(request.endpoint));
         let reply: DeployResponse = self.operate(&path, &body).await?;
         Ok(reply.deployed_model)

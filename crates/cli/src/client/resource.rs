@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 use platform::DatasetUse;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A model version.
@@ -72,6 +72,60 @@ pub(crate) struct DeployedModelResource {
     /// Cores and memory.
     #[serde(default)]
     pub(crate) resources: Option<ResourcesResource>,
+    /// When it is in memory.
+    #[serde(default)]
+    pub(crate) load: String,
+    /// The percent of the requests it gets copies of while it has no traffic.
+    #[serde(default)]
+    pub(crate) shadow_percent: Option<u8>,
+    /// How it is doing.
+    #[serde(default)]
+    pub(crate) status: StatusResource,
+}
+
+/// How a deployment is doing.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct StatusResource {
+    /// `in service`, `unloaded`, `shadow of N %`, or why it is not in service.
+    #[serde(default)]
+    pub(crate) message: String,
+}
+
+/// What a shadow has shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all(deserialize = "camelCase"))]
+pub(crate) struct ShadowResource {
+    /// The shadow's id.
+    #[serde(rename(serialize = "deployment"))]
+    pub(crate) deployed_model_id: String,
+    /// Its model and version; absent if it is deployed no more.
+    pub(crate) model: Option<String>,
+    /// The percent of the requests it gets copies of; absent if it is no shadow any more.
+    pub(crate) percent: Option<u8>,
+    /// Copies that both have answered.
+    pub(crate) answered: u64,
+    /// Copies it could not answer.
+    pub(crate) failed: u64,
+    /// Copies for which its queue had no room.
+    pub(crate) dropped: u64,
+    /// Questions and answers that are too large to be copied.
+    pub(crate) too_large: u64,
+    /// Rows that both have answered.
+    pub(crate) rows: u64,
+    /// Pairs of numbers of which one is missing.
+    pub(crate) missing: u64,
+    /// The largest absolute difference of two numbers.
+    pub(crate) max_absolute_difference: f64,
+    /// The mean of all.
+    pub(crate) mean_absolute_difference: Option<f64>,
+    /// The share of rows that both put into the same class.
+    pub(crate) agreement: Option<f64>,
+    /// Mean microseconds of the answers given.
+    pub(crate) mean_micros: Option<f64>,
+    /// Mean microseconds of the shadow's.
+    pub(crate) shadow_mean_micros: Option<f64>,
+    /// Why the newest copy that failed did.
+    pub(crate) last_error: Option<String>,
 }
 
 /// The resources of a deployment.
@@ -82,6 +136,12 @@ pub(crate) struct ResourcesResource {
     pub(crate) cpu_cores: f64,
     /// Memory budget in GB (10^9 bytes).
     pub(crate) memory_gb: f64,
+    /// Cores of the server's machine.
+    #[serde(default)]
+    pub(crate) machine_cores: usize,
+    /// Cores that all deployments there ask for.
+    #[serde(default)]
+    pub(crate) machine_cores_asked: f64,
 }
 
 /// An answer.

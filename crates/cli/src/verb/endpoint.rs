@@ -1,11 +1,14 @@
-//! `endpoint create|list|show|deploy|undeploy`: the same output from a server and from the data directory.
+//! `endpoint create|list|show|deploy|resize|undeploy`: the same output from a server and from the data directory.
 
 use std::collections::BTreeMap;
 
-use platform::{CreateEndpoint, Deploy, Deployment, Endpoint, Error, Page, ResourceRequest};
+use platform::{
+    CreateEndpoint, Deploy, Deployment, Endpoint, Error, Page, Redeploy, ResourceRequest, Standing,
+    machine_cores,
+};
 use serde::Serialize;
 
-use crate::args::endpoint::{EndpointDeployArgs, EndpointNameArgs, EndpointUndeployArgs};
+use crate::args::endpoint::{EndpointDeployArgs, EndpointNameArgs, EndpointResizeArgs, EndpointUndeployArgs};
 use crate::client::DeployRequest;
 use crate::client::resource::{DeployedModelResource, EndpointResource, last_segment};
 use crate::context::{Backend, Context};
@@ -19,6 +22,30 @@ pub(crate) struct EndpointView {
     created_at: String,
     deployments: Vec<DeploymentView>,
     traffic_split: BTreeMap<String, u8>,
+    /// Cores of the machine that serves it, and those that all deployments there ask for: for people alone, as the data
+    /// directory by itself serves nothing.
+    #[serde(skip)]
+    machine: Option<MachineView>,
+}
+
+/// What the machine has, and what is asked of it.
+#[derive(Debug, Clone, Copy)]
+struct MachineView {
+    cores: usize,
+    cores_asked: f64,
+}
+
+impl MachineView {
+    /// A line about cores that are asked for more than once.
+    fn text(self) -> String {
+        if self.cores_asked <= self.cores as f64 {
+            return String::new();
+        }
+        format!(
+            "over-committed: all deployments ask for {} cores and the machine has {}; under load they share them\n",
+            self.cores_asked, self.cores
+        )
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -28,6 +55,12 @@ struct DeploymentView {
     version: String,
     cpu_cores: Option<f64>,
     memory_gb: Option<f64>,
+    load: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_percent: Option<u8>,
+    /// How it is doing, where a server says so; for people alone.
+    #[serde(skip)]
+    state: Option<String>,
 }
 
 impl From<Deployment> for DeploymentView {
@@ -38,6 +71,9 @@ impl From<Deployment> for DeploymentView {
             version: deployment.version.to_string(),
             cpu_cores: Some(deployment.cpu_cores),
             memory_gb: Some(deployment.memory_gb),
+            load: deployment.residence.word().to_owned(),
+            shadow_percent: deployment.shadow_percent,
+            state: None,
         }
     }
 }
@@ -50,6 +86,9 @@ impl From<DeployedModelResource> for DeploymentView {
             version: deployed.model_version_id,
             cpu_cores: deployed.resources.map(|resources| resources.cpu_cores),
             memory_gb: deployed.resources.map(|resources| resources.memory_gb),
+            load: deployed.load,
+            shadow_percent: deployed.shadow_percent,
+            state: Some(deployed.status.message).filter(|state| !state.is_empty()),
         }
     }
 }
@@ -62,30 +101,48 @@ impl From<Endpoint> for EndpointView {
             created_at: endpoint.created_at.to_string(),
             deployments: endpoint.deployments.into_iter().map(DeploymentView::from).collect(),
             traffic_split: endpoint.traffic_split,
+            machine: None,
         }
     }
 }
 
 impl From<EndpointResource> for EndpointView {
     fn from(endpoint: EndpointResource) -> Self {
+        let resources = endpoint.deployed_models.iter().find_map(|deployed| deployed.resources);
+        let machine = resources.filter(|resources| resources.machine_cores > 0).map(|resources| {
+            MachineView { cores: resources.machine_cores, cores_asked: resources.machine_cores_asked }
+        });
         Self {
             endpoint: last_segment(&endpoint.name).to_owned(),
             display_name: endpoint.display_name,
             created_at: endpoint.create_time,
             deployments: endpoint.deployed_models.into_iter().map(DeploymentView::from).collect(),
             traffic_split: endpoint.traffic_split,
+            machine,
         }
     }
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     Column::Text("endpoint"),
     Column::Text("deployment"),
     Column::Text("model"),
     Column::Figure("traffic %"),
     Column::Figure("cores"),
     Column::Figure("memory GB"),
+    Column::Text("state"),
 ];
+
+impl DeploymentView {
+    /// What the server says of it; from the data directory, how it is deployed.
+    fn state(&self, share: u8) -> String {
+        match (&self.state, self.shadow_percent) {
+            (Some(state), _) => state.clone(),
+            (None, Some(percent)) if share == 0 => format!("shadow of {percent} %"),
+            (None, _) => self.load.clone(),
+        }
+    }
+}
 
 impl EndpointView {
     fn rows(&self) -> Vec<Vec<String>> {
@@ -103,6 +160,7 @@ impl EndpointView {
                 self.traffic_split.get(&deployment.id).copied().unwrap_or_default().to_string(),
                 figure(deployment.cpu_cores),
                 figure(deployment.memory_gb),
+                deployment.state(self.traffic_split.get(&deployment.id).copied().unwrap_or_default()),
             ]
         };
         self.deployments.iter().map(row).collect()
@@ -111,7 +169,7 @@ impl EndpointView {
 
 impl Show for EndpointView {
     fn text(&self) -> String {
-        table(&COLUMNS, self.rows())
+        table(&COLUMNS, self.rows()) + &self.machine.map(MachineView::text).unwrap_or_default()
     }
 }
 
@@ -137,7 +195,9 @@ impl Show for EndpointsView {
         if self.endpoints.is_empty() {
             return "no endpoints yet: bellwether endpoint create NAME\n".to_owned();
         }
+        let machine = self.endpoints.iter().find_map(|endpoint| endpoint.machine);
         table(&COLUMNS, self.endpoints.iter().flat_map(EndpointView::rows))
+            + &machine.map(MachineView::text).unwrap_or_default()
     }
 }
 
@@ -181,15 +241,21 @@ pub(crate) async fn list(context: &Context) -> Result<(), Error> {
         }
         Backend::Local(platform) => {
             let mut page = Page { size: platform::PAGE_SIZE_MAX, token: None };
-            let mut endpoints = Vec::new();
+            let mut endpoints: Vec<EndpointView> = Vec::new();
             loop {
                 let found = platform.list_endpoints(context.project(), &page).await?;
                 endpoints.extend(found.items.into_iter().map(EndpointView::from));
                 match found.next_token {
                     Some(token) => page.token = Some(token),
-                    None => break endpoints,
+                    None => break,
                 }
             }
+            let deployments = endpoints.iter().flat_map(|endpoint| &endpoint.deployments);
+            let cores_asked = deployments.filter_map(|deployment| deployment.cpu_cores).sum();
+            if let Some(first) = endpoints.first_mut() {
+                first.machine = Some(MachineView { cores: machine_cores(), cores_asked });
+            }
+            endpoints
         }
     };
     context.output.show(&EndpointsView { endpoints })
@@ -204,34 +270,57 @@ pub(crate) async fn show(context: &Context, args: &EndpointNameArgs) -> Result<(
 /// `endpoint deploy`
 pub(crate) async fn deploy(context: &Context, args: EndpointDeployArgs) -> Result<(), Error> {
     let backend = context.backend().await?;
-    let resources =
-        ResourceRequest { cpu_cores: args.cpu_cores, memory_gb: args.memory_gb, machine_type: None };
+    let traffic_split = args.traffic_split();
+    let standing = Standing { shadow_percent: args.shadow, residence: args.load };
+    let EndpointDeployArgs { name, model, size, engine, .. } = args;
+    let resources = ResourceRequest::from(size);
     let deployment = match &backend {
         Backend::Server(client) => {
             let request = DeployRequest {
-                endpoint: &args.name,
-                model: &args.model,
+                endpoint: &name,
+                model: &model,
                 resources: &resources,
-                engine: args.engine.as_deref(),
-                traffic: &args.traffic.0,
+                engine: engine.as_deref(),
+                traffic: traffic_split.as_ref(),
+                standing,
             };
             client.deploy(&request).await?.id
         }
         Backend::Local(platform) => {
             let request = Deploy {
                 project: context.project().to_owned(),
-                endpoint: args.name.clone(),
-                model: args.model,
+                endpoint: name.clone(),
+                model,
                 deployment_id: None,
                 display_name: None,
                 resources,
-                engine: args.engine,
-                traffic_split: Some(args.traffic.0),
+                engine,
+                traffic_split,
+                standing,
             };
             platform.deploy(request).await?.id
         }
     };
-    let endpoint = find(context, &backend, &args.name).await?;
+    let endpoint = find(context, &backend, &name).await?;
+    context.output.show(&ChangedView { deployment, endpoint })
+}
+
+/// `endpoint resize`
+pub(crate) async fn resize(context: &Context, args: EndpointResizeArgs) -> Result<(), Error> {
+    let EndpointResizeArgs { name, deployment, size, load, shadow } = args;
+    let change = Redeploy { resources: size.into(), shadow_percent: shadow, residence: load };
+    if change == Redeploy::default() {
+        let message = "give what is to change: --cpu-cores, --memory-gb, --machine-type, --load or --shadow";
+        return Err(Error::invalid("endpoint resize", message));
+    }
+    let backend = context.backend().await?;
+    match &backend {
+        Backend::Server(client) => client.redeploy(&name, &deployment, &change).await?,
+        Backend::Local(platform) => {
+            platform.redeploy(context.project(), &name, &deployment, change).await?;
+        }
+    }
+    let endpoint = find(context, &backend, &name).await?;
     context.output.show(&ChangedView { deployment, endpoint })
 }
 
@@ -254,5 +343,20 @@ pub(crate) async fn find(context: &Context, backend: &Backend, name: &str) -> Re
     match backend {
         Backend::Server(client) => Ok(client.get_endpoint(name).await?.into()),
         Backend::Local(platform) => Ok(platform.get_endpoint(context.project(), name).await?.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_that_are_asked_for_more_than_once_are_said() {
+        let view = |cores, cores_asked| MachineView { cores, cores_asked }.text();
+        assert_eq!(view(2, 2.0), "");
+        assert!(
+            view(2, 2.5)
+                .starts_with("over-committed: all deployments ask for 2.5 cores and the machine has 2")
+        );
     }
 }

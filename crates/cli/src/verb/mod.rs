@@ -16,4 +16,5 @@ pub(crate) mod predict;
 pub(crate) mod predict_files;
 pub(crate) mod search;
 pub(crate) mod serve;
+pub(crate) mod shadow;
 pub(crate) mod train;

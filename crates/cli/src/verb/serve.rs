@@ -49,10 +49,6 @@ impl Show for ServingView {
             Column::Text("state"),
         ];
         let rows = self.deployments.iter().map(|status| {
-            let state = match &status.error {
-                None => "in service".to_owned(),
-                Some(error) => format!("failed: {error}"),
-            };
             vec![
                 status.endpoint.clone(),
                 status.deployment.clone(),
@@ -60,7 +56,7 @@ impl Show for ServingView {
                 status.engine.clone(),
                 status.threads.to_string(),
                 format!("{:.1}", status.memory_bytes as f64 / 1e6),
-                state,
+                status.state(),
             ]
         });
         format!("{}serving {} at {url}; Ctrl-C stops it\n", table(&columns, rows), self.data_dir)
@@ -84,6 +80,9 @@ pub(crate) async fn serve(context: &Context, args: &ServeArgs) -> Result<(), Err
         check_exposure(listen, &addresses, guard)?;
     }
     let platform = context.open_platform().await?;
+    if let Some(gb) = args.max_loaded_gb {
+        platform.limit_memory(gb)?;
+    }
     guard.keys = platform.keys_required();
     let server = Server::start(&platform, bind(listen, guard).await?, &context.settings, tls)?;
     // Health checks are answered while models load.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::Stream;
 use platform::{Caller, Error, Kind, ModelName, Scope, Target, VersionChoice};
@@ -24,8 +24,10 @@ use super::codec::{Bodies, Codec};
 use super::cost::Cost;
 use super::open::Open;
 use super::reply::{self, Answer, Refused};
+use crate::asked::known_as;
 use crate::dialect::Dialect;
 use crate::observe::{self, CountedLater, Current, Route, Why};
+use crate::request_id::REQUEST_ID;
 use crate::router::Gateway;
 
 /// The most streams open at once; they may be idle, so requests in progress do not bound them.
@@ -66,6 +68,7 @@ impl Default for Streams {
 pub(super) struct Asked {
     gateway: Arc<Gateway>,
     caller: Caller,
+    request_id: Option<HeaderValue>,
     /// When nobody waits any more.
     deadline: Option<std::time::Instant>,
     /// The request of a stream, which is answered after its handler has returned.
@@ -104,7 +107,7 @@ impl Asked {
         self.allow(&name.project)?;
         let target = self.platform.model_target(name, choice)?;
         observe::asked(&target);
-        Ok(self.bound(target.by(self.caller.clone())))
+        Ok(self.bound(known_as(target.by(self.caller.clone()), self.request_id.as_ref())))
     }
 
     /// The same, whose answer nobody wants after the deadline.
@@ -211,7 +214,8 @@ impl Call {
         let caller = self.request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| Error::new(Kind::Unauthenticated, "it is not known who calls"))?;
         let deadline = deadline.map(|deadline| deadline.at.into_std());
-        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, deadline, current })
+        let request_id = self.request.headers().get(&REQUEST_ID).cloned();
+        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, request_id, deadline, current })
     }
 
     fn open(&self, streams: &Streams, route: Route) -> Result<Open, NoCall> {

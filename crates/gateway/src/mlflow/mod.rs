@@ -221,7 +221,16 @@ async fn ask(gateway: &Gateway, target: &Target, parts: &Parts, body: Body) -> R
     })
 }
 
-async fn answer(gateway: &Gateway, target: &Target, parts: &Parts, body: Body) -> Result<Response, Refusal> {
+/// Answers a question in one of the forms of `/invocations`.
+///
+/// # Errors
+/// For a body that is none of them, and those of [`platform::Platform::answer`].
+pub(crate) async fn answer(
+    gateway: &Gateway,
+    target: &Target,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Refusal> {
     let form = checked(parts)?;
     let body = read_decoded(&parts.headers, body, gateway.options.max_body_bytes).await?;
     let inputs = read(gateway, target, form, body)?;

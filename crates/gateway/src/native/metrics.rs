@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use platform::{Counters, DeploymentCounters, KeyUse, LoadCounters};
+use platform::{Counters, DeploymentCounters, DeploymentStatus, KeyUse, LoadCounters, ShadowReport};
 
 use crate::connections;
 use crate::dialect::Dialect;
@@ -29,6 +29,8 @@ pub(crate) async fn text(State(gateway): State<Arc<Gateway>>) -> Response {
     requests(&mut page, &gateway.counts);
     swaps(&mut page, &gateway.platform.load_counters());
     deployments(&mut page, &gateway.platform.serving_counters());
+    residence(&mut page, &gateway.platform.deployment_statuses());
+    shadows(&mut page, &gateway.platform.shadow_counters());
     keys(&mut page, &gateway.platform.key_counters());
     let mut response = ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text()).into_response();
     response.extensions_mut().insert(Route("metrics"));
@@ -217,6 +219,64 @@ fn batches(counters: &Counters) -> Buckets {
     let mut buckets: Vec<(f64, u64)> = BATCH_ROWS.map(|bound| (bound as f64, within(bound))).to_vec();
     buckets.push((f64::INFINITY, counters.batches.saturating_sub(counted)));
     Buckets::of(buckets.into_iter(), counters.batched_rows as f64)
+}
+
+fn residence(page: &mut Page, statuses: &[(String, DeploymentStatus)]) {
+    for (name, kind, help, value) in [
+        (
+            "bellwether_deployment_loaded",
+            "gauge",
+            "1 if the deployment is in memory.",
+            (|status| u64::from(status.loaded)) as fn(&DeploymentStatus) -> u64,
+        ),
+        ("bellwether_deployment_loads_total", "counter", "How often it was loaded.", |status| status.loads),
+    ] {
+        page.family(name, kind, help);
+        for (project, status) in statuses {
+            let labels = [
+                ("project", project.as_str()),
+                ("endpoint", &status.endpoint),
+                ("deployment", &status.deployment),
+                ("model", &status.model),
+                ("version", &status.version.to_string()),
+            ];
+            page.sample(name, &labels, value(status));
+        }
+    }
+}
+
+fn shadows(page: &mut Page, shadows: &[(String, ShadowReport)]) {
+    let copies = "bellwether_shadow_copies_total";
+    page.family(copies, "counter", "Copies of requests for a shadow, by what came of them.");
+    let difference = "bellwether_shadow_max_absolute_difference";
+    for (project, shadow) in shadows {
+        let of = |outcome| {
+            [
+                ("project", project.as_str()),
+                ("endpoint", &shadow.endpoint),
+                ("deployment", &shadow.deployment),
+                ("outcome", outcome),
+            ]
+        };
+        let totals = &shadow.totals;
+        for (outcome, count) in [
+            ("answered", totals.answered),
+            ("failed", totals.failed),
+            ("dropped", totals.dropped),
+            ("too_large", totals.too_large),
+        ] {
+            page.sample(copies, &of(outcome), count);
+        }
+    }
+    page.family(difference, "gauge", "The largest difference between a shadow's numbers and those answered.");
+    for (project, shadow) in shadows {
+        let labels = [
+            ("project", project.as_str()),
+            ("endpoint", &shadow.endpoint),
+            ("deployment", &shadow.deployment),
+        ];
+        page.sample(difference, &labels, shadow.totals.max_absolute_difference);
+    }
 }
 
 fn keys(page: &mut Page, keys: &[KeyUse]) {

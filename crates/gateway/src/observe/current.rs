@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
-use platform::{Answerer, Target};
+use platform::{Answerer, Platform, Target};
 
 use super::trace_context::TraceContext;
 use crate::dialect::Dialect;
@@ -57,10 +57,10 @@ pub(crate) fn asked(target: &Target) {
 }
 
 /// Counts an answer that took so long, if one was asked for.
-pub(crate) fn answered(took: Duration) {
+pub(crate) fn answered(platform: &Platform, took: Duration) {
     let _ = CURRENT.try_with(|current| {
         if let Some(answerer) = current.answerer.get() {
-            answerer.took(current.dialect as usize, took);
+            answerer.took(platform, current.dialect as usize, took);
         }
     });
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
@@ -22,7 +22,7 @@ pub use current::{About, with_request};
 pub(crate) use current::{Current, answered, asked, dialect_or};
 
 use crate::answered::SERVER_TIMING;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, RETRY_AFTER_SECONDS};
 use crate::request_id::REQUEST_ID;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
@@ -47,12 +47,14 @@ pub(crate) async fn request(State(gateway): State<Arc<Gateway>>, request: Reques
 /// Gives the request its id, refuses foreign pages and callers without a key, has it answered, counts and logs the reply.
 pub(crate) async fn observed<F: Future<Output = Response>>(
     gateway: &Arc<Gateway>,
-    request: Request,
+    mut request: Request,
     answer: impl FnOnce(Request) -> F,
 ) -> Response {
     let begun = Instant::now();
     let dialect = Dialect::of(&request);
     let id = gateway.request_ids.of(request.headers());
+    // Those within see the id that the reply will have.
+    request.headers_mut().insert(REQUEST_ID, id.clone());
     let trace = TraceContext::of(request.headers(), &gateway.span_ids);
     let current = Current::new(id.clone(), dialect, trace.clone());
     let mut response = current
@@ -65,8 +67,12 @@ pub(crate) async fn observed<F: Future<Output = Response>>(
             written_down(gateway, asked, response)
         })
         .await;
+    let busy = matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
+    if busy {
+        headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
     if let Some(trace) = trace {
         trace.write(headers);
     }
@@ -117,7 +123,7 @@ fn written_down(gateway: &Arc<Gateway>, asked: Asked, response: Response) -> Res
         gateway.counts.refused(dialect, Why::TooLarge);
     }
     if response.headers().contains_key(SERVER_TIMING) {
-        answered(took);
+        answered(&gateway.platform, took);
     }
     gateway.counts.replied(route, status, took);
     log(gateway, &method, route, (status, took));

@@ -93,7 +93,7 @@ async fn answer_call(gateway: &Gateway, call: Call, parts: &Parts, body: Body) -
             Ok(of_target(said(&statistics::json(&statistics::of(platform, wanted))), &target))
         }
         Call::RepositoryIndex => Ok(said(&repository::index(platform, &caller(parts), &body)?)),
-        Call::Load(name) => repository::load(platform, &name, &body).map(|()| empty(StatusCode::OK)),
+        Call::Load(name) => repository::load(platform, &name, &body).await.map(|()| empty(StatusCode::OK)),
         Call::Unload(name) => repository::unload(platform, &name, &body).map(|()| empty(StatusCode::OK)),
         Call::Infer(asked) => {
             let target = target(gateway, parts, &asked)?;

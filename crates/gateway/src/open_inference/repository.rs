@@ -1,7 +1,9 @@
-//! The model repository: what is deployed. It is changed by deploying and undeploying, not through this protocol.
+//! The model repository: what is deployed, and what of it is in memory. It is changed by deploying and undeploying, not
+//! through this protocol.
 //!
-//! `load` says whether a model answers. `unload` is refused while it does: its deployments belong to endpoints, whose
-//! traffic other protocols divide.
+//! `load` brings a model that is loaded on demand into memory, and says whether any other answers. `unload` takes one that is
+//! loaded on demand out of memory until its next request. One that is deployed to stay is refused: its deployments belong to
+//! endpoints, whose traffic other protocols divide.
 
 use axum::http::StatusCode;
 use platform::{Caller, ModelName, Platform, Scope, ServedModel, ServedVersion, VersionChoice};
@@ -22,7 +24,7 @@ pub(crate) fn index(platform: &Platform, caller: &Caller, body: &[u8]) -> Result
     let seen = |model: &ServedModel| caller.allow(Some(&model.name.project), Scope::Predict).is_ok();
     for model in platform.served_models().into_iter().filter(seen) {
         for version in &model.versions {
-            if version.is_ready() || !only_ready {
+            if (version.is_ready() && version.is_loaded()) || !only_ready {
                 index.push(entry(&model.name, version));
             }
         }
@@ -32,8 +34,11 @@ pub(crate) fn index(platform: &Platform, caller: &Caller, body: &[u8]) -> Result
 
 fn entry(name: &ModelName, version: &ServedVersion) -> Value {
     let mut entry = json!({"name": name.to_string(), "version": version.number.to_string()});
-    if version.is_ready() {
+    if version.is_ready() && version.is_loaded() {
         entry["state"] = "READY".into();
+    } else if version.is_ready() {
+        entry["state"] = "UNAVAILABLE".into();
+        entry["reason"] = "unloaded".into();
     } else {
         let reason = version.deployments.iter().find_map(|status| status.error.as_deref());
         entry["state"] = "UNAVAILABLE".into();
@@ -57,12 +62,12 @@ fn ready(body: &[u8]) -> Result<bool, Refusal> {
     Ok(ready)
 }
 
-/// `POST /v2/repository/models/M/load`: answers if the model does.
+/// `POST /v2/repository/models/M/load`: answers once the model does, and is in memory.
 ///
 /// # Errors
 /// 400 for parameters, which would replace the model or its configuration; 404 for a model that is not deployed, 503 for one
 /// that did not come into service.
-pub(crate) fn load(platform: &Platform, name: &str, body: &[u8]) -> Result<(), Refusal> {
+pub(crate) async fn load(platform: &Platform, name: &str, body: &[u8]) -> Result<(), Refusal> {
     let mut given = None;
     each_member(body, |key, reader| {
         if key != "parameters" || reader.ahead()? != Kind::Object {
@@ -84,7 +89,7 @@ pub(crate) fn load(platform: &Platform, name: &str, body: &[u8]) -> Result<(), R
     }
     // That the caller may was asked before.
     match find(platform, Asked::default(), &ModelName::parse(name), &VersionChoice::Default) {
-        Ok(_) => Ok(()),
+        Ok(target) => Ok(target.load(platform).await?),
         Err(Absence::Refused(error)) => Err(error.into()),
         Err(Absence::Failed(reason)) => {
             let message = format!("failed to load '{}': {reason}", shown(name));
@@ -103,21 +108,10 @@ pub(crate) fn load(platform: &Platform, name: &str, body: &[u8]) -> Result<(), R
 /// `POST /v2/repository/models/M/unload`: nothing to do if no version is deployed.
 ///
 /// # Errors
-/// 400 naming the deployments that would have to go.
+/// 400 naming the deployments that stay in memory, and how that is changed.
 pub(crate) fn unload(platform: &Platform, name: &str, body: &[u8]) -> Result<(), Refusal> {
     each_member(body, |_, reader| Ok(reader.skip()?))?;
-    let model = ModelName::parse(name);
-    let served = platform.served_models().into_iter().find(|served| served.name == model);
-    let Some(served) = served else { return Ok(()) };
-    let deployments = served.versions.iter().flat_map(|version| &version.deployments);
-    let ways: Vec<String> = deployments
-        .map(|status| format!("`bellwether endpoint undeploy {} {}`", status.endpoint, status.deployment))
-        .collect();
-    Err(Refusal::invalid(format!(
-        "'{}' is deployed on endpoints, whose traffic is not this protocol's; undeploy it with {}",
-        shown(name),
-        ways.join(", ")
-    )))
+    Ok(platform.unload_model(&ModelName::parse(name))?)
 }
 
 /// Calls `member` for each member of a body, which may be empty.

@@ -105,7 +105,39 @@ pub(crate) async fn update_endpoint(
     body: &Bytes,
 ) -> Result<Response, ApiError> {
     let mask = Mask::of(query, &["displayName", "labels", "trafficSplit"])?;
+    let update = endpoint_update(Fields::parse(body)?, &mask)?;
+    let platform = &gateway.platform;
+    let endpoint = platform.update_endpoint(&address.parent.project, &address.id, update).await?;
+    Ok(Json(endpoint::written(platform, &address.parent, &endpoint)).into_response())
+}
+
+/// `POST endpoints/E:update`: the same as an operation.
+pub(crate) async fn update_endpoint_later(
+    gateway: &Gateway,
+    address: Address,
+    body: &Bytes,
+) -> Result<Response, ApiError> {
     let mut fields = Fields::parse(body)?;
+    let Some(inner) = fields.object("endpoint")? else {
+        return Err(fields.missing("endpoint", r#"{"displayName": "NAME"}"#).into());
+    };
+    fields.finish(&[])?;
+    let update = endpoint_update(inner, &Mask(None))?;
+    let (platform, Address { parent, id, .. }) = (Arc::clone(&gateway.platform), address);
+    operation::reply(async move {
+        let endpoint = platform.update_endpoint(&parent.project, &id, update).await?;
+        let finished = Finished {
+            resource: format!("endpoints/{id}"),
+            kind: "UpdateEndpoint",
+            message: "Endpoint",
+            response: endpoint::written(&platform, &parent, &endpoint),
+        };
+        operation::finish(&platform, &parent, finished).await
+    })
+    .await
+}
+
+fn endpoint_update(mut fields: Fields, mask: &Mask) -> Result<EndpointUpdate, Error> {
     let update = EndpointUpdate {
         display_name: mask.keep("displayName", fields.take("displayName")?),
         labels: mask.keep("labels", fields.take("labels")?),
@@ -114,9 +146,7 @@ pub(crate) async fn update_endpoint(
     let mut meaningless = endpoint::ENDPOINT_MEANINGLESS.to_vec();
     meaningless.extend(["deployedModels", "encryptionSpec", "network"]);
     fields.finish(&meaningless)?;
-    let platform = &gateway.platform;
-    let endpoint = platform.update_endpoint(&address.parent.project, &address.id, update).await?;
-    Ok(Json(endpoint::written(platform, &address.parent, &endpoint)).into_response())
+    Ok(update)
 }
 
 /// `DELETE endpoints/E[?force=true]`

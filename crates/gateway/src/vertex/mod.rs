@@ -7,17 +7,21 @@
 mod batch_prediction_job;
 mod custom_job;
 mod dataset;
+mod deployment;
 mod endpoint;
 pub(crate) mod error;
 pub(crate) mod fields;
+mod filter;
 pub(crate) mod instances;
 mod lifecycle;
+mod listing;
 mod model;
 mod operation;
 pub(crate) mod path;
 mod predict;
 pub(crate) mod predictions;
 pub(crate) mod query;
+mod raw_predict;
 
 use std::sync::Arc;
 
@@ -82,10 +86,14 @@ async fn other_call(
         Call::UpdateEndpoint => lifecycle::update_endpoint(gateway, &address, &query, &body).await,
         Call::DeleteEndpoint => lifecycle::delete_endpoint(gateway, address, &query).await,
         Call::CreateEndpoint => endpoint::create(gateway, address, &query, &body).await,
-        Call::GetEndpoint => endpoint::get(gateway, &address).await,
-        Call::ListEndpoints => endpoint::list(gateway, &address, &query).await,
-        Call::DeployModel => endpoint::deploy(gateway, address, &body).await,
-        Call::UndeployModel => endpoint::undeploy(gateway, address, &body).await,
+        Call::UpdateEndpointLongRunning => lifecycle::update_endpoint_later(gateway, address, &body).await,
+        Call::GetEndpoint => endpoint::get(gateway, &address, parts).await,
+        Call::ListEndpoints => endpoint::list(gateway, &address, &query, parts).await,
+        Call::DeployModel => deployment::deploy(gateway, address, &body).await,
+        Call::MutateDeployedModel => deployment::mutate(gateway, address, &body).await,
+        Call::UndeployModel => deployment::undeploy(gateway, address, &body).await,
+        Call::ListShadows => deployment::shadows(gateway, &address).await,
+        Call::RawPredict => raw_predict::raw_predict(gateway, &address, parts, &body).await,
         Call::Predict => predict::predict(gateway, &address, parts, &body).await,
         Call::CreateDataset => dataset::create(gateway, address, &query, &parts.headers, body).await,
         Call::GetDataset => dataset::get(gateway, &address).await,
@@ -104,6 +112,9 @@ async fn other_call(
         Call::CancelBatchPredictionJob => batch_prediction_job::cancel(gateway, &address).await,
         Call::DeleteBatchPredictionJob => batch_prediction_job::delete(gateway, address).await,
         Call::GetOperation => operation::get(gateway, &address).await,
+        Call::ListOperations => operation::list(gateway, &address, &query).await,
+        Call::CancelOperation => operation::cancel(gateway, &address).await,
+        Call::DeleteOperation => operation::delete(gateway, &address).await,
     }
 }
 

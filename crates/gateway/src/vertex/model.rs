@@ -10,11 +10,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
-use platform::{ArtifactSource, Error, ModelVersion, Platform, UploadModel, UploadTarget};
+use platform::{
+    ArtifactSource, Error, ModelVersion, PAGE_SIZE_MAX, Page, Paged, Platform, UploadModel, UploadTarget,
+};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::fields::Fields;
+use super::filter::{Field, Item};
+use super::listing::{self, Listing};
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
 use super::query::Query;
@@ -122,48 +126,84 @@ pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response
     Ok(Json(written(&gateway.platform, &address.parent, &version)).into_response())
 }
 
+/// What lists of models and versions may be ordered by.
+const ORDERABLE: &[&str] = &["display_name", "create_time", "update_time", "version_id"];
+
 /// `GET models`
 pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
-    let page = query.page()?;
-    let listed = gateway.platform.list_models(&address.parent.project, &page).await?;
-    Ok(page_of(gateway, address, &listed.items, listed.next_token))
+    let (platform, project) = (&gateway.platform, &address.parent.project);
+    let listing = Listing::parse::<ModelVersion>(query, ORDERABLE)?;
+    let listed = match listing.plain() {
+        Some(page) => platform.list_models(project, page).await?,
+        None => listing.cut(all(platform, project).await?, |version| version.model.clone())?,
+    };
+    Ok(page_of(gateway, address, query, listed))
 }
 
-/// `GET models/M:listVersions`, oldest first; the page token is the last version before the page.
+async fn all(platform: &Platform, project: &str) -> Result<Vec<ModelVersion>, Error> {
+    let mut page = Page { size: PAGE_SIZE_MAX, token: None };
+    let mut all = Vec::new();
+    loop {
+        let Paged { items, next_token } = platform.list_models(project, &page).await?;
+        all.extend(items);
+        match next_token {
+            Some(token) => page.token = Some(token),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// `GET models/M:listVersions`, oldest first where no order is given.
 pub(crate) async fn list_versions(
     gateway: &Gateway,
     address: &Address,
     query: &Query,
 ) -> Result<Response, ApiError> {
-    let page = query.page()?;
-    let after = match &page.token {
-        Some(token) => token.parse::<u32>().map_err(|_| {
-            Error::invalid(
-                "pageToken",
-                format!("page token {token:?} is not one of this list; start without one"),
-            )
-        })?,
-        None => 0,
-    };
+    let listing = Listing::parse::<ModelVersion>(query, ORDERABLE)?;
     let model = address.id.split('@').next().unwrap_or_default();
-    let mut versions = gateway.platform.list_model_versions(&address.parent.project, model).await?;
-    versions.retain(|version| version.version > after);
-    let more = versions.len() > page.size;
-    versions.truncate(page.size);
-    let next = versions.last().filter(|_| more).map(|last| last.version.to_string());
-    Ok(page_of(gateway, address, &versions, next))
+    let versions = gateway.platform.list_model_versions(&address.parent.project, model).await?;
+    let listed = listing.cut(versions, |version| format!("{:010}", version.version))?;
+    Ok(page_of(gateway, address, query, listed))
 }
 
-fn page_of(
-    gateway: &Gateway,
-    address: &Address,
-    versions: &[ModelVersion],
-    next: Option<String>,
-) -> Response {
-    let models: Vec<Value> =
-        versions.iter().map(|version| written(&gateway.platform, &address.parent, version)).collect();
+impl Item for ModelVersion {
+    const FIELDS: &'static [&'static str] = &[
+        "name",
+        "model",
+        "display_name",
+        "description",
+        "create_time",
+        "update_time",
+        "version_id",
+        "version_aliases",
+        "version_create_time",
+        "version_update_time",
+        "labels",
+    ];
+
+    fn field(&self, name: &str) -> Field<'_> {
+        match name {
+            "display_name" => Field::Text(self.display_name.as_str().into()),
+            "description" => Field::Text(self.description.as_str().into()),
+            "create_time" | "version_create_time" => Field::Time(self.created_at),
+            "update_time" | "version_update_time" => Field::Time(self.updated_at),
+            "version_id" => Field::Number(u64::from(self.version)),
+            "version_aliases" => Field::List(&self.aliases),
+            _ => Field::Text(self.model.as_str().into()),
+        }
+    }
+
+    fn label(&self, key: &str) -> Option<&str> {
+        self.labels.get(key).map(String::as_str)
+    }
+}
+
+fn page_of(gateway: &Gateway, address: &Address, query: &Query, listed: Paged<ModelVersion>) -> Response {
+    let written = |version: &ModelVersion| written(&gateway.platform, &address.parent, version);
+    let mut models: Vec<Value> = listed.items.iter().map(written).collect();
+    listing::mask(query, &mut models);
     let mut page = json!({"models": models});
-    if let Some(next) = next {
+    if let Some(next) = listed.next_token {
         page["nextPageToken"] = json!(next);
     }
     Json(page).into_response()

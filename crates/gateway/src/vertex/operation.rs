@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 use super::error::ApiError;
+use super::filter::{Field, Item};
+use super::listing::Listing;
 use super::path::{Address, Parent};
+use super::query::Query;
 use crate::router::Gateway;
 
 /// What Vertex AI's message types are prefixed with in `@type`.
@@ -56,8 +59,48 @@ pub(crate) async fn finish(
     Ok(written(parent, &platform.record_operation(new).await?))
 }
 
-/// `GET operations/O`
+/// `GET operations/O`, `POST operations/O:wait`
 pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response, ApiError> {
+    let operation = found(gateway, address).await?;
+    Ok(Json(written(&address.parent, &operation)).into_response())
+}
+
+/// `GET operations`, the newest first; of a resource where the path names one.
+pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
+    let listing = Listing::parse::<Operation>(query, &[])?;
+    let mut operations = gateway.platform.list_operations(&address.parent.project).await?;
+    if let Some(resource) = &address.nested_under {
+        operations.retain(|operation| &operation.parent == resource);
+    }
+    // The newest first: ids grow with time.
+    let newest_first = |operation: &Operation| {
+        let number = operation.id.parse::<u64>().unwrap_or_default();
+        format!("{:020} {}", u64::MAX - number, operation.id)
+    };
+    let page = listing.cut(operations, newest_first)?;
+    let operations: Vec<Value> =
+        page.items.iter().map(|operation| written(&address.parent, operation)).collect();
+    let mut reply = json!({"operations": operations});
+    if let Some(next) = page.next_token {
+        reply["nextPageToken"] = json!(next);
+    }
+    Ok(Json(reply).into_response())
+}
+
+/// `POST operations/O:cancel`: an operation is finished when it is recorded, so there is nothing left to cancel.
+pub(crate) async fn cancel(gateway: &Gateway, address: &Address) -> Result<Response, ApiError> {
+    found(gateway, address).await?;
+    Ok(Json(json!({})).into_response())
+}
+
+/// `DELETE operations/O`: forgets it; what it has changed stays.
+pub(crate) async fn delete(gateway: &Gateway, address: &Address) -> Result<Response, ApiError> {
+    let operation = found(gateway, address).await?;
+    gateway.platform.delete_operation(&address.parent.project, &operation.id).await?;
+    Ok(Json(json!({})).into_response())
+}
+
+async fn found(gateway: &Gateway, address: &Address) -> Result<Operation, ApiError> {
     let operation = gateway.platform.get_operation(&address.parent.project, &address.id).await?;
     if let Some(resource) = &address.nested_under
         && resource != &operation.parent
@@ -65,7 +108,23 @@ pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response
         let message = format!("{resource} has no operation \"{}\"", address.id);
         return Err(Error::new(Kind::NotFound, message).into());
     }
-    Ok(Json(written(&address.parent, &operation)).into_response())
+    Ok(operation)
+}
+
+impl Item for Operation {
+    const FIELDS: &'static [&'static str] = &["name", "done", "create_time"];
+
+    fn field(&self, name: &str) -> Field<'_> {
+        match name {
+            "create_time" => Field::Time(self.created_at),
+            "done" => Field::Text("true".into()),
+            _ => Field::Text(self.id.as_str().into()),
+        }
+    }
+
+    fn label(&self, _: &str) -> Option<&str> {
+        None
+    }
 }
 
 fn written(parent: &Parent, operation: &Operation) -> Value {

@@ -34,7 +34,7 @@ pub(crate) struct Address {
     pub(crate) parent: Parent,
     /// Id of the model (perhaps with `@version`), endpoint, data set, job or operation; empty for a whole collection.
     pub(crate) id: String,
-    /// Operations: the resource they are nested under, `models/x`; absent at the top.
+    /// Operations, one or all: the resource they are nested under, `models/x`; absent at the top.
     pub(crate) nested_under: Option<String>,
     /// The call.
     pub(crate) call: Call,
@@ -61,6 +61,8 @@ pub(crate) enum Call {
     MergeVersionAliases,
     /// `PATCH endpoints/E`
     UpdateEndpoint,
+    /// `POST endpoints/E:update`
+    UpdateEndpointLongRunning,
     /// `DELETE endpoints/E`
     DeleteEndpoint,
     /// `POST endpoints`
@@ -73,8 +75,14 @@ pub(crate) enum Call {
     DeployModel,
     /// `POST endpoints/E:undeployModel`
     UndeployModel,
+    /// `POST endpoints/E:mutateDeployedModel`
+    MutateDeployedModel,
+    /// `GET endpoints/E/shadows`, which is ours
+    ListShadows,
     /// `POST endpoints/E:predict`
     Predict,
+    /// `POST endpoints/E:rawPredict`
+    RawPredict,
     /// `POST datasets`
     CreateDataset,
     /// `GET datasets/D`
@@ -109,6 +117,12 @@ pub(crate) enum Call {
     DeleteBatchPredictionJob,
     /// `GET operations/O`, `POST operations/O:wait`: operations are finished when they are recorded.
     GetOperation,
+    /// `GET operations`
+    ListOperations,
+    /// `POST operations/O:cancel`
+    CancelOperation,
+    /// `DELETE operations/O`
+    DeleteOperation,
 }
 
 impl Call {
@@ -124,13 +138,17 @@ impl Call {
             Self::DeleteModelVersion => "vertex.DeleteModelVersion",
             Self::MergeVersionAliases => "vertex.MergeVersionAliases",
             Self::UpdateEndpoint => "vertex.UpdateEndpoint",
+            Self::UpdateEndpointLongRunning => "vertex.UpdateEndpointLongRunning",
             Self::DeleteEndpoint => "vertex.DeleteEndpoint",
             Self::CreateEndpoint => "vertex.CreateEndpoint",
             Self::GetEndpoint => "vertex.GetEndpoint",
             Self::ListEndpoints => "vertex.ListEndpoints",
             Self::DeployModel => "vertex.DeployModel",
             Self::UndeployModel => "vertex.UndeployModel",
+            Self::MutateDeployedModel => "vertex.MutateDeployedModel",
+            Self::ListShadows => "vertex.ListShadows",
             Self::Predict => "vertex.Predict",
+            Self::RawPredict => "vertex.RawPredict",
             Self::CreateDataset => "vertex.CreateDataset",
             Self::GetDataset => "vertex.GetDataset",
             Self::ListDatasets => "vertex.ListDatasets",
@@ -148,6 +166,9 @@ impl Call {
             Self::CancelBatchPredictionJob => "vertex.CancelBatchPredictionJob",
             Self::DeleteBatchPredictionJob => "vertex.DeleteBatchPredictionJob",
             Self::GetOperation => "vertex.GetOperation",
+            Self::ListOperations => "vertex.ListOperations",
+            Self::CancelOperation => "vertex.CancelOperation",
+            Self::DeleteOperation => "vertex.DeleteOperation",
         }
     }
 }
@@ -159,6 +180,7 @@ enum Place {
     Model,
     Endpoints,
     Endpoint,
+    Shadows,
     Datasets,
     Dataset,
     CustomJobs,
@@ -209,9 +231,10 @@ const RPCS: &[Rpc] = &[
     offered(Place::Endpoint, Method::POST, "predict", Call::Predict),
     offered(Place::Endpoint, Method::PATCH, "", Call::UpdateEndpoint),
     offered(Place::Endpoint, Method::DELETE, "", Call::DeleteEndpoint),
-    known(Place::Endpoint, Method::POST, "update", "UpdateEndpointLongRunning"),
-    known(Place::Endpoint, Method::POST, "mutateDeployedModel", "MutateDeployedModel"),
-    known(Place::Endpoint, Method::POST, "rawPredict", "RawPredict"),
+    offered(Place::Endpoint, Method::POST, "update", Call::UpdateEndpointLongRunning),
+    offered(Place::Endpoint, Method::POST, "mutateDeployedModel", Call::MutateDeployedModel),
+    offered(Place::Endpoint, Method::POST, "rawPredict", Call::RawPredict),
+    offered(Place::Shadows, Method::GET, "", Call::ListShadows),
     known(Place::Endpoint, Method::POST, "directPredict", "DirectPredict"),
     known(Place::Endpoint, Method::POST, "directRawPredict", "DirectRawPredict"),
     known(Place::Endpoint, Method::POST, "streamRawPredict", "StreamRawPredict"),
@@ -236,11 +259,11 @@ const RPCS: &[Rpc] = &[
     offered(Place::BatchPredictionJob, Method::GET, "", Call::GetBatchPredictionJob),
     offered(Place::BatchPredictionJob, Method::DELETE, "", Call::DeleteBatchPredictionJob),
     offered(Place::BatchPredictionJob, Method::POST, "cancel", Call::CancelBatchPredictionJob),
-    known(Place::Operations, Method::GET, "", "ListOperations"),
+    offered(Place::Operations, Method::GET, "", Call::ListOperations),
     offered(Place::Operation, Method::GET, "", Call::GetOperation),
     offered(Place::Operation, Method::POST, "wait", Call::GetOperation),
-    known(Place::Operation, Method::POST, "cancel", "CancelOperation"),
-    known(Place::Operation, Method::DELETE, "", "DeleteOperation"),
+    offered(Place::Operation, Method::POST, "cancel", Call::CancelOperation),
+    offered(Place::Operation, Method::DELETE, "", Call::DeleteOperation),
 ];
 
 impl Address {
@@ -269,7 +292,7 @@ impl Address {
         let parent = Parent { project: sane("project", project)?, location: sane("location", location)? };
         let (place, id, nested_under) = place(resource).ok_or_else(unknown)?;
         let polling_only = *version == "ui";
-        if polling_only && place != Place::Operation {
+        if polling_only && !matches!(place, Place::Operation | Place::Operations) {
             return Err(unknown());
         }
         let call = call(place, method, &verb, path)?;
@@ -311,6 +334,7 @@ fn templates(place: Place) -> &'static [&'static str] {
         Place::Endpoint => &["endpoints/{endpoint}"],
         Place::Datasets => &["datasets"],
         Place::Dataset => &["datasets/{dataset}"],
+        Place::Shadows => &["endpoints/{endpoint}/shadows"],
         Place::CustomJobs => &["customJobs"],
         Place::CustomJob => &["customJobs/{customJob}"],
         Place::CustomJobLog => &["customJobs/{customJob}/logs"],
@@ -342,6 +366,7 @@ fn place(resource: &[&str]) -> Option<(Place, String, Option<String>)> {
         ["models", id] => at(Place::Model, id),
         ["endpoints"] => at(Place::Endpoints, ""),
         ["endpoints", id] => at(Place::Endpoint, id),
+        ["endpoints", id, "shadows"] => at(Place::Shadows, id),
         ["datasets"] => at(Place::Datasets, ""),
         ["datasets", id] => at(Place::Dataset, id),
         ["customJobs"] => at(Place::CustomJobs, ""),
@@ -351,9 +376,11 @@ fn place(resource: &[&str]) -> Option<(Place, String, Option<String>)> {
         ["batchPredictionJobs", id] => at(Place::BatchPredictionJob, id),
         ["operations"] => at(Place::Operations, ""),
         ["operations", id] => at(Place::Operation, id),
-        ["models" | "endpoints" | "datasets" | "customJobs" | "batchPredictionJobs", _, "operations"] => {
-            at(Place::Operations, "")
-        }
+        [
+            collection @ ("models" | "endpoints" | "datasets" | "customJobs" | "batchPredictionJobs"),
+            id,
+            "operations",
+        ] => Some((Place::Operations, String::new(), Some(format!("{collection}/{id}")))),
         [
             collection @ ("models" | "endpoints" | "datasets" | "customJobs" | "batchPredictionJobs"),
             id,
@@ -465,6 +492,10 @@ mod tests {
             (post, "endpoints/e:deployModel", Call::DeployModel, "e"),
             (post, "endpoints/e:undeployModel", Call::UndeployModel, "e"),
             (post, "endpoints/e:predict", Call::Predict, "e"),
+            (post, "endpoints/e:rawPredict", Call::RawPredict, "e"),
+            (post, "endpoints/e:mutateDeployedModel", Call::MutateDeployedModel, "e"),
+            (post, "endpoints/e:update", Call::UpdateEndpointLongRunning, "e"),
+            (get, "endpoints/e/shadows", Call::ListShadows, "e"),
             (post, "datasets", Call::CreateDataset, ""),
             (get, "datasets", Call::ListDatasets, ""),
             (get, "datasets/us-stocks", Call::GetDataset, "us-stocks"),
@@ -483,12 +514,17 @@ mod tests {
             (&Method::DELETE, "batchPredictionJobs/7", Call::DeleteBatchPredictionJob, "7"),
             (get, "operations/7", Call::GetOperation, "7"),
             (post, "operations/7:wait", Call::GetOperation, "7"),
+            (post, "operations/7:cancel", Call::CancelOperation, "7"),
+            (delete, "operations/7", Call::DeleteOperation, "7"),
+            (get, "operations", Call::ListOperations, ""),
         ];
         for (method, tail, call, id) in cases {
             assert_eq!(parse(method, tail), (call, id.to_owned(), None), "{tail}");
         }
         let nested = parse(get, "endpoints/e/operations/7");
         assert_eq!(nested, (Call::GetOperation, "7".to_owned(), Some("endpoints/e".to_owned())));
+        let nested = parse(get, "models/m/operations");
+        assert_eq!(nested, (Call::ListOperations, String::new(), Some("models/m".to_owned())));
     }
 
     #[test]
@@ -507,9 +543,9 @@ mod tests {
             (Method::POST, "models/m:export", "ExportModel"),
             (Method::POST, "models:copy", "CopyModel"),
             (Method::POST, "endpoints/e:explain", "Explain"),
-            (Method::POST, "endpoints/e:rawPredict", "RawPredict"),
-            (Method::POST, "endpoints/e:mutateDeployedModel", "MutateDeployedModel"),
-            (Method::DELETE, "operations/7", "DeleteOperation"),
+            (Method::POST, "endpoints/e:streamRawPredict", "StreamRawPredict"),
+            (Method::POST, "endpoints/e:directPredict", "DirectPredict"),
+            (Method::DELETE, "datasets/d", "DeleteDataset"),
         ];
         for (method, tail, name) in cases {
             let (code, text) = refusal(&method, &format!("{N}/{tail}"));

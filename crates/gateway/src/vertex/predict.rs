@@ -75,7 +75,12 @@ pub(crate) async fn predict(
     }
 }
 
-fn question(target: &Target, body: &[u8], max_instances: usize) -> Result<Question, platform::Error> {
+/// What a body asks.
+pub(crate) fn question(
+    target: &Target,
+    body: &[u8],
+    max_instances: usize,
+) -> Result<Question, platform::Error> {
     if target.takes_rows() {
         let PredictBody { instances, as_of } = PredictBody::parse(body, max_instances)?;
         return Ok(Question::Rows { instances, as_of });

@@ -37,11 +37,11 @@ impl Query {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Which page of a list is asked for. A page larger than the largest is the largest, as in Google's APIs.
+    /// Which page of a list is asked for that is neither filtered nor ordered.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`] for a page size that is no number, [`Kind::Unimplemented`] for a filter or
-    /// an order: ignoring them would answer another question.
+    /// As [`Query::page_only`], and [`Kind::Unimplemented`] for a filter or an order: ignoring them would answer another
+    /// question.
     pub(crate) fn page(&self) -> Result<Page, Error> {
         for (camel, snake) in [("filter", "filter"), ("orderBy", "order_by")] {
             if let Some(value) = self.get(camel, snake) {
@@ -50,6 +50,14 @@ impl Query {
                 return Err(Error::new(Kind::Unimplemented, message));
             }
         }
+        self.page_only()
+    }
+
+    /// Which page of a list is asked for. A page larger than the largest is the largest, as in Google's APIs.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] for a page size that is no number.
+    pub(crate) fn page_only(&self) -> Result<Page, Error> {
         let token = self.get("pageToken", "page_token").map(str::to_owned);
         let default = Page::default().size;
         let size = match self.get("pageSize", "page_size") {

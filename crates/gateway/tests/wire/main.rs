@@ -16,3 +16,5 @@ mod predict;
 mod refusals;
 mod tensorflow_serving;
 mod upkeep;
+mod vertex_lists;
+mod vertex_serving;

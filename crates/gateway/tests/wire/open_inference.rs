@@ -71,7 +71,11 @@ async fn servers_and_models_describe_themselves() {
     assert_eq!((load.status.as_u16(), load.text.as_str()), (200, ""));
     let body = r#"{"parameters": {"unload_dependents": false}}"#;
     let unload = server.request(Method::POST, "/v2/repository/models/tiny-model/unload", body).await;
-    assert!(unload.plainly_refused(400).contains("bellwether endpoint undeploy tiny 1"), "{}", unload.text);
+    assert!(
+        unload.plainly_refused(400).contains("bellwether endpoint undeploy tiny --deployment 1"),
+        "{}",
+        unload.text
+    );
     let unload = server.request(Method::POST, "/v2/repository/models/nobody/unload", "").await;
     assert_eq!(unload.status, 200, "what is not there need not be unloaded");
 }

@@ -24,7 +24,13 @@ async fn paths_methods_and_calls_that_are_not_there() {
     server.request(Method::POST, "/healthz", "").await.refused(405, "INVALID_ARGUMENT");
     server.get(&format!("{N}/models/none")).await.refused(404, "NOT_FOUND");
     server.get(&format!("{N}/operations/1")).await.refused(404, "NOT_FOUND");
-    server.get(&format!("{N}/models?filter=a")).await.refused(501, "UNIMPLEMENTED");
+    let filter = server.get(&format!("{N}/models?filter=a")).await;
+    assert!(filter.refused(400, "INVALID_ARGUMENT").contains("at character 1"), "{}", filter.text);
+    server.get(&format!("{N}/customJobs?filter=a")).await.refused(501, "UNIMPLEMENTED");
+    for verb in ["explain", "streamRawPredict", "serverStreamingPredict"] {
+        let answer = server.request(Method::POST, &format!("{N}/endpoints/e:{verb}"), "{}").await;
+        answer.refused(501, "UNIMPLEMENTED");
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use serving::{Limits, LoadSpec, Resources};
 
 use super::BatchModel;
 use crate::dataset::LoadedDataset;
-use crate::endpoint::{engine_of, feature_set};
+use crate::deployed::{engine_of, feature_set};
 use crate::predict::{Known, features_of_symbol};
 use crate::{Error, Kind, Platform, Result};
 

@@ -155,6 +155,14 @@ pub trait Store: Send + Sync {
         traffic_split: Option<TrafficSplit>,
         now: Timestamp,
     ) -> Result<Endpoint>;
+    /// Replaces a deployment as [`check_redeploy`](crate::check_redeploy) allows; its place and its traffic stay.
+    async fn redeploy(
+        &self,
+        project: &str,
+        endpoint: &str,
+        changed: Deployment,
+        now: Timestamp,
+    ) -> Result<Endpoint>;
     /// Removes a deployment as [`check_undeploy`](crate::check_undeploy) allows.
     async fn undeploy(
         &self,
@@ -174,6 +182,9 @@ pub trait Store: Send + Sync {
     async fn get_operation(&self, project: &str, id: &str) -> Result<Operation>;
     /// The newest `limit` operations, newest first.
     async fn list_operations(&self, project: &str, limit: usize) -> Result<Vec<Operation>>;
+
+    /// Forgets an operation.
+    async fn delete_operation(&self, project: &str, id: &str) -> Result<()>;
 
     /// Queues a job.
     ///

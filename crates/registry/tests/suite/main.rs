@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use predictor::{DataType, Signature, TensorSpec};
 use registry::{
     Deployment, EndpointUpdate, Error, MAX_OPERATIONS, NewEndpoint, NewOperation, NewSnapshot, NewVersion,
-    SqliteStore, Store, TrafficSplit, UnfinishedUpload, UploadMode,
+    Residence, SqliteStore, Store, TrafficSplit, UnfinishedUpload, UploadMode,
 };
 use serde_json::json;
 
@@ -29,8 +29,8 @@ use study::{
 };
 
 use upkeep::{
-    aliases_move_and_the_default_is_never_taken_away, keys_are_made_listed_and_revoked,
-    what_is_deleted_is_out_of_sight_and_its_number_is_not_used_again,
+    a_deployment_changes_in_its_place, aliases_move_and_the_default_is_never_taken_away,
+    keys_are_made_listed_and_revoked, what_is_deleted_is_out_of_sight_and_its_number_is_not_used_again,
 };
 
 const P: &str = "default";
@@ -83,6 +83,8 @@ fn deployment(id: &str, version: u32) -> Deployment {
         memory_gb: 4.0,
         machine_type: Some("n1-standard-2".to_owned()),
         engine: Some("onnxruntime".to_owned()),
+        shadow_percent: Some(20),
+        residence: Residence::OnDemand,
         created_at: Timestamp::from_microsecond(at(3).as_microsecond()).unwrap(),
     }
 }
@@ -361,6 +363,9 @@ async fn operations_are_kept_up_to_a_limit(store: &dyn Store) {
     assert_eq!(store.get_operation(P, &last.to_string()).await.unwrap(), newest[0]);
     assert_eq!(store.list_operations(P, usize::MAX).await.unwrap().len(), MAX_OPERATIONS);
     assert!(matches!(store.get_operation(P, "4").await, Err(Error::NotFound(_))));
+    store.delete_operation(P, "6").await.unwrap();
+    assert!(matches!(store.get_operation(P, "6").await, Err(Error::NotFound(_))));
+    assert!(matches!(store.delete_operation(P, "6").await, Err(Error::NotFound(_))));
     assert!(store.get_operation(P, "5").await.is_ok());
     assert!(matches!(store.put_operation("5", new(5), at(0)).await, Err(Error::AlreadyExists(_))));
     assert!(matches!(store.put_operation("a/b", new(5), at(0)).await, Err(Error::InvalidArgument { .. })));
@@ -456,6 +461,7 @@ macro_rules! suite {
                 trials_are_counted_for_good,
                 studies_and_trials_are_listed_and_what_is_missing_is_named,
                 texts_have_limits,
+                a_deployment_changes_in_its_place,
                 keys_are_made_listed_and_revoked,
                 aliases_move_and_the_default_is_never_taken_away,
                 what_is_deleted_is_out_of_sight_and_its_number_is_not_used_again,

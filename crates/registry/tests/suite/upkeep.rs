@@ -1,10 +1,11 @@
 //! Keys, and what happens to versions and endpoints after they were made.
 
 use registry::{
-    AliasChange, Error, NewEndpoint, NewKey, Scope, Store, UnfinishedUpload, UploadMode, VersionUpdate,
+    AliasChange, Deployment, Error, NewEndpoint, NewKey, Residence, Scope, Store, UnfinishedUpload,
+    UploadMode, VersionUpdate,
 };
 
-use crate::{P, at, deployment, new_version, upload, with_aliases};
+use crate::{P, at, create_endpoint, deployment, new_version, split, upload, with_aliases};
 
 fn key(id: &str) -> NewKey {
     NewKey {
@@ -103,4 +104,30 @@ pub(crate) async fn what_is_deleted_is_out_of_sight_and_its_number_is_not_used_a
     assert!(matches!(store.withdraw_model(P, "m").await, Err(Error::NotFound(_))));
     assert_eq!(store.list_models(P, None, 9).await.unwrap(), []);
     assert_eq!(store.reserve_version(P, "m", UploadMode::NewModel, at(5)).await.unwrap(), 4);
+}
+
+pub(crate) async fn a_deployment_changes_in_its_place(store: &dyn Store) {
+    upload(store, P, "m", new_version()).await;
+    create_endpoint(store, P, "e").await;
+    store.deploy(P, "e", deployment("1", 1), split(&[("0", 100)]), at(4)).await.unwrap();
+    let before = store.deploy(P, "e", deployment("2", 1), None, at(5)).await.unwrap();
+    let changed = Deployment {
+        cpu_cores: 4.0,
+        memory_gb: 0.5,
+        machine_type: None,
+        engine: None,
+        shadow_percent: None,
+        residence: Residence::Pinned,
+        ..deployment("1", 1)
+    };
+    let after = store.redeploy(P, "e", changed.clone(), at(6)).await.unwrap();
+    assert_eq!(after.deployments, [changed, deployment("2", 1)]);
+    assert_eq!(after.traffic_split, before.traffic_split);
+    assert!(after.updated_at > before.updated_at);
+    assert_eq!(store.get_endpoint(P, "e").await.unwrap(), after);
+    let refused = store.redeploy(P, "e", Deployment { version: 2, ..deployment("1", 1) }, at(7)).await;
+    assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+    let refused = store.redeploy(P, "e", deployment("9", 1), at(7)).await;
+    assert!(matches!(refused, Err(Error::NotFound(_))));
+    assert_eq!(store.get_endpoint(P, "e").await.unwrap(), after);
 }

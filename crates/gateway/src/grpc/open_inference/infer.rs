@@ -103,7 +103,7 @@ async fn one(
     let answered = gateway.within_request(async {
         let answered = answered.await;
         if answered.is_ok() {
-            observe::answered(begun.elapsed());
+            observe::answered(&gateway.platform, begun.elapsed());
         }
         answered
     });

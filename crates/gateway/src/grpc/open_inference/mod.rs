@@ -63,6 +63,7 @@ const MODEL_INFER: Method = Method::new("grpc.inference.ModelInfer", INFER);
 const MODEL_STREAM_INFER: Method = Method::new("grpc.inference.ModelStreamInfer", INFER);
 const REPOSITORY_INDEX: Method = Method::new("grpc.inference.RepositoryIndex", &[]);
 const REPOSITORY_LOAD: Method = Method::new("grpc.inference.RepositoryModelLoad", REPOSITORY);
+const REPOSITORY_UNLOAD: Method = Method::new("grpc.inference.RepositoryModelUnload", REPOSITORY);
 
 /// Answers the service's methods.
 pub(super) async fn answer(
@@ -84,9 +85,7 @@ pub(super) async fn answer(
         "ModelStatistics" => call.unary(&MODEL_STATISTICS, statistics::statistics).await,
         "RepositoryIndex" => call.unary(&REPOSITORY_INDEX, repository::index).await,
         "RepositoryModelLoad" => call.unary(&REPOSITORY_LOAD, repository::load).await,
-        "RepositoryModelUnload" => call::not_offered(
-            "models are not unloaded by this protocol; undeploy one with `bellwether endpoint undeploy`",
-        ),
+        "RepositoryModelUnload" => call.unary(&REPOSITORY_UNLOAD, repository::unload).await,
         "TraceSetting" => call::not_offered("trace settings are not offered; metrics are at /metrics"),
         "LogSettings" => {
             call::not_offered("log settings are not offered; `serve --log` chooses what is logged")

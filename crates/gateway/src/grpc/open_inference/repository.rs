@@ -4,6 +4,7 @@ use platform::{Error, Kind, ModelName, ServedModel, ServedVersion};
 use protos::serving::inference::repository_index_response::ModelIndex;
 use protos::serving::inference::{
     RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
+    RepositoryModelUnloadRequest,
 };
 
 use crate::grpc::call::Asked;
@@ -17,14 +18,15 @@ pub(super) async fn index(
     let mut models = Vec::new();
     let allowed = |model: &ServedModel| gateway.allow(&model.name.project).is_ok();
     for model in gateway.platform.served_models().into_iter().filter(allowed) {
-        for version in model.versions.iter().filter(|version| !request.ready || version.is_ready()) {
+        let ready = |version: &&ServedVersion| version.is_ready() && version.is_loaded();
+        for version in model.versions.iter().filter(|version| !request.ready || ready(version)) {
             models.push(entry(&model.name, version));
         }
     }
     Ok(RepositoryIndexResponse { models }.into())
 }
 
-/// Loads nothing: a model in service is loaded, any other is told how it becomes so.
+/// Brings a model that is loaded on demand into memory; any other is in service, or is told how it becomes so.
 pub(super) async fn load(
     gateway: Asked,
     request: RepositoryModelLoadRequest,
@@ -36,17 +38,32 @@ pub(super) async fn load(
         );
         return Err(Error::new(Kind::Unimplemented, message).into());
     }
-    super::target(&gateway, name, "").map_err(|error| {
+    let target = super::target(&gateway, name, "").map_err(|error| {
         let way_out = "deploy it with `bellwether endpoint deploy ENDPOINT --model MODEL`";
         Error::new(Kind::FailedPrecondition, format!("failed to load \"{name}\": {error}; {way_out}"))
     })?;
+    target.load(&gateway.platform).await?;
     Ok(RepositoryModelLoadResponse {}.into())
+}
+
+/// Takes a model that is loaded on demand out of memory; one that is deployed to stay is refused. The protocol's response
+/// is an empty message.
+pub(super) async fn unload(
+    gateway: Asked,
+    request: RepositoryModelUnloadRequest,
+) -> Result<Answer<()>, Refused> {
+    let name = ModelName::parse(&request.model_name);
+    gateway.allow(&name.project)?;
+    gateway.platform.unload_model(&name)?;
+    Ok(().into())
 }
 
 fn entry(name: &ModelName, version: &ServedVersion) -> ModelIndex {
     let reason = version.deployments.iter().find_map(|status| status.error.clone());
-    let (state, reason) = if version.is_ready() {
+    let (state, reason) = if version.is_ready() && version.is_loaded() {
         ("READY", String::new())
+    } else if version.is_ready() {
+        ("UNAVAILABLE", "unloaded".to_owned())
     } else {
         ("UNAVAILABLE", reason.unwrap_or_default())
     };

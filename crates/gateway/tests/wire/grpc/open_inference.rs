@@ -211,8 +211,14 @@ async fn the_repository_shows_what_is_deployed() {
     assert!(load("tiny-model", &[]).await.is_ok());
     assert_eq!(load("other", &[]).await.unwrap_err(), Code::FailedPrecondition);
     assert_eq!(load("tiny-model", &["config"]).await.unwrap_err(), Code::Unimplemented);
+    let unload = async |name: &str| {
+        let request = RepositoryModelUnloadRequest { model_name: name.to_owned(), ..Default::default() };
+        let path = "/inference.GRPCInferenceService/RepositoryModelUnload";
+        call::<_, ()>(&server, path, request).await.map_err(|status| status.code())
+    };
+    assert_eq!(unload("tiny-model").await.unwrap_err(), Code::FailedPrecondition, "it is deployed to stay");
+    assert!(unload("other").await.is_ok());
     for method in [
-        "/inference.GRPCInferenceService/RepositoryModelUnload",
         "/inference.GRPCInferenceService/TraceSetting",
         "/inference.GRPCInferenceService/LogSettings",
         "/inference.GRPCInferenceService/SystemSharedMemoryStatus",

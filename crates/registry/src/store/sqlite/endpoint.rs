@@ -7,8 +7,8 @@ use sqlx::{Row, SqliteConnection};
 use super::{SqliteStore, limit, project, time, version};
 use crate::error::{NAMES_READ, names_text};
 use crate::{
-    Deployment, Endpoint, EndpointUpdate, Error, NewEndpoint, Result, TrafficSplit, check_deploy,
-    check_undeploy, check_update, document,
+    Deployment, Endpoint, EndpointUpdate, Error, NewEndpoint, Residence, Result, TrafficSplit, check_deploy,
+    check_redeploy, check_undeploy, check_update, document,
 };
 
 pub(super) async fn create(store: &SqliteStore, new: NewEndpoint, now: Timestamp) -> Result<Endpoint> {
@@ -128,7 +128,8 @@ pub(super) async fn deploy(
     }
     sqlx::query(
         "INSERT INTO deployments (project, endpoint, id, model, version, display_name, cpu_cores, memory_gb,
-             machine_type, engine, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             machine_type, engine, shadow_percent, on_demand, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(project)
     .bind(id)
@@ -140,7 +141,41 @@ pub(super) async fn deploy(
     .bind(deployment.memory_gb)
     .bind(&deployment.machine_type)
     .bind(&deployment.engine)
+    .bind(deployment.shadow_percent)
+    .bind(deployment.residence == Residence::OnDemand)
     .bind(deployment.created_at.as_microsecond())
+    .execute(&mut *transaction)
+    .await?;
+    write(&mut transaction, &endpoint, now).await?;
+    let endpoint = get(&mut transaction, project, id).await?;
+    transaction.commit().await?;
+    Ok(endpoint)
+}
+
+pub(super) async fn redeploy(
+    store: &SqliteStore,
+    (project, id): (&str, &str),
+    changed: &Deployment,
+    now: Timestamp,
+) -> Result<Endpoint> {
+    let mut transaction = store.write().await?;
+    let endpoint = get(&mut transaction, project, id).await?;
+    check_redeploy(&endpoint, changed)?;
+    sqlx::query(
+        "UPDATE deployments SET display_name = ?4, cpu_cores = ?5, memory_gb = ?6, machine_type = ?7, engine = ?8,
+             shadow_percent = ?9, on_demand = ?10
+         WHERE project = ?1 AND endpoint = ?2 AND id = ?3",
+    )
+    .bind(project)
+    .bind(id)
+    .bind(&changed.id)
+    .bind(&changed.display_name)
+    .bind(changed.cpu_cores)
+    .bind(changed.memory_gb)
+    .bind(&changed.machine_type)
+    .bind(&changed.engine)
+    .bind(changed.shadow_percent)
+    .bind(changed.residence == Residence::OnDemand)
     .execute(&mut *transaction)
     .await?;
     write(&mut transaction, &endpoint, now).await?;
@@ -222,6 +257,8 @@ fn read_deployment(row: &SqliteRow) -> Result<Deployment> {
         memory_gb: row.try_get("memory_gb")?,
         machine_type: row.try_get("machine_type")?,
         engine: row.try_get("engine")?,
+        shadow_percent: row.try_get("shadow_percent")?,
+        residence: if row.try_get("on_demand")? { Residence::OnDemand } else { Residence::Pinned },
         created_at: time(row, "created_at")?,
     })
 }

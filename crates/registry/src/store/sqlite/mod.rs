@@ -213,6 +213,16 @@ impl Store for SqliteStore {
         endpoint::deploy(self, (project, endpoint), (&deployment, traffic_split), now).await
     }
 
+    async fn redeploy(
+        &self,
+        project: &str,
+        endpoint: &str,
+        changed: Deployment,
+        now: Timestamp,
+    ) -> Result<Endpoint> {
+        endpoint::redeploy(self, (project, endpoint), &changed, now).await
+    }
+
     async fn undeploy(
         &self,
         project: &str,
@@ -234,6 +244,10 @@ impl Store for SqliteStore {
 
     async fn list_operations(&self, project: &str, limit: usize) -> Result<Vec<Operation>> {
         operation::list(self, project, limit).await
+    }
+
+    async fn delete_operation(&self, project: &str, id: &str) -> Result<()> {
+        operation::delete(self, project, id).await
     }
 
     async fn create_job(&self, new: NewJob, now: Timestamp) -> Result<Job> {

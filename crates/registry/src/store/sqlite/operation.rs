@@ -60,6 +60,16 @@ pub(super) async fn get(store: &SqliteStore, project: &str, id: &str) -> Result<
     })
 }
 
+pub(super) async fn delete(store: &SqliteStore, project: &str, id: &str) -> Result<()> {
+    get(store, project, id).await?;
+    sqlx::query("DELETE FROM operations WHERE project = ? AND id = ?")
+        .bind(project)
+        .bind(id)
+        .execute(&store.pool)
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn list(store: &SqliteStore, project: &str, at_most: usize) -> Result<Vec<Operation>> {
     let rows = sqlx::query("SELECT * FROM operations WHERE project = ? ORDER BY number DESC LIMIT ?")
         .bind(project)

@@ -1,0 +1,347 @@
+//! A version on an endpoint: what answering needs of it, how it is loaded, and whether it is in memory.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use artifact::bundle::{Bundle, Manifest, ONNX_MODEL};
+use artifact::engine::EngineKind;
+use market::FeatureSet;
+use predictor::DataType;
+use registry::{Deployment, ModelVersion, Residence};
+use serving::{Limits, LoadSpec, Resources, Stay};
+
+use crate::on_demand::OnDemand;
+use crate::{Error, Kind, Platform, Result, background, pinned_engine};
+
+/// How a deployment is doing.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct DeploymentStatus {
+    /// The endpoint's id.
+    pub endpoint: String,
+    /// The deployment's id.
+    pub deployment: String,
+    /// The model.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+    /// Engine name and version; empty if it has not been loaded.
+    pub engine: String,
+    /// Engine threads; 0 if it is not in memory.
+    pub threads: usize,
+    /// Measured memory; 0 if it is not in memory.
+    pub memory_bytes: u64,
+    /// What replaying the newest training rows through the predict path showed.
+    pub replay: String,
+    /// Why it is not in service.
+    pub error: Option<String>,
+    /// When it is in memory.
+    pub residence: Residence,
+    /// Whether it is now. One that is loaded on demand answers all the same.
+    pub loaded: bool,
+    /// How often it has been loaded.
+    pub loads: u64,
+    /// The percent of the requests it gets copies of, if it is a shadow now.
+    pub shadow_percent: Option<u8>,
+}
+
+impl DeploymentStatus {
+    /// `in service`, `shadow`, `unloaded`, or `failed: ...`.
+    pub fn state(&self) -> String {
+        match (&self.error, self.loaded, self.shadow_percent) {
+            (Some(error), _, _) => format!("failed: {error}"),
+            (None, false, _) => "unloaded".to_owned(),
+            (None, true, Some(percent)) => format!("shadow of {percent} %"),
+            (None, true, None) => "in service".to_owned(),
+        }
+    }
+}
+
+/// A version in service, with what answering needs.
+pub(crate) struct DeployedModel {
+    pub(crate) endpoint: String,
+    pub(crate) deployment: Deployment,
+    pub(crate) version: ModelVersion,
+    pub(crate) manifest: Manifest,
+    /// How its features are computed; none if they were computed elsewhere.
+    pub(crate) set: Option<FeatureSet>,
+    pub(crate) engine: Engine,
+    loads: AtomicU64,
+    known: RwLock<Known>,
+}
+
+/// What computes for it.
+pub(crate) enum Engine {
+    /// Always in memory.
+    Pinned(Arc<serving::Deployment>),
+    /// In memory if it was asked not long ago.
+    OnDemand(OnDemand),
+}
+
+/// What the last load showed.
+#[derive(Clone, Default)]
+struct Known {
+    replay: String,
+    memory_bytes: u64,
+}
+
+/// A model that is loaded and proven, and not in service yet.
+pub(crate) struct Loaded {
+    pub(crate) engine: serving::Deployment,
+    manifest: Manifest,
+    set: Option<FeatureSet>,
+    replay: String,
+}
+
+impl DeployedModel {
+    /// `MODEL@VERSION`
+    pub(crate) fn reference(&self) -> String {
+        format!("{}@{}", self.version.model, self.version.version)
+    }
+
+    /// Whether it takes one number a feature.
+    pub(crate) fn takes_rows(&self) -> bool {
+        let inputs = &self.manifest.signature.inputs;
+        matches!(inputs.as_slice(), [only] if only.dtype == DataType::Float32 && only.shape.len() == 2 && only.row_elements().is_some())
+    }
+
+    /// What computes for it, if it is in memory. This is no use of it.
+    pub(crate) fn in_memory(&self, engines: &serving::Table) -> Option<Arc<serving::Deployment>> {
+        match &self.engine {
+            Engine::Pinned(engine) => Some(Arc::clone(engine)),
+            Engine::OnDemand(slot) => engines.peek(slot.key()),
+        }
+    }
+
+    /// The name of the engine it runs on, with its version once it has been loaded.
+    pub(crate) fn engine_name(&self) -> &str {
+        match &self.engine {
+            Engine::Pinned(engine) => engine.engine(),
+            Engine::OnDemand(slot) => slot.engine_name(),
+        }
+    }
+
+    /// The most rows of one question.
+    pub(crate) fn max_rows(&self) -> usize {
+        match &self.engine {
+            Engine::Pinned(engine) => engine.limits().max_rows_per_request,
+            Engine::OnDemand(_) => Limits::default().max_rows_per_request,
+        }
+    }
+
+    /// Bytes it took when it was loaded last; before that, 0.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).memory_bytes
+    }
+
+    /// How it is doing; `shadow` says whether it is one now.
+    pub(crate) fn status(&self, engines: &serving::Table, shadow: bool) -> DeploymentStatus {
+        let in_memory = self.in_memory(engines);
+        DeploymentStatus {
+            engine: self.engine_name().to_owned(),
+            threads: in_memory.as_ref().map_or(0, |engine| engine.threads()),
+            memory_bytes: in_memory.as_ref().map_or(0, |engine| engine.memory_bytes()),
+            replay: self.known.read().unwrap_or_else(PoisonError::into_inner).replay.clone(),
+            error: None,
+            loaded: in_memory.is_some(),
+            loads: self.loads.load(Ordering::Relaxed),
+            shadow_percent: self.deployment.shadow_percent.filter(|_| shadow),
+            ..blank_status(&self.endpoint, &self.deployment)
+        }
+    }
+
+    /// Remembers what a load showed.
+    pub(crate) fn loaded(&self, engine: &serving::Deployment, replay: &str) {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        if let Engine::OnDemand(slot) = &self.engine {
+            slot.name_engine(engine.engine());
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Known { replay: replay.to_owned(), memory_bytes: engine.memory_bytes() };
+    }
+}
+
+/// How a deployment that is not in service is doing.
+pub(crate) fn failed_status(endpoint: &str, deployment: &Deployment, error: &Error) -> DeploymentStatus {
+    DeploymentStatus { error: Some(error.to_string()), ..blank_status(endpoint, deployment) }
+}
+
+fn blank_status(endpoint: &str, deployment: &Deployment) -> DeploymentStatus {
+    DeploymentStatus {
+        endpoint: endpoint.to_owned(),
+        deployment: deployment.id.clone(),
+        model: deployment.model.clone(),
+        version: deployment.version,
+        engine: String::new(),
+        threads: 0,
+        memory_bytes: 0,
+        replay: String::new(),
+        error: None,
+        residence: deployment.residence,
+        loaded: false,
+        loads: 0,
+        shadow_percent: None,
+    }
+}
+
+impl Platform {
+    /// Loads a deployment and puts its engine into service.
+    pub(crate) async fn load_deployment(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment: Deployment,
+    ) -> Result<DeployedModel> {
+        let version = self.version_of(project, &deployment).await?;
+        let loaded = self.load(endpoint, &deployment, &version, 0).await?;
+        self.install(endpoint, deployment, version, loaded)
+    }
+
+    /// Puts what was loaded into service, in the place of the engine of the deployment that has its id, if there is one.
+    pub(crate) fn install(
+        &self,
+        endpoint: &str,
+        deployment: Deployment,
+        version: ModelVersion,
+        loaded: Loaded,
+    ) -> Result<DeployedModel> {
+        let Loaded { engine, manifest, set, replay } = loaded;
+        let key = key(&version.project, endpoint, &deployment.id);
+        let (engine, _) = self.serving.engines().replace(key.clone(), engine, stay(deployment.residence))?;
+        let slot = match deployment.residence {
+            Residence::Pinned => Engine::Pinned(Arc::clone(&engine)),
+            Residence::OnDemand => Engine::OnDemand(OnDemand::new(key, engine.engine())),
+        };
+        let deployed = deployed(endpoint, deployment, version, (manifest, set), slot);
+        deployed.loaded(&engine, &replay);
+        Ok(deployed)
+    }
+
+    /// What answering needs of a deployment that is loaded when it is first asked: its bundle is read and checked now.
+    pub(crate) async fn unloaded_deployment(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment: Deployment,
+    ) -> Result<DeployedModel> {
+        let version = self.version_of(project, &deployment).await?;
+        let bundle = self.open_version(&version).await?;
+        let set = feature_set(&bundle)?;
+        let engine = deployment.engine.clone().unwrap_or_else(|| pinned_engine(&version.summary));
+        let slot = Engine::OnDemand(OnDemand::new(key(project, endpoint, &deployment.id), &engine));
+        Ok(deployed(endpoint, deployment, version, (bundle.manifest, set), slot))
+    }
+
+    pub(crate) async fn version_of(&self, project: &str, deployment: &Deployment) -> Result<ModelVersion> {
+        let reference = format!("{}@{}", deployment.model, deployment.version);
+        Ok(self.registry.get_version(project, &reference).await?)
+    }
+
+    /// Loads a version, proves it on its golden sample and replays its newest training rows. `expected_bytes` is what it
+    /// took before, if that is known: those that stay while there is room make it first.
+    pub(crate) async fn load_uncounted(
+        &self,
+        endpoint: &str,
+        deployment: &Deployment,
+        version: &ModelVersion,
+        expected_bytes: u64,
+    ) -> Result<Loaded> {
+        // One at a time: each is measured by what the memory of the process climbs meanwhile.
+        let _loading = self.serving.loading().await;
+        let bundle = self.open_version(version).await?;
+        let set = feature_set(&bundle)?;
+        let weights_bytes = bundle.file(ONNX_MODEL).map_or(0, |model| model.len() as u64);
+        let key = key(&version.project, endpoint, &deployment.id);
+        self.serving.clear(&key, expected_bytes.max(weights_bytes)).await?;
+        let replay = match &set {
+            Some(set) => self.replay(&bundle.manifest, set).await?,
+            None if bundle.manifest.origin.is_some() => "not replayed: the model was imported".to_owned(),
+            None => "not replayed: the features were computed elsewhere".to_owned(),
+        };
+        let name = format!("{endpoint}/{}", deployment.id);
+        let resources = Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb };
+        let engine = engine_of(deployment.engine.as_deref())?;
+        let load = move || {
+            let engine = serving::Deployment::prepare(LoadSpec {
+                name,
+                bundle: &bundle,
+                engine,
+                resources,
+                limits: Limits::default(),
+            });
+            engine.map(|engine| (engine, bundle.manifest))
+        };
+        // What is in service must not feel it.
+        let (engine, manifest) = background::run("load", load).await??;
+        // Started here, so that its threads do not give way.
+        Ok(Loaded { engine: engine.start()?, manifest, set, replay })
+    }
+}
+
+impl Loaded {
+    /// The engine, and what the replay showed.
+    pub(crate) fn into_engine(self) -> (serving::Deployment, String) {
+        (self.engine, self.replay)
+    }
+}
+
+fn deployed(
+    endpoint: &str,
+    deployment: Deployment,
+    version: ModelVersion,
+    (manifest, set): (Manifest, Option<FeatureSet>),
+    engine: Engine,
+) -> DeployedModel {
+    DeployedModel {
+        endpoint: endpoint.to_owned(),
+        deployment,
+        version,
+        manifest,
+        set,
+        engine,
+        loads: AtomicU64::new(0),
+        known: RwLock::default(),
+    }
+}
+
+fn stay(residence: Residence) -> Stay {
+    match residence {
+        Residence::Pinned => Stay::Always,
+        Residence::OnDemand => Stay::WhileRoom,
+    }
+}
+
+pub(crate) fn key(project: &str, endpoint: &str, deployment: &str) -> serving::Key {
+    serving::Key {
+        project: project.to_owned(),
+        endpoint: endpoint.to_owned(),
+        deployment: deployment.to_owned(),
+    }
+}
+
+pub(crate) fn engine_of(name: Option<&str>) -> Result<Option<EngineKind>> {
+    let named = |name: &str| {
+        EngineKind::named(name).ok_or_else(|| {
+            let known = EngineKind::ALL.map(EngineKind::name).join(", ");
+            Error::invalid("engine", format!("\"{name}\" is no engine; there are {known}"))
+        })
+    };
+    name.map(named).transpose()
+}
+
+pub(crate) fn feature_set(bundle: &Bundle) -> Result<Option<FeatureSet>> {
+    if bundle.manifest.origin.is_some() {
+        return Ok(None);
+    }
+    let contract = &bundle.manifest.features;
+    let named = contract.expressions.iter().map(|e| (e.name.clone(), e.expression.clone())).collect();
+    let set = if contract.expressions.is_empty() { None } else { Some(FeatureSet::new(named)?) };
+    let wide = bundle.manifest.signature.inputs.first().and_then(predictor::TensorSpec::row_elements);
+    if wide != Some(contract.names.len()) {
+        let message = format!(
+            "the bundle names {} features where its model takes {wide:?} numbers a row",
+            contract.names.len()
+        );
+        return Err(Error::new(Kind::FailedPrecondition, message));
+    }
+    Ok(set)
+}

@@ -1,0 +1,362 @@
+//! What is in service: the route of each endpoint, the engines behind them, and who answers the next request.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use registry::Endpoint;
+
+use crate::deployed::{DeployedModel, DeploymentStatus, key};
+use crate::served::Names;
+use crate::shadow::{Shadow, Shadows};
+use crate::traffic::{Dealer, Rebalances, Together};
+use crate::{Platform, Result};
+
+/// How long a load waits for those to finish that had to go for it.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+const DRAIN_LOOK: Duration = Duration::from_millis(2);
+
+/// A deployment's counters, with its labels.
+#[derive(Debug, Clone)]
+pub struct DeploymentCounters {
+    /// The project.
+    pub project: String,
+    /// Where it stands and how it is doing.
+    pub status: DeploymentStatus,
+    /// What it has done.
+    pub counters: serving::Counters,
+}
+
+/// Whether the process can answer for all it should serve.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Readiness {
+    /// All deployments are in service.
+    pub ready: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+}
+
+/// What an endpoint serves now. Replaced as a whole at every change, so a request sees one state.
+pub(crate) struct Route {
+    deployed: Vec<(u8, Arc<DeployedModel>)>,
+    failed: Vec<DeploymentStatus>,
+    dealer: Dealer,
+    shadows: Shadows,
+}
+
+/// Who answers a request, and who gets copies of it.
+pub(crate) type Picked = (Arc<DeployedModel>, Shadows);
+
+type RouteKey = (String, String);
+
+/// All routes, the engines behind them, and whether the registry's deployments are still being brought back.
+pub(crate) struct InService {
+    routes: RwLock<HashMap<RouteKey, Arc<Route>>>,
+    engines: serving::Table,
+    names: Names,
+    rebalances: Rebalances,
+    deployment_ids: AtomicU64,
+    restoring: AtomicBool,
+    /// Held by whoever loads a model.
+    loading: tokio::sync::Mutex<()>,
+}
+
+impl Default for InService {
+    fn default() -> Self {
+        Self {
+            routes: RwLock::default(),
+            engines: serving::Table::new(serving::machine_bytes()),
+            names: Names::default(),
+            rebalances: Rebalances::default(),
+            deployment_ids: AtomicU64::new(0),
+            restoring: AtomicBool::default(),
+            loading: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+impl InService {
+    fn get(&self, project: &str, endpoint: &str) -> Option<Arc<Route>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.get(&(project.to_owned(), endpoint.to_owned())).cloned()
+    }
+
+    fn set(&self, project: &str, endpoint: &str, route: Route) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.insert((project.to_owned(), endpoint.to_owned()), Arc::new(route));
+    }
+
+    /// Forgets an endpoint that is no more.
+    pub(crate) fn forget(&self, project: &str, endpoint: &str) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.remove(&(project.to_owned(), endpoint.to_owned()));
+    }
+
+    fn all(&self) -> Vec<(RouteKey, Arc<Route>)> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = routes.iter().map(|(key, route)| (key.clone(), Arc::clone(route))).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Everything in memory.
+    pub(crate) fn engines(&self) -> &serving::Table {
+        &self.engines
+    }
+
+    /// Waits for the turn to load a model.
+    pub(crate) async fn loading(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.loading.lock().await
+    }
+
+    /// Makes room for what `key` is about to load, and waits for those that go to finish what they had taken.
+    pub(crate) async fn clear(&self, key: &serving::Key, bytes: u64) -> Result<()> {
+        self.engines.make_room(key, bytes)?;
+        let fits = || {
+            self.engines.memory_bytes().saturating_add(bytes) <= self.engines.limit_bytes()
+                || !self.engines.are_leaving()
+        };
+        let drained = async {
+            while !fits() {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
+            tracing::warn!(%key, "what had to go for it is still at work; it is loaded all the same");
+        }
+        Ok(())
+    }
+
+    /// The deployment of this id on an endpoint, loaded or loadable.
+    pub(crate) fn deployed(&self, project: &str, endpoint: &str, id: &str) -> Option<Arc<DeployedModel>> {
+        self.get(project, endpoint)?.deployed(id)
+    }
+
+    /// Whether requests still reach this very deployment.
+    pub(crate) fn is_routed(&self, project: &str, model: &DeployedModel) -> bool {
+        let found = self.deployed(project, &model.endpoint, &model.deployment.id);
+        found.is_some_and(|found| std::ptr::eq(&*found, model))
+    }
+
+    /// The shadows of an endpoint that are at work.
+    pub(crate) fn shadows(&self, project: &str, endpoint: &str) -> Vec<Arc<Shadow>> {
+        let route = self.get(project, endpoint);
+        route.and_then(|route| route.shadows.clone()).map(|shadows| shadows.to_vec()).unwrap_or_default()
+    }
+
+    /// All shadows that are at work, with their projects.
+    pub(crate) fn all_shadows(&self) -> Vec<(String, Arc<Shadow>)> {
+        let of_route = |((project, _), route): (RouteKey, Arc<Route>)| {
+            let shadows = route.shadows.iter().flat_map(|shadows| shadows.iter());
+            shadows.map(|shadow| (project.clone(), Arc::clone(shadow))).collect::<Vec<_>>()
+        };
+        self.all().into_iter().flat_map(of_route).collect()
+    }
+
+    /// What answers for a model, on whichever endpoint.
+    pub(crate) fn deployments_of_model(&self, project: &str, model: &str) -> Vec<Picked> {
+        let of_route = |((p, _), route): (RouteKey, Arc<Route>)| {
+            let answering = route.deployed.iter().filter(|(_, deployed)| !route.is_shadow(deployed));
+            let matching = answering.filter(|(_, deployed)| p == project && deployed.version.model == model);
+            matching
+                .map(|(_, deployed)| (Arc::clone(deployed), route.shadows.clone()))
+                .collect::<Vec<Picked>>()
+        };
+        self.all().into_iter().flat_map(of_route).collect()
+    }
+
+    /// The version that answers the next request.
+    pub(crate) fn pick(&self, project: &str, endpoint: &str, together: Option<&Together>) -> Option<Picked> {
+        let route = self.get(project, endpoint)?;
+        let pick = |key| route.dealer.pick(route.deployed.iter().map(|(percent, _)| *percent), key);
+        let picked = match together {
+            None => pick(None),
+            Some(Together::Key(key)) => pick(Some(key)),
+            Some(Together::Rebalance(token)) => {
+                let rebalance = (project.to_owned(), endpoint.to_owned(), token.clone());
+                // A shadow answers nobody, not even those it has met before it was one.
+                let id = |(_, model): &'_ (u8, Arc<DeployedModel>)| {
+                    if route.is_shadow(model) { String::new() } else { model.deployment.id.clone() }
+                };
+                let ids: Vec<String> = route.deployed.iter().map(id).collect();
+                let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+                self.rebalances.pick(rebalance, &ids, || pick(Some(token)))
+            }
+        };
+        picked.map(|index| (Arc::clone(&route.deployed[index].1), route.shadows.clone()))
+    }
+
+    /// A number for a deployment's id that was not given out before: at least `least`.
+    pub(crate) fn next_deployment_number(&self, least: u64) -> u64 {
+        let next = |last: u64| Some(least.max(last + 1));
+        let last = self.deployment_ids.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        least.max(last.unwrap_or_default() + 1)
+    }
+
+    /// Says that the registry's deployments are being brought back, or have been.
+    pub(crate) fn set_restoring(&self, restoring: bool) {
+        self.restoring.store(restoring, Ordering::Release);
+    }
+}
+
+impl Route {
+    fn deployed(&self, deployment: &str) -> Option<Arc<DeployedModel>> {
+        let found = self.deployed.iter().find(|(_, model)| model.deployment.id == deployment);
+        found.map(|(_, model)| Arc::clone(model))
+    }
+
+    fn is_shadow(&self, model: &DeployedModel) -> bool {
+        self.shadows.iter().flat_map(|shadows| shadows.iter()).any(|shadow| shadow.is_of(model))
+    }
+
+    fn statuses(&self, engines: &serving::Table) -> Vec<DeploymentStatus> {
+        let in_service = self.deployed.iter().map(|(_, model)| model.status(engines, self.is_shadow(model)));
+        in_service.chain(self.failed.iter().cloned()).collect()
+    }
+}
+
+impl Platform {
+    /// Whether everything deployed is in service.
+    pub fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        if self.serving.restoring.load(Ordering::Acquire) {
+            reasons.push("deployments are being brought back".to_owned());
+        }
+        for (_, route) in self.serving.all() {
+            for status in &route.failed {
+                let why = status.error.as_deref().unwrap_or_default();
+                reasons.push(format!(
+                    "endpoint \"{}\" deployment {}: {why}",
+                    status.endpoint, status.deployment
+                ));
+            }
+        }
+        Readiness { ready: reasons.is_empty(), reasons }
+    }
+
+    /// All deployments together may use at most so many GB (10^9 bytes) of memory, or what the machine has, if that is
+    /// less. Those that are loaded on demand go, the least recently used first, when another needs the room.
+    ///
+    /// # Errors
+    /// [`crate::Kind::InvalidArgument`] for what is no amount.
+    pub fn limit_memory(&self, gb: f64) -> Result<()> {
+        if !(gb.is_finite() && gb > 0.0) {
+            let message = format!("max-loaded-gb must be above 0, got {gb}");
+            return Err(crate::Error::invalid("max-loaded-gb", message));
+        }
+        self.serving.engines.limit((gb * 1e9) as u64);
+        Ok(())
+    }
+
+    /// Cores that all deployments together ask for, those not in memory included.
+    pub fn cores_asked(&self) -> f64 {
+        let of_route = |(_, route): (RouteKey, Arc<Route>)| {
+            route.deployed.iter().map(|(_, model)| model.deployment.cpu_cores).sum::<f64>()
+        };
+        self.serving.all().into_iter().map(of_route).sum()
+    }
+
+    /// Counters of everything in memory, for monitoring.
+    pub fn serving_counters(&self) -> Vec<DeploymentCounters> {
+        let engines = &self.serving.engines;
+        let of_route = |((project, _), route): (RouteKey, Arc<Route>)| {
+            let counters = |(_, model): &(u8, Arc<DeployedModel>)| {
+                let engine = model.in_memory(engines)?;
+                let status = model.status(engines, route.is_shadow(model));
+                Some(DeploymentCounters { project: project.clone(), status, counters: engine.counters() })
+            };
+            route.deployed.iter().filter_map(counters).collect::<Vec<_>>()
+        };
+        self.serving.all().into_iter().flat_map(of_route).collect()
+    }
+
+    /// How all deployments are doing, each with its project.
+    pub fn deployment_statuses(&self) -> Vec<(String, DeploymentStatus)> {
+        let of_route = |((project, _), route): (RouteKey, Arc<Route>)| {
+            let statuses = route.statuses(&self.serving.engines).into_iter();
+            statuses.map(|status| (project.clone(), status)).collect::<Vec<_>>()
+        };
+        self.serving.all().into_iter().flat_map(of_route).collect()
+    }
+
+    /// How one deployment is doing; nothing if it is not known here.
+    pub fn deployment_status(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment: &str,
+    ) -> Option<DeploymentStatus> {
+        let route = self.serving.get(project, endpoint)?;
+        let mut statuses = route.statuses(&self.serving.engines).into_iter();
+        statuses.find(|status| status.deployment == deployment)
+    }
+
+    /// Endpoint and deployment ids that serve a version.
+    pub fn deployments_of(&self, project: &str, model: &str, version: u32) -> Vec<(String, String)> {
+        let of_version = |(p, status): &(String, DeploymentStatus)| {
+            p == project && status.model == model && status.version == version
+        };
+        let found = self.deployment_statuses().into_iter().filter(of_version);
+        found.map(|(_, status)| (status.endpoint, status.deployment)).collect()
+    }
+
+    /// Puts an endpoint's route in place as it was brought back: what is loaded, and what failed.
+    pub(crate) async fn route(
+        &self,
+        endpoint: &Endpoint,
+        loaded: Vec<Arc<DeployedModel>>,
+        failed: Vec<DeploymentStatus>,
+    ) -> Result<Vec<DeploymentStatus>> {
+        let before = self.serving.get(&endpoint.project, &endpoint.id);
+        let percent = |id: &str| endpoint.traffic_split.get(id).copied().unwrap_or_default();
+        let before = before.as_ref().and_then(|route| route.shadows.clone());
+        let shadows = self.shadows_of(endpoint, &loaded, &before);
+        let models: BTreeSet<String> = loaded.iter().map(|model| model.version.model.clone()).collect();
+        let deployed = loaded.into_iter().map(|model| (percent(&model.deployment.id), model)).collect();
+        let route = Route { deployed, failed, dealer: Dealer::default(), shadows };
+        let statuses = route.statuses(&self.serving.engines);
+        self.serving.set(&endpoint.project, &endpoint.id, route);
+        for model in models {
+            self.refresh_name(&endpoint.project, &model).await?;
+        }
+        Ok(statuses)
+    }
+
+    /// Rebuilds an endpoint's route from what the registry now says, keeping what is loaded; `new` is added, in the place of
+    /// the deployment that has its id, if there is one.
+    pub(crate) async fn reroute(&self, endpoint: &Endpoint, new: Option<Arc<DeployedModel>>) -> Result<()> {
+        let before = self.serving.get(&endpoint.project, &endpoint.id);
+        let known = |id: &str| endpoint.deployments.iter().any(|deployment| deployment.id == id);
+        let replaced = |id: &str| new.as_ref().is_some_and(|new| new.deployment.id == id);
+        let loaded: Vec<Arc<DeployedModel>> = before
+            .iter()
+            .flat_map(|route| route.deployed.iter().map(|(_, model)| Arc::clone(model)))
+            .collect();
+        let stays = |id: &str| known(id) && !replaced(id);
+        let mut staying: Vec<Arc<DeployedModel>> =
+            loaded.iter().filter(|model| stays(&model.deployment.id)).cloned().collect();
+        staying.extend(new.clone().filter(|new| known(&new.deployment.id)));
+        let failed = before.iter().flat_map(|route| &route.failed).filter(|status| stays(&status.deployment));
+        self.route(endpoint, staying, failed.cloned().collect()).await?;
+        // A model that is served no more is named no more.
+        let models: BTreeSet<&str> = loaded.iter().map(|model| model.version.model.as_str()).collect();
+        for model in models {
+            self.refresh_name(&endpoint.project, model).await?;
+        }
+        // Last, so that no request that comes now can meet an engine that takes nothing any more.
+        for gone in loaded.iter().filter(|model| !known(&model.deployment.id)) {
+            self.serving.engines.remove(&key(&endpoint.project, &endpoint.id, &gone.deployment.id));
+        }
+        Ok(())
+    }
+
+    /// What an endpoint serves now; those that are still to be brought back are not in it.
+    pub(crate) fn deployed_now(&self, endpoint: &Endpoint, deployment: &str) -> Option<Arc<DeployedModel>> {
+        self.serving.deployed(&endpoint.project, &endpoint.id, deployment)
+    }
+}

@@ -1,0 +1,189 @@
+//! Deployments that are loaded when they are asked: one load however many callers wait for it, and a failure that is
+//! remembered for a while, so that a bad model is not loaded again for each of them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::deployed::{DeployedModel, Engine};
+use crate::{Error, Kind, Platform, Result};
+
+/// How long a caller who gave no deadline waits for a load.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long it is not tried again after a failure.
+const FAILURE_KEPT: Duration = Duration::from_secs(5);
+/// The same where only room was missing, which others may leave at any time.
+const FULL_KEPT: Duration = Duration::from_secs(1);
+/// The most callers that wait for one load.
+const WAITING_MAX: usize = 1024;
+
+/// The place of a deployment that comes into memory and goes.
+pub(crate) struct OnDemand {
+    key: serving::Key,
+    /// What is known of its engine before it is loaded.
+    pinned: String,
+    /// Its engine with its version, since it was loaded first.
+    named: OnceLock<String>,
+    /// Held by whoever loads it.
+    loading: Arc<tokio::sync::Mutex<()>>,
+    failure: RwLock<Option<Failure>>,
+    waiting: AtomicUsize,
+}
+
+/// Why the newest load failed, and until when that counts.
+struct Failure {
+    message: String,
+    until: Instant,
+}
+
+/// A caller who waits, counted while it does.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl OnDemand {
+    /// The place of the deployment of this key, whose engine is called `engine`.
+    pub(crate) fn new(key: serving::Key, engine: &str) -> Self {
+        Self {
+            key,
+            pinned: engine.to_owned(),
+            named: OnceLock::new(),
+            loading: Arc::default(),
+            failure: RwLock::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &serving::Key {
+        &self.key
+    }
+
+    pub(crate) fn engine_name(&self) -> &str {
+        self.named.get().unwrap_or(&self.pinned)
+    }
+
+    pub(crate) fn name_engine(&self, name: &str) {
+        // The first name stays: a process has one version of an engine.
+        let _ = self.named.set(name.to_owned());
+    }
+
+    /// Why it is not tried to load it now.
+    fn failed(&self) -> Option<Error> {
+        let failure = self.failure.read().unwrap_or_else(PoisonError::into_inner);
+        let failure = failure.as_ref().filter(|failure| Instant::now() < failure.until)?;
+        Some(Error::new(Kind::Unavailable, failure.message.clone()))
+    }
+
+    fn note(&self, outcome: &Result<()>) {
+        let failure = outcome.as_ref().err().map(|error| {
+            let kept = if error.kind() == Kind::ResourceExhausted { FULL_KEPT } else { FAILURE_KEPT };
+            let message = format!("deployment {} cannot be loaded now: {error}; try again later", self.key);
+            Failure { message, until: Instant::now() + kept }
+        });
+        *self.failure.write().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    fn wait(&self) -> Result<Waiting<'_>> {
+        let waiting = Waiting(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_MAX {
+            return Ok(waiting);
+        }
+        let message = format!(
+            "deployment {} is being loaded and {WAITING_MAX} requests wait for it, the most that may; try again later",
+            self.key
+        );
+        Err(Error::new(Kind::Unavailable, message))
+    }
+}
+
+impl Platform {
+    /// What computes for a model; one that is not in memory is loaded first.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] if it cannot be loaded now or too many wait for it, [`Kind::DeadlineExceeded`] if its caller
+    /// does not wait so long.
+    pub(crate) async fn engine(
+        &self,
+        model: &Arc<DeployedModel>,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<serving::Deployment>> {
+        match &model.engine {
+            Engine::Pinned(engine) => Ok(Arc::clone(engine)),
+            Engine::OnDemand(slot) => match self.serving.engines().get(&slot.key) {
+                Some(engine) => Ok(engine),
+                None => self.bring_in(model, slot, deadline).await,
+            },
+        }
+    }
+
+    async fn bring_in(
+        &self,
+        model: &Arc<DeployedModel>,
+        slot: &OnDemand,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<serving::Deployment>> {
+        let _waiting = slot.wait()?;
+        let longest = Instant::now() + WAIT_MAX;
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
+        loop {
+            if let Some(engine) = self.serving.engines().get(&slot.key) {
+                return Ok(engine);
+            }
+            if let Some(failure) = slot.failed() {
+                return Err(failure);
+            }
+            if let Ok(held) = Arc::clone(&slot.loading).try_lock_owned()
+                && self.serving.engines().peek(&slot.key).is_none()
+            {
+                self.start_loading(Arc::clone(model), held)?;
+            }
+            // Whoever loads holds it until it is done.
+            let done = tokio::time::timeout_at(until.into(), slot.loading.lock()).await;
+            if done.is_err() {
+                let kind = if deadline.is_some_and(|deadline| deadline <= longest) {
+                    Kind::DeadlineExceeded
+                } else {
+                    Kind::Unavailable
+                };
+                let message = format!("deployment {} is still being loaded; try again later", slot.key);
+                return Err(Error::new(kind, message));
+            }
+        }
+    }
+
+    /// Loads on a task of its own: it goes on if those who wait leave, and the next ones find it loaded.
+    fn start_loading(&self, model: Arc<DeployedModel>, held: tokio::sync::OwnedMutexGuard<()>) -> Result<()> {
+        let platform = self.this.upgrade();
+        let platform = platform.ok_or_else(|| Error::new(Kind::Unavailable, "the server is stopping"))?;
+        tokio::spawn(async move {
+            let outcome = platform.load_on_demand(&model).await;
+            if let Err(error) = &outcome {
+                tracing::error!(endpoint = model.endpoint, deployment = model.deployment.id, %error, "not loaded");
+            }
+            if let Engine::OnDemand(slot) = &model.engine {
+                slot.note(&outcome);
+            }
+            drop(held);
+        });
+        Ok(())
+    }
+
+    async fn load_on_demand(&self, model: &DeployedModel) -> Result<()> {
+        let Engine::OnDemand(slot) = &model.engine else { return Ok(()) };
+        let loaded =
+            self.load(&model.endpoint, &model.deployment, &model.version, model.memory_bytes()).await?;
+        let (engine, replay) = loaded.into_engine();
+        let engine = self.serving.engines().insert(slot.key.clone(), engine, serving::Stay::WhileRoom)?;
+        model.loaded(&engine, &replay);
+        // It may have been undeployed or changed meanwhile.
+        if !self.serving.is_routed(&model.version.project, model) {
+            self.serving.engines().remove_this(&slot.key, &engine);
+            return Err(Error::new(Kind::Unavailable, "it has just been taken out of service"));
+        }
+        Ok(())
+    }
+}

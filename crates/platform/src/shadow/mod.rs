@@ -1,0 +1,230 @@
+//! Shadows: deployments that get copies of an endpoint's requests. Their answers are kept beside those that were given, and
+//! never returned.
+//!
+//! A copy never makes anybody wait: its room in the shadow's queue is taken before the question is answered, and where there
+//! is none the copy is dropped and counted. Copies are computed one after the other by a thread of the lowest priority, and
+//! what came of them is written below `shadow/` in the data directory, apart from all data sets.
+
+mod compare;
+mod log;
+mod report;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use jiff::Timestamp;
+use registry::Endpoint;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::deployed::DeployedModel;
+use crate::predict::{Instance, PredictReply, Question};
+use crate::{Platform, Tensor, background};
+use compare::Compared;
+use log::Log;
+pub use report::{ShadowReport, ShadowTotals};
+
+/// The most copies that wait.
+const QUEUE_MAX: usize = 64;
+/// The most bytes of a question that is copied, and of its answer.
+const COPY_BYTES_MAX: usize = 1 << 20;
+/// Where the answers lie, below the data directory.
+const FOLDER: &str = "shadow";
+
+/// The shadows of an endpoint, if it has any.
+pub(crate) type Shadows = Option<Arc<[Arc<Shadow>]>>;
+
+/// A shadow at work.
+pub(crate) struct Shadow {
+    model: Arc<DeployedModel>,
+    percent: u8,
+    requests: AtomicU64,
+    queue: mpsc::Sender<Copied>,
+    counts: Arc<Counts>,
+}
+
+/// What a shadow has done.
+#[derive(Default)]
+struct Counts {
+    /// For want of room in the queue.
+    dropped: AtomicU64,
+    /// Because question or answer are too large.
+    too_large: AtomicU64,
+    totals: Mutex<ShadowTotals>,
+}
+
+impl Counts {
+    fn totals(&self) -> ShadowTotals {
+        let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ShadowTotals {
+            dropped: totals.dropped + self.dropped.load(Ordering::Relaxed),
+            too_large: totals.too_large + self.too_large.load(Ordering::Relaxed),
+            ..totals
+        }
+    }
+}
+
+/// A question that was answered, and its answer.
+struct Copied {
+    question: Question,
+    answer: PredictReply,
+    request_id: Option<String>,
+    at: Timestamp,
+}
+
+/// The copies of one question, until it is answered; dropped with it if it is not.
+pub(crate) struct Copies<'a>(Vec<Kept<'a>>);
+
+struct Kept<'a> {
+    shadow: &'a Shadow,
+    room: mpsc::OwnedPermit<Copied>,
+    question: Question,
+}
+
+/// Copies of a question for those shadows whose turn it is and who have room.
+pub(crate) fn copies<'a>(shadows: &'a Shadows, question: &Question) -> Copies<'a> {
+    let shadows = shadows.iter().flat_map(|shadows| shadows.iter());
+    Copies(shadows.filter_map(|shadow| shadow.copy(question)).collect())
+}
+
+impl Copies<'_> {
+    /// Hands the copies over, with the answer that was given.
+    pub(crate) fn answered(self, answer: &PredictReply, request_id: Option<&str>, at: Timestamp) {
+        for Kept { shadow, room, question } in self.0 {
+            if answer_bytes(answer) > COPY_BYTES_MAX {
+                shadow.counts.too_large.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            let (answer, request_id) = (answer.clone(), request_id.map(str::to_owned));
+            room.send(Copied { question, answer, request_id, at });
+        }
+    }
+}
+
+impl Shadow {
+    /// Whether this is the shadow of a deployment.
+    pub(crate) fn is_of(&self, model: &DeployedModel) -> bool {
+        std::ptr::eq(&*self.model, model)
+    }
+
+    fn copy(&self, question: &Question) -> Option<Kept<'_>> {
+        // 37 is coprime to 100: the copies are spread out over each block of a hundred.
+        let turn = self.requests.fetch_add(1, Ordering::Relaxed).wrapping_mul(37) % 100;
+        if turn >= u64::from(self.percent) {
+            return None;
+        }
+        if question_bytes(question) > COPY_BYTES_MAX {
+            self.counts.too_large.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        match self.queue.clone().try_reserve_owned() {
+            Ok(room) => Some(Kept { shadow: self, room, question: question.clone() }),
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
+                self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+}
+
+fn question_bytes(question: &Question) -> usize {
+    match question {
+        Question::Rows { instances, .. } => instances
+            .iter()
+            .map(|instance| match instance {
+                Instance::Vector(vector) => size_of_val(vector.as_slice()),
+                Instance::Symbol(symbol) => symbol.len(),
+            })
+            .sum(),
+        Question::Tensors(tensors) => tensors.iter().map(|(_, tensor)| tensor.size_bytes()).sum(),
+    }
+}
+
+fn answer_bytes(answer: &PredictReply) -> usize {
+    answer.outputs.iter().map(|(_, tensor): &(String, Tensor)| tensor.size_bytes()).sum()
+}
+
+impl Platform {
+    /// The shadows that an endpoint is to have, by what is deployed on it; those at work go on.
+    pub(crate) fn shadows_of(
+        &self,
+        endpoint: &Endpoint,
+        deployed: &[Arc<DeployedModel>],
+        before: &Shadows,
+    ) -> Shadows {
+        let mut shadows = Vec::new();
+        for deployment in endpoint.deployments.iter().filter(|deployment| endpoint.is_shadow(deployment)) {
+            let Some(model) = deployed.iter().find(|model| model.deployment.id == deployment.id) else {
+                continue;
+            };
+            let at_work = before.iter().flat_map(|before| before.iter()).find(|shadow| shadow.is_of(model));
+            match at_work {
+                Some(shadow) => shadows.push(Arc::clone(shadow)),
+                None => shadows.extend(self.start_shadow(endpoint, Arc::clone(model))),
+            }
+        }
+        if shadows.is_empty() { None } else { Some(shadows.into()) }
+    }
+
+    /// Without a thread or a folder there is no shadow, which is no reason for others not to be answered.
+    fn start_shadow(&self, endpoint: &Endpoint, model: Arc<DeployedModel>) -> Option<Arc<Shadow>> {
+        let folder = self.shadow_folder(&endpoint.project, &endpoint.id);
+        self.forget_old_shadows(&folder, endpoint);
+        let opened = Log::open(&folder.join(&model.deployment.id));
+        let (log, totals) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::error!(endpoint = endpoint.id, %error, "the answers of a shadow cannot be kept");
+                return None;
+            }
+        };
+        let counts = Arc::new(Counts { totals: Mutex::new(totals), ..Counts::default() });
+        let (queue, copied) = mpsc::channel(QUEUE_MAX);
+        let follower = Follower {
+            platform: self.this.clone(),
+            model: Arc::clone(&model),
+            counts: Arc::clone(&counts),
+            log,
+        };
+        let runtime = tokio::runtime::Handle::current();
+        // It ends when the shadow is gone and what it had taken is written.
+        let follow = background::run("shadow", move || follower.follow(&runtime, copied));
+        tokio::spawn(async move {
+            if let Err(error) = follow.await {
+                tracing::error!(%error, "a shadow stopped");
+            }
+        });
+        let percent = model.deployment.shadow_percent.unwrap_or_default();
+        Some(Arc::new(Shadow { model, percent, requests: AtomicU64::new(0), queue, counts }))
+    }
+}
+
+/// What computes the copies, one after the other.
+struct Follower {
+    platform: Weak<Platform>,
+    model: Arc<DeployedModel>,
+    counts: Arc<Counts>,
+    log: Log,
+}
+
+impl Follower {
+    fn follow(mut self, runtime: &tokio::runtime::Handle, mut copied: mpsc::Receiver<Copied>) {
+        while let Some(copied) = copied.blocking_recv() {
+            let Some(platform) = self.platform.upgrade() else { return };
+            let answer = runtime.block_on(platform.compute(&self.model, copied.question.clone(), None));
+            drop(platform);
+            self.keep(&copied, answer);
+        }
+    }
+
+    fn keep(&mut self, copied: &Copied, answer: crate::Result<PredictReply>) {
+        let compared = Compared::new(copied, &self.model, answer);
+        {
+            let mut totals = self.counts.totals.lock().unwrap_or_else(PoisonError::into_inner);
+            totals.add(&compared);
+        }
+        if let Err(error) = self.log.append(&compared, &self.counts.totals()) {
+            tracing::error!(deployment = self.model.deployment.id, %error, "an answer of a shadow is not kept");
+        }
+    }
+}
