@@ -75,13 +75,16 @@ pub(crate) struct DeployedModelResource {
 }
 
 /// The resources of a deployment.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ResourcesResource {
     /// Engine threads.
     pub(crate) cpu_cores: f64,
     /// Memory budget in GB (10^9 bytes).
     pub(crate) memory_gb: f64,
+    /// The engine in service with its version, or the one that was asked for.
+    #[serde(default)]
+    pub(crate) engine: Option<String>,
 }
 
 /// An answer.

@@ -48,8 +48,8 @@ impl From<DeployedModelResource> for DeploymentView {
             id: deployed.id,
             model: last_segment(&deployed.model).to_owned(),
             version: deployed.model_version_id,
-            cpu_cores: deployed.resources.map(|resources| resources.cpu_cores),
-            memory_gb: deployed.resources.map(|resources| resources.memory_gb),
+            cpu_cores: deployed.resources.as_ref().map(|resources| resources.cpu_cores),
+            memory_gb: deployed.resources.as_ref().map(|resources| resources.memory_gb),
         }
     }
 }

@@ -279,6 +279,9 @@ pub(crate) fn written(platform: &Platform, parent: &Parent, endpoint: &Endpoint)
 
 fn deployed_model(platform: &Platform, parent: &Parent, endpoint: &str, deployment: &Deployment) -> Value {
     let mut resources = json!({"cpuCores": deployment.cpu_cores, "memoryGb": deployment.memory_gb});
+    if let Some(asked) = &deployment.engine {
+        resources["engine"] = json!(asked);
+    }
     let mut machine = json!({});
     if let Some(machine_type) = &deployment.machine_type {
         machine["machineType"] = json!(machine_type);
