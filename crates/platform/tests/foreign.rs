@@ -34,6 +34,7 @@ fn options(data_dir: &Path) -> Options {
     Options {
         data_dir: data_dir.to_owned(),
         artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
         allowed_roots: Vec::new(),
         holder: "test".to_owned(),
         clock: Arc::new(|| "2024-01-02T00:00:00Z".parse().unwrap()),
