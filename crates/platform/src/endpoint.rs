@@ -11,6 +11,7 @@ use registry::{Deployment, Endpoint, ModelVersion, NewEndpoint};
 use serving::{Limits, LoadSpec, Resources};
 
 use crate::background;
+use crate::samplers::Samplers;
 use crate::served::Names;
 use crate::traffic::{Dealer, Rebalances, Together};
 use crate::{Error, Kind, Page, Paged, Platform, ResourceRequest, Result};
@@ -100,6 +101,8 @@ pub(crate) struct DeployedModel {
     pub(crate) manifest: Manifest,
     /// How its features are computed; none if they were computed elsewhere.
     pub(crate) set: Option<FeatureSet>,
+    /// Its inputs that take random numbers.
+    pub(crate) samplers: Samplers,
     pub(crate) engine: Arc<serving::Deployment>,
     replay: String,
 }
@@ -428,7 +431,8 @@ impl Platform {
         // Started here, so that its threads do not give way.
         let engine = engine.start()?;
         let engine = self.serving.engines.insert(key(project, endpoint, &deployment.id), engine)?;
-        Ok(DeployedModel { deployment, version, manifest, set, engine, replay })
+        let samplers = Samplers::of(&manifest);
+        Ok(DeployedModel { deployment, version, manifest, set, samplers, engine, replay })
     }
 
     /// An id of at most 10 digits that no deployment here has had: an answer must not be ascribed to another.

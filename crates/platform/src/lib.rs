@@ -32,6 +32,7 @@ mod prepare;
 mod read_only;
 mod replay;
 mod report;
+mod samplers;
 mod search;
 mod served;
 mod source_file;

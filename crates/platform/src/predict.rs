@@ -136,14 +136,42 @@ impl Target {
         Self { caller, ..self }
     }
 
-    /// What the model takes and gives.
+    /// What is asked of callers, and what the model gives. Inputs that take random numbers are not asked for.
     pub fn signature(&self) -> &Signature {
-        &self.model.manifest.signature
+        self.model.samplers.asked().unwrap_or(&self.model.manifest.signature)
+    }
+
+    /// The same for a question that gives inputs of these names: if it gives random numbers, all inputs are asked for.
+    pub fn signature_for<'a>(&self, mut given: impl Iterator<Item = &'a str>) -> &Signature {
+        match given.any(|name| self.model.samplers.has(name)) {
+            true => &self.model.manifest.signature,
+            false => self.signature(),
+        }
+    }
+
+    /// Reads a question by what is asked of callers, or, if it does not fit that and the model takes random numbers, by all that
+    /// the model takes.
+    ///
+    /// # Errors
+    /// What `read` says of the first.
+    pub fn read<T, E>(
+        &self,
+        read: impl Fn(&Signature) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        read(self.signature()).or_else(|refused| match self.model.samplers.asked() {
+            Some(_) => read(&self.model.manifest.signature).map_err(|_| refused),
+            None => Err(refused),
+        })
     }
 
     /// Whether it answers [`Question::Rows`]: it takes one number a feature.
     pub fn takes_rows(&self) -> bool {
-        let inputs = &self.signature().inputs;
+        Self::is_of_rows(self.signature())
+    }
+
+    /// Whether a model of this signature takes one number a feature.
+    pub fn is_of_rows(signature: &Signature) -> bool {
+        let inputs = &signature.inputs;
         matches!(inputs.as_slice(), [only] if only.dtype == DataType::Float32 && only.shape.len() == 2 && only.row_elements().is_some())
     }
 
@@ -239,10 +267,11 @@ impl Platform {
                 let Rows { values, warnings, source } = self.rows(model, instances, as_of).await?;
                 let input = Tensor::float32(vec![count, width(model)], values)
                     .map_err(|error| Error::internal("cannot lay out the features", error))?;
-                (vec![input], warnings, source)
+                let name = target.signature().inputs[0].name.clone();
+                (all_inputs(model, vec![(name, input)])?, warnings, source)
             }
             Question::Tensors(tensors) => {
-                let inputs = in_order(target.signature(), tensors)?;
+                let inputs = all_inputs(model, tensors)?;
                 if target.takes_rows() {
                     check_matrix(model, &inputs[0])?;
                 }
@@ -343,6 +372,13 @@ fn takes_tensors(target: &Target) -> Error {
     let message =
         format!("model {model}@{version} takes no row of features but the inputs {}", inputs.join(", "));
     Error::invalid("instances", message)
+}
+
+/// The tensors a model takes, in its order; random numbers where the caller gives none.
+fn all_inputs(model: &DeployedModel, mut tensors: Vec<(String, Tensor)>) -> Result<Vec<Tensor>> {
+    let signature = &model.manifest.signature;
+    model.samplers.fill(signature, &mut tensors)?;
+    in_order(signature, tensors)
 }
 
 /// The tensors a signature asks for, in its order.
