@@ -79,7 +79,7 @@ class Program:
     def run(self, *arguments: str | Path) -> Outcome:
         """Runs a verb and waits for its end."""
         done = subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=environment(), capture_output=True, text=True,
+            self.command(*arguments), cwd=self.folder, env=self._environment(), capture_output=True, text=True,
             timeout=SECONDS_MAX,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
@@ -94,13 +94,16 @@ class Program:
         """The command line of a verb."""
         return [str(self.binary), *map(str, arguments), "--data-dir", str(self.data_dir)]
 
+    def _environment(self) -> dict[str, str]:
+        return environment()
+
     def serve(self, *arguments: str | Path) -> "Server":
         """Starts `serve` on a free port and waits until it is ready."""
         port = free_port()
         log = (self.folder / f"serve-{port}.log").open("w+")
         process = subprocess.Popen(
             self.command("serve", "--listen", f"127.0.0.1:{port}", *arguments), cwd=self.folder,
-            env=environment(), stdout=log, stderr=subprocess.STDOUT,
+            env=self._environment(), stdout=log, stderr=subprocess.STDOUT,
         )
         server = Server(f"http://127.0.0.1:{port}", process, Path(log.name))
         server.wait_until_ready()

@@ -36,6 +36,10 @@ class Converter:
         """Writes `out` and returns the signature, the operators and notes."""
         return json.loads(self.succeed(folder, out, "--signature", signature))
 
+    def write(self, model: Path, folder: Path) -> dict:
+        """Writes the graph of a model as a SavedModel, and returns the signature and notes."""
+        return json.loads(self.succeed("saved-model", model, folder))
+
     def refusal(self, folder: Path, signature: str = "serving_default") -> str:
         """Why it does not convert the model."""
         done = self.call(folder, folder / "refused.onnx", "--signature", signature)

@@ -74,6 +74,8 @@ def test_an_engine_is_changed_by_name_alone(program: Program, library: Path, tmp
         resource = json.loads(urllib.request.urlopen(f"{server.url}/v1/projects/default/locations/l/endpoints/e").read())
         engines = {one["id"]: one["resources"]["engine"].split()[0] for one in resource["deployedModels"]}
         assert engines == {first: "rten", second: "onnxruntime"}
+        shown = program.succeed("engines", "--server", server.url)["deployments"]
+        assert {use["deployment"]: use["engine"] for use in shown} == engines
     finally:
         assert server.stop() == 0
 

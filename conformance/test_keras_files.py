@@ -31,17 +31,10 @@ REFUSED = {
     "activation_threshold": "Python code, which is not run",
     "gelu_tanh": "Python code, which is not run",
     "net_transformer_encoder": "keras_models.Positions is Python code",
-    "masked_average": "Masking",
-    "embedding_masked": "masks steps",
-    "lstm_masked": "Masking",
-    "lstm_masked_open": "Masking",
-    "gru_masked_long": "Masking",
     "rnn_stacked_cells": "RNN",
     "rnn_of_cells": "RNN",
     "conv_lstm1d": "ConvLSTM1D",
     "conv_lstm2d": "ConvLSTM2D",
-    "simple_rnn_open": "written out step by step",
-    "gru_before_open": "written out step by step",
     "adaptive_average_pooling1d": "AdaptiveAveragePooling1D",
     "operations": "Argmax",
 }
@@ -163,6 +156,50 @@ def test_networks_within_and_weights_used_twice(build, program: Program, tmp_pat
         outputs = outputs if isinstance(outputs, list) else [outputs]
         for ours, theirs in zip(session.run(None, call), outputs, strict=True):
             assert difference(ours, theirs) <= TOLERANCE
+
+
+def masked(steps: int | None) -> keras.Model:
+    """Every layer that uses a mask or passes it on, one behind the other."""
+    series = keras.Input((steps, 4), name="series")
+    x = L.Masking(-1.0)(series)
+    x = L.LayerNormalization()(L.LSTM(5, return_sequences=True)(x))
+    y = L.Bidirectional(L.GRU(3, return_sequences=True))(L.Dense(4, activation="tanh")(x))
+    z = L.SimpleRNN(4, go_backwards=True)(L.Dropout(0.2)(y))
+    return keras.Model(series, [L.GlobalAveragePooling1D()(y), z, L.Bidirectional(L.LSTM(2), merge_mode="sum")(x), y])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", [9, 130, None], ids=["written out", "long", "open"])
+@pytest.mark.parametrize("form", ["model.keras", "model"])
+def test_masked_steps_are_left_out(form: str, steps: int | None, program: Program, converter: Converter, tmp_path: Path):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(keras_models.SEED)
+    model = keras_models.randomised(masked(steps))
+    model.save(tmp_path / form) if form.endswith(".keras") else model.export(tmp_path / form, verbose=False)
+    file = convert(program, tmp_path / form)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    random = np.random.default_rng(9)
+    for rows in BATCHES:
+        x = random.normal(size=(rows, steps or 7, 4)).astype(np.float32)
+        is_masked = random.random(x.shape[:2]) < 0.4
+        is_masked[:, rows % x.shape[1]] = False
+        is_masked[: rows // 3, 0] = is_masked[rows // 4 :, -1] = True
+        is_masked[:, 3] = False
+        x[is_masked] = -1
+        answer = expected(model, {"series": x}, names)
+        assert worst(dict(zip(names, session.run(names, {"series": x}))), answer) <= TOLERANCE, "onnxruntime"
+        (ours,) = converter.run(file, [{"series": x}])
+        assert worst(ours, answer) <= TOLERANCE, "rten"
+        x[is_masked] = 0.5
+        assert worst(dict(zip(names, session.run(names, {"series": x}))), answer) > 0.01, "masks matter"
+
+
+def test_a_mask_before_any_other_layer_is_refused(program: Program, tmp_path: Path):
+    model = keras.Sequential([keras.Input((6, 3)), L.Masking(), L.Conv1D(2, 2)])
+    model.save(tmp_path / "model.keras")
+    message = refusal(program, tmp_path / "model.keras")
+    assert "Conv1D" in message and "masked steps" in message and 'model.export("folder")' in message
 
 
 def test_half_precision_is_computed_in_single_and_noted(program: Program, tmp_path: Path):

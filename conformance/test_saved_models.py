@@ -12,10 +12,15 @@ import onnxruntime
 import pytest
 
 from bundle import tf  # First, because it says how TensorFlow is loaded.
+import grpc as grpc_library
 import keras
+import tritonclient.grpc
+import tritonclient.http
 from keras import layers as L
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import keras_models
+from program import Program, Server
 from saved_model_converter import Converter
 
 # Largest difference of an element from TensorFlow's, relative to the larger of 1 and TensorFlow's value.
@@ -172,7 +177,7 @@ def test_random_numbers_become_an_input(converter: Converter, tmp_path: Path):
     file = tmp_path / "model.onnx"
     document = converter.convert(exported(noisy_model, tmp_path / "model"), file, "serving_default")
     assert document["signature"]["inputs"][1] == {"name": "sampler_normal", "dtype": "float32", "shape": [None, 4]}
-    assert "standard normal distribution" in document["notes"][0]
+    assert "standard normal distribution" in document["notes"][0] and "drawn from a seed" in document["notes"][0]
     onnx.checker.check_model(onnx.load(file), full_check=True)
     x, noise = np.random.default_rng(2).normal(size=(2, 5, 4)).astype(np.float32)
     (result,) = converter.run(file, [{"x": x, "sampler_normal": noise}])
@@ -208,6 +213,74 @@ def test_a_variational_encoder_samples_with_given_numbers(converter: Converter, 
     (ours,) = converter.run(file, [{"x": x, "sampler_normal": noise}])
     expected = {"mean": mean, "log_variance": log_variance, "code": mean + np.exp(0.5 * log_variance) * noise}
     assert apart(ours, expected) == {}
+
+
+def test_a_sampler_is_drawn_from_its_seed_where_a_caller_gives_nothing(program: Program, tmp_path: Path):
+    """The same numbers for every row, by every protocol, at every time; or those of the caller."""
+    folder = exported(encoder, tmp_path / "encoder")
+    uploaded = program.succeed("model", "upload", folder)
+    assert uploaded["summary"]["origin"]["samplers"] == [{"input": "sampler_normal", "distribution": "normal", "seed": 0}]
+    program.succeed("endpoint", "create", "e")
+    program.succeed("endpoint", "deploy", "e", "--model", "encoder")
+    x = np.random.default_rng(2).normal(size=(9, 6)).astype(np.float32)
+    theirs = tf.saved_model.load(str(folder)).signatures["serving_default"](x=tf.constant(x))
+    mean, deviation = theirs["mean"].numpy(), np.exp(0.5 * theirs["log_variance"].numpy())
+
+    codes = []
+    for _ in range(2):
+        server = program.serve()
+        try:
+            asks = {
+                "vertex": lambda body: server.post("/v1/projects/default/locations/l/endpoints/e:predict", body),
+                "tensorflow": lambda body: server.post("/v1/models/encoder:predict", body),
+            }
+            for ask in asks.values():
+                reply = ask({"instances": x.tolist()})
+                assert reply.status == 200, reply.text
+                codes.append(np.array([row["code"] for row in reply.json["predictions"]]))
+                alone = ask({"instances": x[4:5].tolist()}).json["predictions"]
+                codes.append(np.concatenate([codes[-1][:4], [alone[0]["code"]], codes[-1][5:]]))
+                noise = np.random.default_rng(3).normal(size=(9, 3)).astype(np.float32)
+                rows = [{"x": a, "sampler_normal": b} for a, b in zip(x.tolist(), noise.tolist())]
+                given = np.array([row["code"] for row in ask({"instances": rows}).json["predictions"]])
+                assert difference(given.astype(np.float32), mean + deviation * noise) <= TOLERANCE
+                refused = ask({"instances": [{"x": [1, 2]}]})
+                assert refused.status == 400, refused.text
+            client = tritonclient.http.InferenceServerClient(server.url.removeprefix("http://"))
+            grpc = tritonclient.grpc.InferenceServerClient(server.url.removeprefix("http://"))
+            assert [tensor["name"] for tensor in client.get_model_metadata("encoder")["inputs"]] == ["x"]
+            for kind, by in ((tritonclient.http, client), (tritonclient.grpc, grpc)):
+                tensors = {"x": x, "sampler_normal": noise}
+                inputs = {name: kind.InferInput(name, list(values.shape), "FP32") for name, values in tensors.items()}
+                for name, values in tensors.items():
+                    inputs[name].set_data_from_numpy(values)
+                codes.append(by.infer("encoder", [inputs["x"]]).as_numpy("code"))
+                given = by.infer("encoder", list(inputs.values())).as_numpy("code")
+                assert difference(given, mean + deviation * noise) <= TOLERANCE
+            channel = grpc_channel(server)
+            codes.append(tensorflow_predict(channel, {"x": x}))
+            given = tensorflow_predict(channel, {"x": x, "sampler_normal": noise})
+            assert difference(given, mean + deviation * noise) <= TOLERANCE
+        finally:
+            server.stop()
+    drawn = (codes[0] - mean) / deviation
+    assert np.abs(drawn - drawn[0]).max() < 1e-4, "every row is given the same"
+    assert 0.01 < np.abs(drawn[0]).max() < 5 and len(np.unique(drawn[0].round(3))) == 3
+    for code in codes[1:]:
+        assert difference(code.astype(np.float32), codes[0].astype(np.float32)) <= 1e-6
+
+
+def grpc_channel(server: Server) -> grpc_library.Channel:
+    return grpc_library.insecure_channel(server.url.removeprefix("http://"))
+
+
+def tensorflow_predict(channel: grpc_library.Channel, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "encoder"
+    for name, values in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    reply = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=30)
+    return tf.make_ndarray(reply.outputs["code"])
 
 
 def test_everything_unsupported_is_listed_at_once(converter: Converter, tmp_path: Path):

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 from cryptography import x509
@@ -27,8 +28,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fault_proxy import FAULTS, FaultProxy
-from program import SECONDS_MAX, Outcome, Program, environment
+from program import REPOSITORY, Program, environment
 from services import SERVICES, Service
+from test_engine_choice import network
 
 PRECONDITION, UNAVAILABLE = 4, 5
 SYMBOLS = [letter * 3 for letter in "ABCDEFGHIJ"]
@@ -75,13 +77,6 @@ class RemoteProgram(Program):
     def command(self, *arguments: str | Path) -> list[str]:
         root = ["--artifact-root", self.artifact_root] if self.artifact_root else []
         return super().command(*arguments) + root
-
-    def run(self, *arguments: str | Path) -> Outcome:
-        done = subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=self._environment(), capture_output=True, text=True,
-            timeout=SECONDS_MAX,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
 
     def begin(self, *arguments: str | Path) -> subprocess.Popen:
         """Starts a verb and does not wait for it."""
@@ -238,6 +233,63 @@ def test_a_model_is_trained_stored_deployed_and_asked(remote: Remote, place: Rem
     fetched = [line for line in remote.proxy.requests if line.startswith("GET ")]
     assert fetched and all(unquote(line).endswith("/bundle.json") for line in fetched), fetched
     assert not (place.data_dir / "artifacts").exists()
+
+
+def test_the_cache_on_this_machine_keeps_to_its_size(remote: Remote, place: RemoteProgram) -> None:
+    place.succeed("model", "upload", remote.made.bundle)
+    check_golden(place, deploy_and_predict(place))
+    cache = place.data_dir / "artifact-cache" / "v1"
+    kept = lambda: [path for path in cache.rglob("*") if path.is_file()]  # noqa: E731
+    assert len(kept()) > 1, "with the default all that was read stays"
+    for path in kept():
+        path.unlink()
+    # Less than any file: only the one that was in use last is left, and the next process reads all of it again.
+    place.variables["BELLWETHER_ARTIFACT_CACHE_GB"] = "0.000000001"
+    for _ in range(2):
+        remote.proxy.honest()
+        check_golden(place, predict(place))
+        assert any(unquote(line).endswith("/model.onnx") for line in remote.proxy.requests), remote.proxy.requests
+        assert len(kept()) <= 1
+    refused = place.run("model", "list", "--artifact-cache-gb", "-1", "--json")
+    assert refused.status == 2
+
+
+def test_models_are_uploaded_from_a_folder_and_an_object(remote: Remote, place: RemoteProgram) -> None:
+    """By the person at the machine, and by a client of the server under a root that its operator allows."""
+    root, folder = f"{remote.service.root}/models", REPOSITORY / "crates" / "artifact" / "tests" / "data" / "dense"
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != "sample.json":
+            remote.service.put(f"models/dense/{path.relative_to(folder)}", path.read_bytes())
+    network(place.folder / "network.onnx")
+    remote.service.put("models/network.onnx", (place.folder / "network.onnx").read_bytes())
+    sample = json.loads((folder / "sample.json").read_text())
+    rows, wanted = (np.array(sample[side]["elements"], np.float32).reshape(sample[side]["shape"]) for side in ("input", "output"))
+
+    saved_model = place.succeed("model", "upload", f"{root}/dense")
+    assert (saved_model["model"], saved_model["summary"]["origin"]["format"]) == ("dense", "saved_model")
+    onnx_model = place.succeed("model", "upload", f"{root}/network.onnx")
+    assert (onnx_model["model"], onnx_model["summary"]["origin"]["format"]) == ("network", "onnx")
+    for model in ("dense", "network"):
+        place.succeed("endpoint", "create", model)
+        place.succeed("endpoint", "deploy", model, "--model", model)
+    given = {"dense": rows, "network": np.random.default_rng(12).normal(size=(4, 6)).astype(np.float32)}
+    theirs = onnxruntime.InferenceSession(place.folder / "network.onnx", providers=["CPUExecutionProvider"])
+    expected = {"dense": wanted, "network": theirs.run(None, {"x": given["network"]})[0]}
+    server = place.serve("--allow-root", f"{root}/")
+    try:
+        for model, x in given.items():
+            path = f"/v1/projects/default/locations/l/endpoints/{model}:predict"
+            reply = server.post(path, {"instances": x.tolist()})
+            assert reply.status == 200, reply.text
+            assert np.abs(np.array(reply.json["predictions"], np.float32) - expected[model]).max() < 1e-5, model
+        again = place.succeed("model", "upload", f"{root}/network.onnx", "--server", server.url)
+        assert (again["model"], again["version"]) == ("network", 2)
+        elsewhere = place.run("model", "upload", f"{remote.service.root}/prices", "--server", server.url, "--json")
+        assert elsewhere.error["kind"] == "PERMISSION_DENIED" and "--allow-root" in elsewhere.error["message"]
+    finally:
+        server.stop()
+    missing = place.run("model", "upload", f"{root}/none", "--json")
+    assert missing.status == 3 and "no object of this name" in missing.error["message"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -1,6 +1,7 @@
-//! Converts a SavedModel or a `.keras` file to ONNX, and runs an ONNX model on rten:
+//! Converts a SavedModel or a `.keras` file to ONNX and back, and runs an ONNX model on rten:
 //!
 //! - `convert MODEL OUT.onnx [--signature NAME]` prints the signature and notes as JSON;
+//! - `saved-model MODEL FOLDER` reads what `convert` does, or ONNX, and writes its graph as a SavedModel;
 //! - `run MODEL.onnx` takes inputs as JSON on standard input, `{"x": {"shape": [..], "dtype": "float32", "elements": [..]}}`,
 //!   and prints the outputs alike. Several runs are a list.
 
@@ -9,38 +10,62 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use artifact::engine;
+use artifact::engine::{LibraryPlaces, look_for_onnxruntime};
 use artifact::format::keras::KerasSource;
+use artifact::format::onnx::read_onnx;
+use artifact::format::saved_model::from_onnx;
 use artifact::format::saved_model::read::SavedModelSource;
-use artifact::import::{Kind, Source};
+use artifact::import::{ImportedModel, Kind, Source};
 use predictor::{DataType, Predictor, Signature, Tensor, TensorData, TensorSpec};
 use prost::Message;
 use protos::onnx::{ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use serde_json::{Value, json};
 
 fn main() -> anyhow::Result<()> {
+    look_for_onnxruntime(LibraryPlaces::usual(|name| std::env::var_os(name)));
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let document = match words.as_slice() {
         ["run", model] => run(Path::new(model))?,
+        ["saved-model", model, out] => saved_model(Path::new(model), Path::new(out))?,
         [directory, out] => convert(Path::new(directory), Path::new(out), "serving_default")?,
         [directory, out, "--signature", name] => convert(Path::new(directory), Path::new(out), name)?,
-        _ => bail!("usage: convert MODEL OUT.onnx [--signature NAME] | convert run MODEL.onnx"),
+        _ => bail!(
+            "usage: convert MODEL OUT.onnx [--signature NAME] | convert saved-model MODEL FOLDER | convert run MODEL.onnx"
+        ),
     };
     use std::io::Write;
     writeln!(std::io::stdout(), "{document}")?;
     Ok(())
 }
 
-fn convert(path: &Path, out: &Path, signature: &str) -> anyhow::Result<Value> {
+/// The graph of a model, and the signatures of its source where they have names.
+fn read(path: &Path, signature: &str) -> anyhow::Result<(ImportedModel, Vec<String>)> {
     let source = Source::open(path)?;
     let found = source.models.first().context("nothing was found")?;
-    let (imported, names) = if found.kind == Kind::Keras {
-        (KerasSource::open(&found.path)?.convert()?, vec![])
-    } else {
-        let source = SavedModelSource::open(&found.path)?;
-        let names: Vec<String> = source.signatures().into_iter().map(|named| named.name).collect();
-        (source.convert(signature)?, names)
-    };
+    match found.kind {
+        Kind::Keras => Ok((KerasSource::open(&found.path)?.convert()?, vec![])),
+        Kind::Onnx => Ok((read_onnx(&found.path)?, vec![])),
+        Kind::SavedModel | Kind::Bundle => {
+            let source = SavedModelSource::open(&found.path)?;
+            let names = source.signatures().into_iter().map(|named| named.name).collect();
+            Ok((source.convert(signature)?, names))
+        }
+    }
+}
+
+fn saved_model(path: &Path, out: &Path) -> anyhow::Result<Value> {
+    let (imported, _) = read(path, "serving_default")?;
+    for (name, content) in from_onnx(&imported.model.encode_to_vec(), &imported.signature)? {
+        let file = out.join(name);
+        std::fs::create_dir_all(file.parent().context("a file is in a folder")?)?;
+        std::fs::write(file, content)?;
+    }
+    Ok(json!({"signature": imported.signature, "notes": imported.notes}))
+}
+
+fn convert(path: &Path, out: &Path, signature: &str) -> anyhow::Result<Value> {
+    let (imported, names) = read(path, signature)?;
     std::fs::write(out, imported.model.encode_to_vec())?;
     let operators: Vec<String> = imported
         .model

@@ -24,6 +24,9 @@ pub enum Error {
     /// A foreign model uses what no engine here computes.
     #[error("the model uses {} operator{} that cannot be imported:{}", .0.len(), if .0.len() == 1 { "" } else { "s" }, listed(.0))]
     Unsupported(Vec<crate::import::Unsupported>),
+    /// A model cannot be written in a format that has no word for what it uses.
+    #[error("the model uses {} operator{} that cannot be written as a SavedModel; use --format onnx:{}", .0.len(), if .0.len() == 1 { "" } else { "s" }, listed(.0))]
+    Unwritable(Vec<crate::import::Unsupported>),
     /// A bundle, or a file of it, is not there.
     #[error("{place} has no \"{file}\"; a bundle is a directory written by `train` or copied whole from one")]
     Missing {

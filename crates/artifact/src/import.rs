@@ -2,6 +2,7 @@
 
 mod archive;
 mod foreign;
+mod sampler;
 mod source;
 
 use predictor::Signature;
@@ -9,6 +10,7 @@ use protos::onnx::ModelProto;
 
 use crate::bundle::FormatTensorNames;
 pub use foreign::Foreign;
+pub use sampler::{Distribution, Sampler};
 pub use source::{Found, Kind, Source};
 
 /// A foreign model, converted where its format is another.
@@ -20,6 +22,8 @@ pub struct ImportedModel {
     pub signature: Signature,
     /// What the source calls the tensors of the signature.
     pub source_names: FormatTensorNames,
+    /// The inputs that take random numbers, which a caller may leave out.
+    pub samplers: Vec<Sampler>,
     /// What a user should know: a signature that was left out, a part that was simplified.
     pub notes: Vec<String>,
 }

@@ -75,6 +75,9 @@ pub(crate) struct GlobalArgs {
     /// Where bundles are stored [env: BELLWETHER_ARTIFACT_ROOT] [default: file://DATA-DIR/artifacts]
     #[arg(long, global = true, value_name = "URI")]
     pub(crate) artifact_root: Option<String>,
+    /// GB of bundles kept in the data directory when they are stored elsewhere; the least recently used go first [env: BELLWETHER_ARTIFACT_CACHE_GB] [default: 8]
+    #[arg(long, global = true, value_name = "GB")]
+    pub(crate) artifact_cache_gb: Option<f64>,
     /// Project that owns models and endpoints [env: BELLWETHER_PROJECT] [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) project: Option<String>,

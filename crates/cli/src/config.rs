@@ -23,6 +23,9 @@ const LOG_DEFAULT: &str = "warn";
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 const MAX_RUNNING_JOBS_DEFAULT: usize = 1;
 const MAX_QUEUED_JOBS_DEFAULT: usize = 100;
+const BYTES_PER_GB: f64 = 1e9;
+/// A petabyte is more than any disk.
+const CACHE_GB_MAX: f64 = 1e6;
 /// More jobs of either sort are a slip of the finger.
 const JOBS_MAX: usize = 10_000;
 
@@ -66,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) data_dir: Setting<PathBuf>,
     /// Where bundles are stored; absent: `file://DATA-DIR/artifacts`.
     pub(crate) artifact_root: Setting<Option<String>>,
+    /// Bytes of bundles kept on this machine when they are stored elsewhere.
+    pub(crate) artifact_cache_bytes: Setting<u64>,
     /// Project that owns models and endpoints.
     pub(crate) project: Setting<String>,
     /// Server to talk to instead of the data directory.
@@ -160,6 +165,14 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         var("BELLWETHER_ARTIFACT_ROOT")?,
         said.artifact_root.clone(),
     );
+    let artifact_cache_gb = layers.choose_optional(
+        flag.artifact_cache_gb.map(|size| ("--artifact-cache-gb", size)),
+        var("BELLWETHER_ARTIFACT_CACHE_GB")?
+            .map(|(name, text)| gigabytes(name, &text).map(|size| (name, size)))
+            .transpose()?,
+        said.artifact_cache_gb,
+    );
+    let artifact_cache_bytes = check_gigabytes(artifact_cache_gb)?;
     let project = layers.choose(
         flag.project.clone().map(|name| ("--project", name)),
         var("BELLWETHER_PROJECT")?,
@@ -250,6 +263,7 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
     Ok(Settings {
         data_dir,
         artifact_root,
+        artifact_cache_bytes,
         project,
         server,
         api_key,
@@ -268,6 +282,25 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
 /// A whole number from a variable.
 fn count(name: &'static str, text: &str) -> Result<usize, Error> {
     text.trim().parse().map_err(|_| Error::invalid(name, format!("{name} \"{text}\" is not a whole number")))
+}
+
+/// A number from a variable.
+fn gigabytes(name: &'static str, text: &str) -> Result<f64, Error> {
+    text.trim().parse().map_err(|_| Error::invalid(name, format!("{name} \"{text}\" is not a number")))
+}
+
+/// The size of the cache in bytes.
+fn check_gigabytes(setting: Setting<Option<f64>>) -> Result<Setting<u64>, Error> {
+    let Setting { value, origin } = setting;
+    let Some(size) = value else {
+        return Ok(Setting { value: platform::ARTIFACT_CACHE_BYTES, origin });
+    };
+    if size > 0.0 && size <= CACHE_GB_MAX {
+        return Ok(Setting { value: (size * BYTES_PER_GB) as u64, origin });
+    }
+    let name = "--artifact-cache-gb";
+    let message = format!("{name} must be above 0 and at most {CACHE_GB_MAX}, got {size} ({origin})");
+    Err(Error::invalid(name, message))
 }
 
 fn check_count(name: &'static str, setting: Setting<usize>) -> Result<Setting<usize>, Error> {
@@ -333,6 +366,7 @@ fn variable(
 struct Keys {
     data_dir: Option<PathBuf>,
     artifact_root: Option<String>,
+    artifact_cache_gb: Option<f64>,
     project: Option<String>,
     server: Option<String>,
     server_certificate: Option<PathBuf>,
@@ -508,6 +542,22 @@ mod tests {
         assert_eq!(refused, "--max-running-jobs must be 1 to 10000, got 0 (flag --max-running-jobs)");
         let case = Case::new("", &[("BELLWETHER_MAX_QUEUED_JOBS", "many")]);
         assert!(case.resolve(&["serve"]).unwrap_err().to_string().contains("\"many\" is not a whole number"));
+    }
+
+    #[test]
+    fn the_size_of_the_cache_is_a_number_above_0() {
+        let case = Case::new("artifact_cache_gb = 2", &[]);
+        let settings = case.resolve(&["serve"]).unwrap();
+        assert_eq!(settings.artifact_cache_bytes.value, 2_000_000_000);
+        let settings = case.resolve(&["model", "list", "--artifact-cache-gb", "0.5"]).unwrap();
+        assert_eq!(settings.artifact_cache_bytes.value, 500_000_000);
+        assert_eq!(Case::new("", &[]).resolve(&["serve"]).unwrap().artifact_cache_bytes.value, 8_000_000_000);
+        for wrong in ["0", "nan", "1e9"] {
+            let refused = case.resolve(&["serve", "--artifact-cache-gb", wrong]).unwrap_err().to_string();
+            assert!(refused.contains("must be above 0 and at most 1000000"), "{refused}");
+        }
+        let case = Case::new("", &[("BELLWETHER_ARTIFACT_CACHE_GB", "large")]);
+        assert!(case.resolve(&["serve"]).unwrap_err().to_string().contains("\"large\" is not a number"));
     }
 
     #[test]

@@ -62,6 +62,7 @@ impl Context {
         Options {
             data_dir: self.settings.data_dir.value.clone(),
             artifact_root: self.settings.artifact_root.value.clone(),
+            artifact_cache_bytes: self.settings.artifact_cache_bytes.value,
             allowed_roots: self.settings.allow_roots.value.clone(),
             holder: self.command.to_owned(),
             clock: Arc::new(jiff::Timestamp::now),

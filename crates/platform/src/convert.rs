@@ -41,7 +41,7 @@ impl From<artifact::Error> for Error {
         let kind = match error {
             E::Store(inner) => return inner.into(),
             E::TooLarge { .. } => Kind::ResourceExhausted,
-            E::Load { .. } | E::Golden { .. } => Kind::FailedPrecondition,
+            E::Load { .. } | E::Golden { .. } | E::Unwritable(_) => Kind::FailedPrecondition,
             E::Io { .. } => Kind::Internal,
             _ => Kind::InvalidArgument,
         };

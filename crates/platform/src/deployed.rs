@@ -6,11 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use artifact::bundle::{Bundle, Manifest, ONNX_MODEL};
 use artifact::engine::EngineKind;
 use market::FeatureSet;
-use predictor::DataType;
+use predictor::{DataType, Signature};
 use registry::{Deployment, ModelVersion, Residence};
 use serving::{Limits, LoadSpec, Resources, Stay};
 
 use crate::on_demand::OnDemand;
+use crate::samplers::Samplers;
 use crate::{Error, Kind, Platform, Result, background, pinned_engine};
 
 /// How a deployment is doing.
@@ -64,6 +65,8 @@ pub(crate) struct DeployedModel {
     pub(crate) manifest: Manifest,
     /// How its features are computed; none if they were computed elsewhere.
     pub(crate) set: Option<FeatureSet>,
+    /// Its inputs that take random numbers.
+    pub(crate) samplers: Samplers,
     pub(crate) engine: Engine,
     loads: AtomicU64,
     known: RwLock<Known>,
@@ -98,10 +101,14 @@ impl DeployedModel {
         format!("{}@{}", self.version.model, self.version.version)
     }
 
+    /// What is asked of callers, and what the model gives.
+    pub(crate) fn asked_signature(&self) -> &Signature {
+        self.samplers.asked().unwrap_or(&self.manifest.signature)
+    }
+
     /// Whether it takes one number a feature.
     pub(crate) fn takes_rows(&self) -> bool {
-        let inputs = &self.manifest.signature.inputs;
-        matches!(inputs.as_slice(), [only] if only.dtype == DataType::Float32 && only.shape.len() == 2 && only.row_elements().is_some())
+        is_of_rows(self.asked_signature())
     }
 
     /// What computes for it, if it is in memory. This is no use of it.
@@ -284,6 +291,12 @@ impl Loaded {
     }
 }
 
+/// Whether a model of this signature takes one number a feature.
+pub(crate) fn is_of_rows(signature: &Signature) -> bool {
+    let inputs = &signature.inputs;
+    matches!(inputs.as_slice(), [only] if only.dtype == DataType::Float32 && only.shape.len() == 2 && only.row_elements().is_some())
+}
+
 fn deployed(
     endpoint: &str,
     deployment: Deployment,
@@ -295,6 +308,7 @@ fn deployed(
         endpoint: endpoint.to_owned(),
         deployment,
         version,
+        samplers: Samplers::of(&manifest),
         manifest,
         set,
         engine,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use artifact::bundle::{Bundle, MANIFEST, ONNX_MODEL};
+use artifact::format::saved_model;
 use serde::Serialize;
 
 use crate::trained_bundle::CREATED_BY;
@@ -56,7 +57,7 @@ impl Platform {
     ///
     /// # Errors
     /// [`Kind::NotFound`], [`Kind::AlreadyExists`] if there is something at `out`, [`Kind::FailedPrecondition`] for a
-    /// format the version does not have.
+    /// SavedModel of an imported model that uses what TensorFlow has no word for, with all of it.
     pub async fn export_model(
         &self,
         project: &str,
@@ -102,36 +103,34 @@ pub(crate) fn write(bundle: &Bundle, format: ModelFormat, out: &Path) -> Result<
         return Err(Error::new(Kind::AlreadyExists, message));
     }
     let manifest = &bundle.manifest;
-    let names: Vec<&str> = manifest.files.keys().map(String::as_str).collect();
-    let chosen: Vec<&str> = match format {
-        ModelFormat::Bundle => names,
-        ModelFormat::Onnx => vec![ONNX_MODEL],
-        ModelFormat::SavedModel if manifest.formats.iter().any(|format| format == "saved_model") => {
-            let ours = |name: &&str| *name != ONNX_MODEL && !name.ends_with(".json");
-            names.into_iter().filter(ours).collect()
-        }
-        ModelFormat::SavedModel => {
-            let formats = manifest.formats.join(", ");
-            let message = format!(
-                "the model was imported as {formats} and cannot be written as a SavedModel; use --format onnx"
-            );
-            return Err(Error::new(Kind::FailedPrecondition, message));
-        }
-    };
+    let has_saved_model = manifest.formats.iter().any(|format| format == "saved_model");
+    let names = manifest.files.keys().map(String::as_str);
     let (mut files, mut bytes) = (Vec::new(), 0);
-    for name in chosen {
-        let content = bundle.file(name).ok_or_else(|| {
-            Error::new(Kind::FailedPrecondition, format!("the bundle has no {name}; upload the model again"))
-        })?;
+    let mut write = |name: &str, content: &[u8]| {
         let path = if format == ModelFormat::Onnx { out.to_owned() } else { out.join(name) };
         put(&path, content)?;
         files.push(name.to_owned());
         bytes += content.len() as u64;
+        Ok::<(), Error>(())
+    };
+    let chosen: Vec<&str> = match format {
+        ModelFormat::Bundle => names.collect(),
+        ModelFormat::Onnx => vec![ONNX_MODEL],
+        ModelFormat::SavedModel if has_saved_model => {
+            names.filter(|name| *name != ONNX_MODEL && !name.ends_with(".json")).collect()
+        }
+        ModelFormat::SavedModel => {
+            for (name, content) in saved_model::from_onnx(part(bundle, ONNX_MODEL)?, &manifest.signature)? {
+                write(&name, &content)?;
+            }
+            vec![]
+        }
+    };
+    for name in chosen {
+        write(name, part(bundle, name)?)?;
     }
     if format == ModelFormat::Bundle {
-        put(&out.join(MANIFEST), bundle.manifest_bytes())?;
-        files.push(MANIFEST.to_owned());
-        bytes += bundle.manifest_bytes().len() as u64;
+        write(MANIFEST, bundle.manifest_bytes())?;
     }
     let origin = manifest.origin.as_ref();
     Ok(Exported {
@@ -142,6 +141,12 @@ pub(crate) fn write(bundle: &Bundle, format: ModelFormat, out: &Path) -> Result<
         parameters: origin.map(|origin| origin.parameters),
         notes: origin.map(|origin| origin.notes.clone()).unwrap_or_default(),
     })
+}
+
+fn part<'a>(bundle: &'a Bundle, name: &str) -> Result<&'a [u8]> {
+    let missing = || format!("the bundle has no {name}; upload the model again");
+    let content = bundle.file(name).ok_or_else(|| Error::new(Kind::FailedPrecondition, missing()))?;
+    Ok(content)
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -40,6 +40,7 @@ mod prepare;
 mod read_only;
 mod replay;
 mod report;
+mod samplers;
 mod search;
 mod served;
 mod shadow;
@@ -121,8 +122,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 const REGISTRY_FILE: &str = "registry.sqlite";
 const SCRATCH: &str = "scratch";
 const ARTIFACT_CACHE: &str = "artifact-cache";
-/// Files of bundles kept on this machine when the artifact store is elsewhere: 8 GiB.
-const ARTIFACT_CACHE_BYTES_MAX: u64 = 8 << 30;
+/// Bytes of bundles kept on this machine when the artifact store is elsewhere, unless told otherwise: 8 GB.
+pub const ARTIFACT_CACHE_BYTES: u64 = 8_000_000_000;
 
 /// How to open a [`Platform`].
 #[derive(Clone)]
@@ -131,6 +132,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// URI of the artifact store, a folder or a place in a bucket; absent: `artifacts` in the data directory.
     pub artifact_root: Option<String>,
+    /// Bytes of bundles kept on this machine when the artifact store is elsewhere: beyond them the least recently used go.
+    pub artifact_cache_bytes: u64,
     /// Roots that a client's artifact URI may lie under, besides the artifact root: `file://` ones, or of a store (`gs://bucket/models`).
     pub allowed_roots: Vec<String>,
     /// What this process is, shown to a second one that wants the same directory.
@@ -144,6 +147,7 @@ impl std::fmt::Debug for Options {
         f.debug_struct("Options")
             .field("data_dir", &self.data_dir)
             .field("artifact_root", &self.artifact_root)
+            .field("artifact_cache_bytes", &self.artifact_cache_bytes)
             .field("allowed_roots", &self.allowed_roots)
             .field("holder", &self.holder)
             .finish_non_exhaustive()
@@ -209,7 +213,7 @@ impl Platform {
         let mut artifacts = store::Store::open(&artifact_root)?;
         if artifacts.is_remote() {
             let folder = data_dir.join(ARTIFACT_CACHE);
-            artifacts = artifacts.with_cache(store::Cache::open(&folder, ARTIFACT_CACHE_BYTES_MAX)?);
+            artifacts = artifacts.with_cache(store::Cache::open(&folder, options.artifact_cache_bytes)?);
         }
         let datasets = store::Store::open(&file_uri(&data_dir)?)?;
         let mut allowed_roots = options.allowed_roots;

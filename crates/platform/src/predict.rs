@@ -168,14 +168,42 @@ impl Target {
         Self { request_id, ..self }
     }
 
-    /// What the model takes and gives.
+    /// What is asked of callers, and what the model gives. Inputs that take random numbers are not asked for.
     pub fn signature(&self) -> &Signature {
-        &self.model.manifest.signature
+        self.model.asked_signature()
+    }
+
+    /// The same for a question that gives inputs of these names: if it gives random numbers, all inputs are asked for.
+    pub fn signature_for<'a>(&self, mut given: impl Iterator<Item = &'a str>) -> &Signature {
+        match given.any(|name| self.model.samplers.has(name)) {
+            true => &self.model.manifest.signature,
+            false => self.signature(),
+        }
+    }
+
+    /// Reads a question by what is asked of callers, or, if it does not fit that and the model takes random numbers, by all that
+    /// the model takes.
+    ///
+    /// # Errors
+    /// What `read` says of the first.
+    pub fn read<T, E>(
+        &self,
+        read: impl Fn(&Signature) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        read(self.signature()).or_else(|refused| match self.model.samplers.asked() {
+            Some(_) => read(&self.model.manifest.signature).map_err(|_| refused),
+            None => Err(refused),
+        })
     }
 
     /// Whether it answers [`Question::Rows`]: it takes one number a feature.
     pub fn takes_rows(&self) -> bool {
         self.model.takes_rows()
+    }
+
+    /// Whether a model of this signature takes one number a feature.
+    pub fn is_of_rows(signature: &Signature) -> bool {
+        crate::deployed::is_of_rows(signature)
     }
 
     /// What the columns of a row are called, in the model's order; empty if they have no names.
@@ -283,10 +311,11 @@ impl Platform {
                 let Rows { values, warnings, source } = self.rows(model, instances, as_of).await?;
                 let input = Tensor::float32(vec![count, width(model)], values)
                     .map_err(|error| Error::internal("cannot lay out the features", error))?;
-                (vec![input], warnings, source)
+                let name = model.asked_signature().inputs[0].name.clone();
+                (all_inputs(model, vec![(name, input)])?, warnings, source)
             }
             Question::Tensors(tensors) => {
-                let inputs = in_order(&model.manifest.signature, tensors)?;
+                let inputs = all_inputs(model, tensors)?;
                 if model.takes_rows() {
                     check_matrix(model, &inputs[0])?;
                 }
@@ -384,6 +413,13 @@ fn takes_tensors(model: &DeployedModel) -> Error {
     let message =
         format!("model {} takes no row of features but the inputs {}", model.reference(), inputs.join(", "));
     Error::invalid("instances", message)
+}
+
+/// The tensors a model takes, in its order; random numbers where the caller gives none.
+fn all_inputs(model: &DeployedModel, mut tensors: Vec<(String, Tensor)>) -> Result<Vec<Tensor>> {
+    let signature = &model.manifest.signature;
+    model.samplers.fill(signature, &mut tensors)?;
+    in_order(signature, tensors)
 }
 
 /// The tensors a signature asks for, in its order.

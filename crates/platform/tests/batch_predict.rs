@@ -480,6 +480,7 @@ async fn trained(dir: &Path) -> Arc<Platform> {
     let options = Options {
         data_dir: dir.join("data"),
         artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
         allowed_roots: Vec::new(),
         holder: "test".to_owned(),
         clock: Arc::new(jiff::Timestamp::now),
@@ -638,6 +639,7 @@ async fn rows_by_symbol_are_answered_as_predict_answers_them() {
     let options = Options {
         data_dir: dir.path().join("data"),
         artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
         allowed_roots: Vec::new(),
         holder: "test".to_owned(),
         clock: Arc::new(jiff::Timestamp::now),

@@ -34,6 +34,7 @@ fn options(data_dir: &Path) -> Options {
     Options {
         data_dir: data_dir.to_owned(),
         artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
         allowed_roots: Vec::new(),
         holder: "test".to_owned(),
         clock: Arc::new(|| "2024-01-02T00:00:00Z".parse().unwrap()),
@@ -152,6 +153,22 @@ async fn a_keras_export_is_uploaded_served_and_written_again() {
         let same = ask(&platform, &id, Question::Rows { instances: rows, as_of: None }).await.unwrap();
         close(&same.predictions().unwrap().concat(), &expected);
     }
+    // What came as ONNX leaves as a SavedModel too, and as a whole: with variables.
+    let out = dir.path().join("written");
+    let written =
+        platform.export_model("default", "net-onnx@1", ModelFormat::SavedModel, &out).await.unwrap();
+    assert_eq!(
+        written.files,
+        ["variables/variables.data-00000-of-00001", "variables/variables.index", "saved_model.pb"]
+    );
+    let version = platform.upload_model(upload(ArtifactSource::Path(out), "written")).await.unwrap();
+    assert_eq!(version.summary["origin"]["format"], "saved_model");
+    served(&platform, "written").await;
+    let (_, numbers) = sample("dense", "input");
+    let rows = numbers.chunks(5).map(|row| Instance::Vector(row.to_vec())).collect();
+    let same = ask(&platform, "written", Question::Rows { instances: rows, as_of: None }).await.unwrap();
+    close(&same.predictions().unwrap().concat(), &expected);
+
     let saved = dir.path().join("saved");
     assert!(saved.join("saved_model.pb").is_file() && saved.join("variables/variables.index").is_file());
     assert!(!saved.join("model.onnx").exists());

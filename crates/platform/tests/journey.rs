@@ -113,6 +113,7 @@ async fn open_with(dir: &Path, allowed_roots: Vec<String>) -> Arc<Platform> {
     let options = Options {
         data_dir: dir.to_owned(),
         artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
         allowed_roots,
         holder: "test".to_owned(),
         clock: Arc::new(move || start),

@@ -20,6 +20,7 @@ async fn open(data_dir: &Path) -> Arc<Platform> {
     let options = Options {
         data_dir: data_dir.to_owned(),
         artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
         allowed_roots: Vec::new(),
         holder: "test".to_owned(),
         clock: Arc::new(|| "2026-01-02T00:00:00Z".parse().unwrap()),

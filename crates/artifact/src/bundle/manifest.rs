@@ -77,6 +77,9 @@ pub struct Origin {
     pub parameters: u64,
     /// The engine it runs on, which answered the golden sample: another one could answer otherwise.
     pub engine: EngineKind,
+    /// The inputs that take random numbers: where a caller gives none, they are drawn from these seeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samplers: Vec<crate::import::Sampler>,
     /// What a user should know of the import.
     #[serde(default)]
     pub notes: Vec<String>,

@@ -88,6 +88,7 @@ impl Foreign<'_> {
                 signature: self.signature.clone(),
                 parameters: parameters(imported),
                 engine: kind,
+                samplers: imported.samplers.clone(),
                 notes: imported.notes.clone(),
             }),
         };

@@ -129,7 +129,7 @@ pub(crate) struct ShadowResource {
 }
 
 /// The resources of a deployment.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ResourcesResource {
     /// Engine threads.
@@ -142,6 +142,9 @@ pub(crate) struct ResourcesResource {
     /// Cores that all deployments there ask for.
     #[serde(default)]
     pub(crate) machine_cores_asked: f64,
+    /// The engine in service with its version, or the one that was asked for.
+    #[serde(default)]
+    pub(crate) engine: Option<String>,
 }
 
 /// An answer.

@@ -27,9 +27,11 @@ impl SettingsView {
         let data_dir = settings.data_dir.value.display();
         let root = settings.artifact_root.value.clone();
         let root = root.unwrap_or_else(|| format!("file://{data_dir}/artifacts"));
+        let cache_gb = settings.artifact_cache_bytes.value as f64 / 1e9;
         let settings = BTreeMap::from([
             ("data_dir", view(&settings.data_dir, json!(data_dir.to_string()))),
             ("artifact_root", view(&settings.artifact_root, json!(root))),
+            ("artifact_cache_gb", view(&settings.artifact_cache_bytes, json!(cache_gb))),
             ("project", view(&settings.project, json!(settings.project.value))),
             ("server", view(&settings.server, json!(settings.server.value))),
             ("api_key", view(&settings.api_key, json!(settings.api_key.value.as_ref().map(|_| "(set)")))),

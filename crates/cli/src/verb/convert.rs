@@ -111,7 +111,12 @@ async fn uses(context: &Context) -> Result<Vec<EngineUse>, Error> {
     for endpoint in client.list_endpoints().await? {
         for deployed in endpoint.deployed_models {
             let model = format!("{}@{}", last_segment(&deployed.model), deployed.model_version_id);
-            let engine = platform::pinned_engine(&client.get_model(&model).await?.metadata);
+            // In service it is said with its version: `rten 0.27.0`.
+            let at_work = deployed.resources.and_then(|resources| resources.engine);
+            let engine = match at_work.as_deref().and_then(|engine| engine.split_whitespace().next()) {
+                Some(engine) => engine.to_owned(),
+                None => platform::pinned_engine(&client.get_model(&model).await?.metadata),
+            };
             let endpoint = last_segment(&endpoint.name).to_owned();
             uses.push(EngineUse { endpoint, deployment: deployed.id, model, engine });
         }

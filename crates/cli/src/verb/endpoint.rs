@@ -84,8 +84,8 @@ impl From<DeployedModelResource> for DeploymentView {
             id: deployed.id,
             model: last_segment(&deployed.model).to_owned(),
             version: deployed.model_version_id,
-            cpu_cores: deployed.resources.map(|resources| resources.cpu_cores),
-            memory_gb: deployed.resources.map(|resources| resources.memory_gb),
+            cpu_cores: deployed.resources.as_ref().map(|resources| resources.cpu_cores),
+            memory_gb: deployed.resources.as_ref().map(|resources| resources.memory_gb),
             load: deployed.load,
             shadow_percent: deployed.shadow_percent,
             state: Some(deployed.status.message).filter(|state| !state.is_empty()),
@@ -108,7 +108,7 @@ impl From<Endpoint> for EndpointView {
 
 impl From<EndpointResource> for EndpointView {
     fn from(endpoint: EndpointResource) -> Self {
-        let resources = endpoint.deployed_models.iter().find_map(|deployed| deployed.resources);
+        let resources = endpoint.deployed_models.iter().find_map(|deployed| deployed.resources.as_ref());
         let machine = resources.filter(|resources| resources.machine_cores > 0).map(|resources| {
             MachineView { cores: resources.machine_cores, cores_asked: resources.machine_cores_asked }
         });

@@ -109,6 +109,7 @@ mod tests {
         let options = Options {
             data_dir: dir.to_owned(),
             artifact_root: None,
+            artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
             allowed_roots: Vec::new(),
             holder: "test".to_owned(),
             clock: Arc::new(jiff::Timestamp::now),

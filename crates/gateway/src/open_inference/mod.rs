@@ -116,17 +116,20 @@ async fn infer(
     body: &Bytes,
 ) -> Result<Response, Refusal> {
     let max_rows = gateway.options.max_instances.min(target.max_rows());
-    let model = Model { name: &asked.model, signature: target.signature(), max_rows };
+    let name = &asked.model;
+    let parse = |json: &[u8], raw: &[u8]| {
+        target.read(|signature| InferRequest::parse(json, raw, Model { name, signature, max_rows }))
+    };
     let mut request = match json_length(headers)? {
-        Some(0) => InferRequest::raw(body, model)?,
+        Some(0) => InferRequest::raw(body, Model { name, signature: target.signature(), max_rows })?,
         Some(length) => {
             let (json, raw) = body.split_at_checked(length).ok_or_else(|| {
                 let message = format!("{JSON_LENGTH} is {length}, but the body has {} bytes", body.len());
                 Refusal::invalid(message)
             })?;
-            InferRequest::parse(json, raw, model)?
+            parse(json, raw)?
         }
-        None => InferRequest::parse(body, &[], model)?,
+        None => parse(body, &[])?,
     };
     let question = Question::Tensors(std::mem::take(&mut request.inputs));
     // What the body says counts for more than the header.

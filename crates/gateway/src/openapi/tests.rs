@@ -20,6 +20,7 @@ async fn server() -> (tempfile::TempDir, Router) {
     let options = Options {
         data_dir: dir.path().join("data"),
         artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
         allowed_roots: Vec::new(),
         holder: "test".to_owned(),
         clock: Arc::new(jiff::Timestamp::now),

@@ -90,7 +90,7 @@ async fn infer(
     let max_rows = gateway.options.max_instances.min(target.max_rows());
     let (inputs, layout) = match verb {
         Verb::Predict => {
-            let request = PredictRequest::parse(&body, target.signature(), max_rows)?;
+            let request = target.read(|signature| PredictRequest::parse(&body, signature, max_rows))?;
             (request.inputs, if request.by_row { Layout::Rows } else { Layout::Columns })
         }
         Verb::Regress => (examples(&body, target, max_rows)?, Layout::Values),

@@ -81,11 +81,13 @@ pub(crate) fn question(
     body: &[u8],
     max_instances: usize,
 ) -> Result<Question, platform::Error> {
-    if target.takes_rows() {
+    target.read(|signature| {
+        if !Target::is_of_rows(signature) {
+            return Ok(Question::Tensors(tensors::parse(body, signature, max_instances)?));
+        }
         let PredictBody { instances, as_of } = PredictBody::parse(body, max_instances)?;
-        return Ok(Question::Rows { instances, as_of });
-    }
-    Ok(Question::Tensors(tensors::parse(body, target.signature(), max_instances)?))
+        Ok(Question::Rows { instances, as_of })
+    })
 }
 
 fn written(address: &Address, reply: &PredictReply) -> Result<Response, ApiError> {

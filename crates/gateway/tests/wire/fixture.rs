@@ -214,6 +214,7 @@ async fn open(dir: &Path) -> Arc<Platform> {
     let options = Options {
         data_dir: dir.join("data"),
         artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
         allowed_roots: vec![format!("file://{}", dir.display())],
         holder: "test".to_owned(),
         clock: Arc::new(move || start),

@@ -66,6 +66,7 @@ impl World {
         Options {
             data_dir: self.dir.path().join("data"),
             artifact_root: None,
+            artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
             allowed_roots: vec![format!("file://{}", self.dir.path().display())],
             holder: "test".to_owned(),
             clock: Arc::new(jiff::Timestamp::now),

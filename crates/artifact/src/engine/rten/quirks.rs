@@ -15,6 +15,9 @@ pub(super) fn of_node(node: &NodeProto) -> Option<String> {
     };
     let wrong = match node.op_type() {
         _ if !is_standard(node) => return None,
+        "GRU" if attribute(node, "linear_before_reset").and_then(|attribute| attribute.i) != Some(1) => {
+            return Some("the engine rten knows no GRU with linear_before_reset=0".to_owned());
+        }
         "Sign" => "takes the sign of zero for that of one",
         "DynamicQuantizeLinear" => "rounds differently",
         "NonMaxSuppression" => "overlooks boxes whose corners are swapped",

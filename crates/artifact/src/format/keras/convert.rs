@@ -1,6 +1,6 @@
 //! A conversion under way: what every layer may use, what it is given, and what could not be converted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use predictor::{DataType, Tensor};
@@ -13,7 +13,7 @@ use crate::Error;
 use crate::format::traced::dim::Dim;
 use crate::format::traced::limits;
 use crate::format::traced::target::{Refusal, Step, Target};
-use crate::format::traced::tensor::Traced;
+use crate::format::traced::tensor::{Content, Traced};
 use crate::import::{ImportedModel, Unsupported};
 
 /// Networks inside networks, and layers inside layers.
@@ -110,6 +110,8 @@ pub(super) struct Converter<'w> {
     pub target: Target,
     pub weights: &'w Weights,
     pub notes: BTreeSet<String>,
+    /// Which steps of a value count, `[batch, steps]`, by the value's name.
+    masks: HashMap<Rc<str>, Traced>,
     unsupported: BTreeMap<(String, String), Unsupported>,
     calls: usize,
     depth: usize,
@@ -121,6 +123,7 @@ impl<'w> Converter<'w> {
             target: Target::default(),
             weights,
             notes: BTreeSet::new(),
+            masks: HashMap::new(),
             unsupported: BTreeMap::new(),
             calls: 0,
             depth: 0,
@@ -177,13 +180,48 @@ impl<'w> Converter<'w> {
             return Err(format!("it is called with {name}, which is not taken; {way_out}").into());
         }
         self.check_type(object)?;
+        let masked = inputs.tensors().into_iter().find_map(|x| self.mask_of(x).cloned());
+        let masks = layers::masks(object.class);
+        if masked.is_some() && masks == layers::Masks::Unknown {
+            return Err(
+                "its input has masked steps, which it is not known to leave out; export the model with \
+                        model.export(\"folder\") and give that folder"
+                    .into(),
+            );
+        }
         if self.depth == DEPTH_MAX {
             return Err(format!("it lies more than {DEPTH_MAX} networks or layers deep").into());
         }
         self.depth += 1;
         let results = convert(self, layer, inputs);
         self.depth -= 1;
+        if let (Ok(results), Some(mask), layers::Masks::Kept) = (&results, masked, masks) {
+            results.iter().for_each(|result| self.set_mask(result, mask.clone()));
+        }
         results
+    }
+
+    /// Which steps of the first tensor of a call count, if some do not: as the call says, or as the tensor does.
+    pub(super) fn mask(&mut self, inputs: &Inputs) -> Step<Option<Traced>> {
+        match inputs.named_tensors("mask").first() {
+            Some(mask) => Ok(Some(self.target.cast(mask, DataType::Bool)?)),
+            None => Ok(self.mask_of(inputs.one()?).cloned()),
+        }
+    }
+
+    /// Which steps of a value count, if some do not.
+    fn mask_of(&self, x: &Traced) -> Option<&Traced> {
+        match &x.content {
+            Content::Computed(name) => self.masks.get(name),
+            Content::Known(_) | Content::Sizes(_) => None,
+        }
+    }
+
+    /// Says which steps of a value count.
+    pub(super) fn set_mask(&mut self, x: &Traced, mask: Traced) {
+        if let Content::Computed(name) = &x.content {
+            self.masks.insert(Rc::clone(name), mask);
+        }
     }
 
     /// Numbers of what type a layer computes with.

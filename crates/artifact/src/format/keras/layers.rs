@@ -44,6 +44,48 @@ pub(super) fn converter(class: &str) -> Option<(Convert, &'static [&'static str]
     find(&tables, class)
 }
 
+/// What a layer makes of a mask of its input: which steps count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Masks {
+    /// It computes as without one, and its result has the same.
+    Kept,
+    /// It looks after masks itself.
+    Used,
+    /// Nobody has looked what it makes of one.
+    Unknown,
+}
+
+/// What the layers of a class make of masks, as Keras 3 does.
+pub(super) fn masks(class: &str) -> Masks {
+    match class {
+        "Activation"
+        | "ActivityRegularization"
+        | "AlphaDropout"
+        | "BatchNormalization"
+        | "Dense"
+        | "Dropout"
+        | "ELU"
+        | "GaussianDropout"
+        | "GaussianNoise"
+        | "Identity"
+        | "LayerNormalization"
+        | "LeakyReLU"
+        | "ReLU"
+        | "SpatialDropout1D" => Masks::Kept,
+        "Bidirectional"
+        | "Embedding"
+        | "Functional"
+        | "GlobalAveragePooling1D"
+        | "GRU"
+        | "LSTM"
+        | "Masking"
+        | "Model"
+        | "Sequential"
+        | "SimpleRNN" => Masks::Used,
+        _ => Masks::Unknown,
+    }
+}
+
 /// The entry of a class in some tables.
 pub(super) fn find(tables: &[&[Entry]], class: &str) -> Option<(Convert, &'static [&'static str])> {
     let entry = tables.iter().flat_map(|table| table.iter()).find(|(name, _, _)| *name == class);

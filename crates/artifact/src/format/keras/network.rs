@@ -38,7 +38,7 @@ impl Ports {
             outputs: outputs.map(|(port, layer)| (port.name.clone(), layer)).collect(),
         };
         let model = finish::model(target, &self.inputs, &self.outputs)?;
-        Ok(ImportedModel { model, signature, source_names, notes })
+        Ok(ImportedModel { model, signature, source_names, samplers: Vec::new(), notes })
     }
 }
 

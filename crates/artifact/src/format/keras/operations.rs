@@ -64,6 +64,16 @@ const TABLE: &[Entry] = &[
     ("Less", |c, _, x| binary(c, x, "Less"), &[]),
     ("LessEqual", |c, _, x| binary(c, x, "LessOrEqual"), &[]),
     ("Equal", |c, _, x| binary(c, x, "Equal"), &[]),
+    (
+        "NotEqual",
+        |c, _, x| {
+            let same = binary(c, x, "Equal")?.remove(0);
+            one(c.target.unary("Not", &same)?)
+        },
+        &[],
+    ),
+    ("Any", |c, layer, x| truth(c, layer, x, "ReduceMax"), &[]),
+    ("All", |c, layer, x| truth(c, layer, x, "ReduceMin"), &[]),
     ("Where", choice, &[]),
     ("Clip", clip, &[]),
     ("Cast", cast, &[]),
@@ -245,6 +255,18 @@ fn reduce(
         Some(_) => axes_of(&settings.integers("axis")?, x.rank())?,
     };
     one(c.target.reduce(operator, &x, &axes, settings.flag("keepdims", false))?)
+}
+
+/// Whether some, or all, are true.
+fn truth(
+    c: &mut Converter<'_>,
+    layer: &Layer<'_>,
+    inputs: &Inputs,
+    operator: &'static str,
+) -> Step<Vec<Traced>> {
+    let x = c.target.cast(inputs.one()?, DataType::Bool)?;
+    let number = reduce(c, layer, &Inputs::of([x]), operator)?.remove(0);
+    one(c.target.cast(&number, DataType::Bool)?)
 }
 
 fn softmax(

@@ -1,5 +1,7 @@
 //! Cells of recurrent layers, which walk along the second axis of their input. Keras's default LSTM and GRU become the
-//! operator; other activations, a reset gate before the product, and simple cells are written out step by step.
+//! operator; other activations, a reset gate before the product, simple cells and masked steps are computed step by step.
+
+mod steps;
 
 use crate::format::traced::dim::Dim;
 use crate::format::traced::target::{Span, Step};
@@ -8,8 +10,8 @@ use crate::format::traced::tensor::{Traced, scalar};
 use super::convert::{Converter, Inputs, Layer, last_axis};
 use super::layers::activation;
 
-/// Steps that are written out.
-const STEPS_MAX: usize = 512;
+/// That masked steps give zeros: a setting of a layer, and what a layer that goes both ways asks of those inside.
+pub(super) const ZERO_OUTPUT: &str = "zero_output_for_mask";
 
 /// A kind of cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +46,10 @@ impl Kind {
     }
 }
 
-/// What a recurrent layer gives: every output, `[batch, steps, units]` in the order of its walk, and its last states.
+/// What a recurrent layer gives: every output, `[batch, steps, units]` in the order of its walk, the last one, and its last states.
 pub(super) struct Walked {
     pub all: Traced,
+    pub last: Traced,
     pub states: Vec<Traced>,
 }
 
@@ -70,11 +73,15 @@ pub(super) fn walk(
     if settings.flag("stateful", false) {
         return Err("it is stateful: a served model keeps no state between calls".into());
     }
-    let x = c.float(inputs.one()?)?;
+    let mut mask = c.mask(inputs)?;
+    let mut x = c.float(inputs.one()?)?;
     if x.rank() != 3 {
         return Err(format!("it walks along a tensor of {} axes", x.rank()).into());
     }
-    let x = if settings.flag("go_backwards", false) { c.target.reverse(&x, &[1])? } else { x };
+    if settings.flag("go_backwards", false) {
+        x = c.target.reverse(&x, &[1])?;
+        mask = mask.map(|mask| c.target.reverse(&mask, &[1])).transpose()?;
+    }
     let weights = weights(c, layer, kind, last_axis(&x)?)?;
     let states = match initial.len() {
         0 => {
@@ -87,9 +94,14 @@ pub(super) fn walk(
     let text = |key: &str| settings.get(key).and_then(serde_json::Value::as_str);
     let usual = text("activation") == Some("tanh") && text("recurrent_activation") == Some("sigmoid");
     match kind {
-        Kind::Lstm if usual => lstm(c, &x, &weights, &states),
-        Kind::Gru if usual && settings.flag("reset_after", true) => gru(c, &x, &weights, &states),
-        _ => written_out(c, layer, kind, (&x, &weights, states)),
+        Kind::Lstm if usual && mask.is_none() => lstm(c, &x, &weights, &states),
+        Kind::Gru if usual && mask.is_none() && settings.flag("reset_after", true) => {
+            gru(c, &x, &weights, &states)
+        }
+        _ => {
+            let gives_zeros = settings.flag(ZERO_OUTPUT, false) || inputs.flag(ZERO_OUTPUT);
+            steps::walk(c, &steps::Cell { layer, kind, weights, gives_zeros }, (&x, mask), states)
+        }
     }
 }
 
@@ -122,7 +134,8 @@ fn lstm(c: &mut Converter<'_>, x: &Traced, weights: &Weights, states: &[Traced])
     let steps = c.target.transpose(x, &[1, 0, 2])?;
     let [all, hidden, carry] =
         c.target.lstm(&steps, [&kernel, &recurrent, &bias], [&states[0], &states[1]])?;
-    Ok(Walked { all: c.target.transpose(&all, &[1, 0, 2])?, states: vec![hidden, carry] })
+    let all = c.target.transpose(&all, &[1, 0, 2])?;
+    Ok(Walked { all, last: hidden.clone(), states: vec![hidden, carry] })
 }
 
 /// The gates are in one order: update, reset, candidate.
@@ -134,35 +147,8 @@ fn gru(c: &mut Converter<'_>, x: &Traced, weights: &Weights, states: &[Traced]) 
     let bias = c.target.gate_bias([of_input.as_ref(), of_state.as_ref()], 3 * weights.units)?;
     let steps = c.target.transpose(x, &[1, 0, 2])?;
     let [all, hidden] = c.target.gru(&steps, [&kernel, &recurrent, &bias], &states[0])?;
-    Ok(Walked { all: c.target.transpose(&all, &[1, 0, 2])?, states: vec![hidden] })
-}
-
-fn written_out(
-    c: &mut Converter<'_>,
-    layer: &Layer<'_>,
-    kind: Kind,
-    (x, weights, mut states): (&Traced, &Weights, Vec<Traced>),
-) -> Step<Walked> {
-    let steps = x.shape[1].size().filter(|steps| (1..=STEPS_MAX).contains(steps)).ok_or_else(|| {
-        format!(
-            "this form of it is written out step by step, up to {STEPS_MAX}, and its input has an open or larger number of \
-             steps; export the model with model.export(\"folder\") and give that folder"
-        )
-    })?;
-    let product = c.target.matmul(x, &weights.kernel)?;
-    let product = c.biased(product, weights.biases[0].as_ref())?;
-    let mut outputs = Vec::new();
-    for step in 0..steps {
-        let of_input = c.target.take(&product, 1, step as i64)?;
-        states = match kind {
-            Kind::Lstm => lstm_step(c, layer, weights, (&of_input, &states))?,
-            Kind::Gru => vec![gru_step(c, layer, weights, (&of_input, &states[0]))?],
-            Kind::Simple => vec![simple_step(c, layer, weights, (&of_input, &states[0]))?],
-        };
-        outputs.push(c.target.unsqueeze(&states[0], &[1])?);
-    }
-    let outputs: Vec<&Traced> = outputs.iter().collect();
-    Ok(Walked { all: c.target.concat(&outputs, 1)?, states })
+    let all = c.target.transpose(&all, &[1, 0, 2])?;
+    Ok(Walked { all, last: hidden.clone(), states: vec![hidden] })
 }
 
 fn activated(c: &mut Converter<'_>, layer: &Layer<'_>, key: &str, x: &Traced) -> Step {

@@ -70,8 +70,8 @@ pub fn parse_onnx(bytes: &[u8], external: Option<&dyn ExternalData>) -> Result<I
     trial::settle(draft)
 }
 
-/// Reads bytes as [`parse_onnx`] does, without running the model, and loads what comes out into the built-in engine that
-/// takes it. For fuzzing: whatever the bytes are, this must come back.
+/// Reads bytes as [`parse_onnx`] does, without running the model, loads what comes out into the built-in engine that
+/// takes it, and writes it as a SavedModel where TensorFlow has words for it. For fuzzing: whatever the bytes are, this must come back.
 ///
 /// # Errors
 /// As [`parse_onnx`] and [`crate::engine::load`].
@@ -83,7 +83,10 @@ pub fn parse_and_load(bytes: &[u8]) -> Result<(), Error> {
             load(draft.model.encode_to_vec(), &draft.signature, 1, kind)?;
         }
     }
-    Ok(())
+    match crate::format::saved_model::from_onnx(&draft.model.encode_to_vec(), &draft.signature) {
+        Ok(_) | Err(Error::Unwritable(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A model that was read, but not tried.

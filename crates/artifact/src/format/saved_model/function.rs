@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protos::tensorflow::{self, FunctionDef, NodeDef, OpDef, op_def, resource_handle_proto};
 
-use super::proto::{constant, data_type, integers, node, scalar, shape, tensor, type_attribute};
-use super::{FUNCTION, Plan, free_name, proto::WithAttribute};
-use crate::graph::{Node, Op, Value};
+use super::FUNCTION;
+use super::plan::{Plan, free_name};
+use super::proto::{
+    WithAttribute, constant, data_type, fixed_shape, integers, node, scalar, tensor, type_attribute,
+};
+use crate::graph::{Graph, Node, Op, Output, Value};
 
-pub(super) fn function(plan: &Plan) -> FunctionDef {
-    let mut body = Body::new(plan);
-    for (at, node) in plan.graph.nodes().iter().enumerate() {
+pub(super) fn function(plan: &Plan, graph: &Graph) -> FunctionDef {
+    let mut body = Body::new(plan, graph);
+    for (at, node) in graph.nodes().iter().enumerate() {
         body.add(Value::at(at), node);
     }
     body.finish()
@@ -19,7 +22,8 @@ pub(super) fn function(plan: &Plan) -> FunctionDef {
 
 /// The nodes so far.
 pub(super) struct Body<'a> {
-    pub plan: &'a Plan<'a>,
+    plan: &'a Plan<'a>,
+    pub graph: &'a Graph,
     taken: BTreeSet<String>,
     /// How later nodes refer to each value: `node:output:0`, or the name of an argument.
     references: BTreeMap<Value, String>,
@@ -29,11 +33,11 @@ pub(super) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn new(plan: &'a Plan<'a>) -> Self {
-        let nodes = plan.graph.nodes().iter().map(|node| node.name.clone());
+    fn new(plan: &'a Plan<'a>, graph: &'a Graph) -> Self {
+        let nodes = graph.nodes().iter().map(|node| node.name.clone());
         let arguments = plan.variables.iter().map(|variable| variable.argument.clone());
         let taken = nodes.chain(arguments).collect();
-        Self { plan, taken, references: BTreeMap::new(), integers: BTreeMap::new(), nodes: Vec::new() }
+        Self { plan, graph, taken, references: BTreeMap::new(), integers: BTreeMap::new(), nodes: Vec::new() }
     }
 
     fn add(&mut self, value: Value, source: &Node) {
@@ -80,7 +84,7 @@ impl<'a> Body<'a> {
     }
 
     fn read_variable(&mut self, source: &Node) -> String {
-        let handle = self.plan.variables.iter().find(|variable| variable.node.name == source.name);
+        let handle = self.plan.variables.iter().find(|variable| variable.name == source.name);
         let argument = handle.map(|variable| variable.argument.clone()).into_iter().collect();
         let read = node(&source.name, "ReadVariableOp", argument);
         self.push(read.with("dtype", type_attribute(data_type(source.dtype))), "value")
@@ -90,8 +94,10 @@ impl<'a> Body<'a> {
         let plan = self.plan;
         let mut results = Vec::new();
         let mut ret = BTreeMap::new();
-        for output in &plan.outputs {
-            let source = plan.graph.node(output.value);
+        let mut outputs: Vec<&Output> = self.graph.outputs().iter().collect();
+        outputs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        for output in outputs {
+            let source = self.graph.node(output.value);
             let name = free_name(format!("{}/result", output.name), &mut self.taken);
             let copy = node(&name, "Identity", vec![self.references[&output.value].clone()]);
             let copy = copy.with("T", type_attribute(data_type(source.dtype)));
@@ -111,20 +117,20 @@ impl<'a> Body<'a> {
 }
 
 /// The inputs, then the handles of the variables.
-fn arguments(plan: &Plan) -> Vec<op_def::ArgDef> {
+pub(super) fn arguments(plan: &Plan) -> Vec<op_def::ArgDef> {
     let mut arguments: Vec<op_def::ArgDef> =
-        plan.inputs.iter().map(|input| argument(&input.name, data_type(input.dtype))).collect();
+        plan.inputs.iter().map(|input| argument(&input.argument, data_type(input.spec.dtype))).collect();
     for variable in &plan.variables {
         let mut handle = argument(&variable.argument, tensorflow::DataType::DtResource);
         handle.handle_data = vec![resource_handle_proto::DtypeAndShape {
-            dtype: data_type(variable.node.dtype).into(),
-            shape: Some(shape(&variable.node.shape)),
+            dtype: data_type(variable.tensor.data_type()).into(),
+            shape: Some(fixed_shape(variable.tensor.shape())),
         }];
         arguments.push(handle);
     }
     arguments
 }
 
-fn argument(name: &str, dtype: tensorflow::DataType) -> op_def::ArgDef {
+pub(super) fn argument(name: &str, dtype: tensorflow::DataType) -> op_def::ArgDef {
     op_def::ArgDef { name: name.to_owned(), r#type: dtype.into(), ..op_def::ArgDef::default() }
 }

@@ -3,27 +3,28 @@
 
 use std::collections::BTreeMap;
 
+use predictor::TensorSpec;
 use protos::tensorflow::{
-    self, FunctionDefLibrary, GraphDef, MetaGraphDef, NodeDef, SaverDef, SignatureDef, TensorInfo,
-    VersionDef, attr_value, meta_graph_def, saver_def, tensor_info,
+    self, FunctionDef, FunctionDefLibrary, GraphDef, MetaGraphDef, NodeDef, SaverDef, SignatureDef,
+    TensorInfo, VersionDef, attr_value, meta_graph_def, saver_def, tensor_info,
 };
 
+use super::plan::{Plan, Port};
 use super::proto::{
-    WithAttribute, constant, data_type, fixed_shape, function_attribute, node, shape, shapes_attribute,
+    WithAttribute, constant, data_type, fixed_shape, function_attribute, node, shapes_attribute, spec_shape,
     strings, type_attribute, types_attribute,
 };
 use super::{
-    CALL, FUNCTION, Plan, SAVER_FILENAME, SAVER_SCOPE, SIGNATURE, function, input_tensor, object_graph,
-    output_tensor, placeholder,
+    CALL, FUNCTION, SAVER_FILENAME, SAVER_SCOPE, SIGNATURE, input_tensor, object_graph, output_tensor,
+    placeholder,
 };
-use crate::graph::Node;
 
 /// A release and a graph version of early 2022: nothing newer is used, so that older readers do not refuse.
 const TENSORFLOW_VERSION: &str = "2.8.0";
 const GRAPH_VERSION: i32 = 987;
 const MIN_CONSUMER: i32 = 12;
 
-pub(super) fn meta_graph(plan: &Plan) -> MetaGraphDef {
+pub(super) fn meta_graph(plan: &Plan, functions: Vec<FunctionDef>) -> MetaGraphDef {
     let info = meta_graph_def::MetaInfoDef {
         tags: vec!["serve".to_owned()],
         tensorflow_version: TENSORFLOW_VERSION.to_owned(),
@@ -32,7 +33,7 @@ pub(super) fn meta_graph(plan: &Plan) -> MetaGraphDef {
     };
     MetaGraphDef {
         meta_info_def: Some(info),
-        graph_def: Some(graph(plan)),
+        graph_def: Some(graph(plan, functions)),
         saver_def: (!plan.variables.is_empty()).then(saver),
         signature_def: BTreeMap::from([(SIGNATURE.to_owned(), signature(plan))]),
         object_graph_def: Some(object_graph::saved(plan)),
@@ -40,13 +41,13 @@ pub(super) fn meta_graph(plan: &Plan) -> MetaGraphDef {
     }
 }
 
-fn graph(plan: &Plan) -> GraphDef {
-    let mut nodes: Vec<NodeDef> = plan.inputs.iter().map(|input| input_placeholder(input)).collect();
+fn graph(plan: &Plan, functions: Vec<FunctionDef>) -> GraphDef {
+    let mut nodes: Vec<NodeDef> = plan.inputs.iter().map(input_placeholder).collect();
     nodes.extend(plan.variables.iter().map(|variable| {
-        let name = &variable.node.name;
+        let name = &variable.name;
         node(name, "VarHandleOp", vec![])
-            .with("dtype", type_attribute(data_type(variable.node.dtype)))
-            .with("shape", attr_value::Value::Shape(shape(&variable.node.shape)))
+            .with("dtype", type_attribute(data_type(variable.tensor.data_type())))
+            .with("shape", attr_value::Value::Shape(fixed_shape(variable.tensor.shape())))
             .with("shared_name", attr_value::Value::S(name.clone().into_bytes()))
     }));
     nodes.push(call(plan));
@@ -55,10 +56,7 @@ fn graph(plan: &Plan) -> GraphDef {
     }
     GraphDef {
         node: nodes,
-        library: Some(FunctionDefLibrary {
-            function: vec![function::function(plan)],
-            ..FunctionDefLibrary::default()
-        }),
+        library: Some(FunctionDefLibrary { function: functions, ..FunctionDefLibrary::default() }),
         versions: Some(VersionDef {
             producer: GRAPH_VERSION,
             min_consumer: MIN_CONSUMER,
@@ -68,23 +66,24 @@ fn graph(plan: &Plan) -> GraphDef {
     }
 }
 
-fn input_placeholder(input: &Node) -> NodeDef {
-    node(&placeholder(&input.name), "Placeholder", vec![])
-        .with("dtype", type_attribute(data_type(input.dtype)))
-        .with("shape", attr_value::Value::Shape(shape(&input.shape)))
+fn input_placeholder(input: &Port) -> NodeDef {
+    node(&placeholder(&input.argument), "Placeholder", vec![])
+        .with("dtype", type_attribute(data_type(input.spec.dtype)))
+        .with("shape", attr_value::Value::Shape(spec_shape(&input.spec)))
 }
 
 fn call(plan: &Plan) -> NodeDef {
-    let inputs = plan.inputs.iter().map(|input| placeholder(&input.name));
-    let handles = plan.variables.iter().map(|variable| variable.node.name.clone());
-    let input_types = plan.inputs.iter().map(|input| data_type(input.dtype));
+    let inputs = plan.inputs.iter().map(|input| placeholder(&input.argument));
+    let handles = plan.variables.iter().map(|variable| variable.name.clone());
+    let input_types = plan.inputs.iter().map(|input| data_type(input.spec.dtype));
     let handle_types = plan.variables.iter().map(|_| tensorflow::DataType::DtResource);
-    let results: Vec<&Node> = plan.outputs.iter().map(|output| plan.graph.node(output.value)).collect();
+    let results = plan.outputs.iter().map(|output| data_type(output.spec.dtype)).collect();
+    let shapes = plan.outputs.iter().map(|output| spec_shape(&output.spec)).collect();
     node(CALL, "StatefulPartitionedCall", inputs.chain(handles).collect())
         .with("Tin", types_attribute(input_types.chain(handle_types).collect()))
-        .with("Tout", types_attribute(results.iter().map(|result| data_type(result.dtype)).collect()))
+        .with("Tout", types_attribute(results))
         .with("f", function_attribute(FUNCTION))
-        .with("_output_shapes", shapes_attribute(results.iter().map(|result| shape(&result.shape)).collect()))
+        .with("_output_shapes", shapes_attribute(shapes))
 }
 
 /// What loaders restore the variables with, and what the TF1 saver wants beside it to save them again. Both take
@@ -113,8 +112,8 @@ fn restore(plan: &Plan) -> Vec<NodeDef> {
     for (at, variable) in plan.variables.iter().enumerate() {
         let name = scoped(&format!("assign_{at}"));
         done.push(format!("^{name}"));
-        let inputs = vec![variable.node.name.clone(), format!("{read}:{at}")];
-        let dtype = type_attribute(data_type(variable.node.dtype));
+        let inputs = vec![variable.name.clone(), format!("{read}:{at}")];
+        let dtype = type_attribute(data_type(variable.tensor.data_type()));
         nodes.push(node(&name, "AssignVariableOp", inputs).with("dtype", dtype));
     }
     nodes.push(node(&scoped("all"), "NoOp", done));
@@ -128,8 +127,8 @@ fn save(plan: &Plan) -> Vec<NodeDef> {
     let mut inputs = checkpoint_inputs();
     for (at, variable) in plan.variables.iter().enumerate() {
         let name = scoped(&format!("read_{at}"));
-        let dtype = type_attribute(data_type(variable.node.dtype));
-        nodes.push(node(&name, "ReadVariableOp", vec![variable.node.name.clone()]).with("dtype", dtype));
+        let dtype = type_attribute(data_type(variable.tensor.data_type()));
+        nodes.push(node(&name, "ReadVariableOp", vec![variable.name.clone()]).with("dtype", dtype));
         inputs.push(name);
     }
     nodes.push(node(&write, "SaveV2", inputs).with("dtypes", types_attribute(variable_types(plan))));
@@ -147,7 +146,7 @@ fn checkpoint_inputs() -> Vec<String> {
 }
 
 fn variable_types(plan: &Plan) -> Vec<tensorflow::DataType> {
-    plan.variables.iter().map(|variable| data_type(variable.node.dtype)).collect()
+    plan.variables.iter().map(|variable| data_type(variable.tensor.data_type())).collect()
 }
 
 fn saver() -> SaverDef {
@@ -161,16 +160,17 @@ fn saver() -> SaverDef {
 }
 
 fn signature(plan: &Plan) -> SignatureDef {
-    let info = |tensor: String, node: &Node| TensorInfo {
-        dtype: data_type(node.dtype).into(),
-        tensor_shape: Some(shape(&node.shape)),
+    let info = |tensor: String, spec: &TensorSpec| TensorInfo {
+        dtype: data_type(spec.dtype).into(),
+        tensor_shape: Some(spec_shape(spec)),
         encoding: Some(tensor_info::Encoding::Name(tensor)),
     };
-    let inputs = plan.inputs.iter().map(|input| (input.name.clone(), info(input_tensor(&input.name), input)));
+    let inputs = plan.inputs.iter();
+    let inputs =
+        inputs.map(|input| (input.spec.name.clone(), info(input_tensor(&input.argument), &input.spec)));
+    let outputs = plan.outputs.iter().enumerate();
     let outputs =
-        plan.outputs.iter().enumerate().map(|(at, output)| {
-            (output.name.clone(), info(output_tensor(at), plan.graph.node(output.value)))
-        });
+        outputs.map(|(at, output)| (output.spec.name.clone(), info(output_tensor(at), &output.spec)));
     SignatureDef {
         inputs: inputs.collect(),
         outputs: outputs.collect(),

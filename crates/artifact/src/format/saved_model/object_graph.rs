@@ -10,9 +10,9 @@ use protos::tensorflow::{
     VersionDef, saved_object, structured_value,
 };
 
-use super::proto::{data_type, shape};
-use super::{FUNCTION, Plan, SIGNATURE};
-use crate::graph::Node;
+use super::plan::{Plan, Port};
+use super::proto::{data_type, fixed_shape, spec_shape};
+use super::{FUNCTION, SIGNATURE};
 
 /// Objects in order: the root, the variables, the map of signatures, the function.
 pub(super) fn saved(plan: &Plan) -> SavedObjectGraph {
@@ -23,10 +23,10 @@ pub(super) fn saved(plan: &Plan) -> SavedObjectGraph {
     let mut nodes = vec![root];
     nodes.extend(plan.variables.iter().map(|variable| SavedObject {
         kind: Some(saved_object::Kind::Variable(SavedVariable {
-            dtype: data_type(variable.node.dtype).into(),
-            shape: Some(shape(&variable.node.shape)),
+            dtype: data_type(variable.tensor.data_type()).into(),
+            shape: Some(fixed_shape(variable.tensor.shape())),
             trainable: true,
-            name: variable.node.name.clone(),
+            name: variable.name.clone(),
             ..SavedVariable::default()
         })),
         ..SavedObject::default()
@@ -37,7 +37,7 @@ pub(super) fn saved(plan: &Plan) -> SavedObjectGraph {
     nodes.push(SavedObject {
         kind: Some(saved_object::Kind::BareConcreteFunction(SavedBareConcreteFunction {
             concrete_function_name: FUNCTION.to_owned(),
-            argument_keywords: plan.inputs.iter().map(|input| input.name.clone()).collect(),
+            argument_keywords: plan.inputs.iter().map(|input| input.spec.name.clone()).collect(),
             allowed_positional_arguments: i64::from(plan.inputs.len() == 1),
             function_spec: None,
         })),
@@ -47,17 +47,14 @@ pub(super) fn saved(plan: &Plan) -> SavedObjectGraph {
 }
 
 fn concrete(plan: &Plan) -> SavedConcreteFunction {
-    let keywords = plan.inputs.iter().map(|input| (input.name.clone(), spec(&input.name, input))).collect();
+    let keywords = plan.inputs.iter().map(|input| (input.spec.name.clone(), spec(input))).collect();
     let arguments = structured_value::Kind::TupleValue(TupleValue {
         values: vec![
             structured(structured_value::Kind::TupleValue(TupleValue { values: vec![] })),
             structured(structured_value::Kind::DictValue(DictValue { fields: keywords })),
         ],
     });
-    let results = plan
-        .outputs
-        .iter()
-        .map(|output| (output.name.clone(), spec(&output.name, plan.graph.node(output.value))));
+    let results = plan.outputs.iter().map(|output| (output.spec.name.clone(), spec(output)));
     let results = structured_value::Kind::DictValue(DictValue { fields: results.collect() });
     SavedConcreteFunction {
         bound_inputs: (1..=plan.variables.len()).map(|id| id as i32).collect(),
@@ -70,11 +67,11 @@ fn structured(kind: structured_value::Kind) -> StructuredValue {
     StructuredValue { kind: Some(kind) }
 }
 
-fn spec(name: &str, node: &Node) -> StructuredValue {
+fn spec(port: &Port) -> StructuredValue {
     structured(structured_value::Kind::TensorSpecValue(TensorSpecProto {
-        name: name.to_owned(),
-        shape: Some(shape(&node.shape)),
-        dtype: data_type(node.dtype).into(),
+        name: port.argument.clone(),
+        shape: Some(spec_shape(&port.spec)),
+        dtype: data_type(port.spec.dtype).into(),
     }))
 }
 
@@ -101,7 +98,7 @@ pub(super) fn checkpoint(plan: &Plan) -> TrackableObjectGraph {
     nodes.extend(plan.variables.iter().map(|variable| TrackableObject {
         attributes: vec![trackable_object::SerializedTensor {
             name: "VARIABLE_VALUE".to_owned(),
-            full_name: variable.node.name.clone(),
+            full_name: variable.name.clone(),
             checkpoint_key: variable.checkpoint_key(),
         }],
         has_checkpoint_values: Some(true),

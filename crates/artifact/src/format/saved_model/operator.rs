@@ -64,7 +64,7 @@ impl Body<'_> {
                 self.push(float_node(name, "Pad", inputs), "output")
             }
             Op::MatMul => {
-                let ranks = source.inputs.iter().map(|input| self.plan.graph.node(*input).shape.len());
+                let ranks = source.inputs.iter().map(|input| self.graph.node(*input).shape.len());
                 let flat = ranks.max() == Some(2);
                 let (operator, output) =
                     if flat { ("MatMul", "product") } else { ("BatchMatMulV2", "output") };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use predictor::{DataType, Tensor};
+use predictor::{DataType, Tensor, TensorSpec};
 use protos::tensorflow::{
     self, AttrValue, NameAttrList, NodeDef, TensorProto, TensorShapeProto, attr_value, tensor_shape_proto,
 };
@@ -65,6 +65,11 @@ pub(super) fn shape(axes: &[Option<usize>]) -> TensorShapeProto {
         name: String::new(),
     };
     TensorShapeProto { dim: axes.iter().map(dim).collect(), unknown_rank: false }
+}
+
+/// The shape of a tensor of a signature; no axes are said where nothing is known of them.
+pub(super) fn spec_shape(spec: &TensorSpec) -> TensorShapeProto {
+    TensorShapeProto { unknown_rank: spec.shape.is_empty(), ..shape(&spec.shape) }
 }
 
 pub(super) fn fixed_shape(axes: &[usize]) -> TensorShapeProto {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use prost::Message;
 use protos::tensorflow::{self, BundleEntryProto, BundleHeaderProto, VersionDef, bundle_header_proto};
 
-use super::proto::{data_type, fixed_shape, shape};
+use super::proto::{data_type, fixed_shape};
 use super::{Plan, object_graph, table};
 use crate::format::bytes::little_endian;
 
@@ -17,10 +17,10 @@ pub(super) fn files(plan: &Plan) -> Vec<(String, Vec<u8>)> {
     let mut data = Vec::new();
     let mut entries: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for variable in &plan.variables {
-        let bytes = little_endian(variable.tensor);
+        let bytes = little_endian(&variable.tensor);
         let entry = BundleEntryProto {
-            dtype: data_type(variable.node.dtype).into(),
-            shape: Some(shape(&variable.node.shape)),
+            dtype: data_type(variable.tensor.data_type()).into(),
+            shape: Some(fixed_shape(variable.tensor.shape())),
             offset: data.len() as i64,
             size: bytes.len() as i64,
             crc32c: table::mask(crc32c::crc32c(&bytes)),

@@ -40,8 +40,9 @@ pub(super) async fn infer(
         None => target,
     };
     let refused = |error| Refused::by(&target, error);
-    let inputs =
-        tensor::inputs(&request, target.signature(), gateway.options.max_instances).map_err(refused)?;
+    let given = request.inputs.iter().map(|input| input.name.as_str());
+    let inputs = tensor::inputs(&request, target.signature_for(given), gateway.options.max_instances)
+        .map_err(refused)?;
     let answered = gateway.platform.answer(&target, Question::Tensors(inputs));
     let answered = match timeout {
         None => answered.await,

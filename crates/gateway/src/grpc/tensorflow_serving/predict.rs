@@ -28,7 +28,8 @@ pub(super) async fn predict(
         return Err(refused(Error::invalid("output_filter", message)));
     }
     let bounds = Bounds { rows: gateway.options.max_instances, bytes: gateway.options.max_body_bytes };
-    let inputs = inputs(request, target.signature(), bounds).map_err(refused)?;
+    let signature = target.signature_for(request.inputs.keys().map(String::as_str));
+    let inputs = inputs(request, signature, bounds).map_err(refused)?;
     let reply = gateway.platform.answer(&target, Question::Tensors(inputs)).await.map_err(refused)?;
     let by = By::reply(&reply);
     let wanted = |name: &String| filter.is_empty() || filter.contains(name);

@@ -6,7 +6,7 @@ use super::{Entry, activation};
 use crate::format::keras::convert::{Converter, Inputs, Layer, last_axis, one};
 use crate::format::keras::network;
 use crate::format::traced::target::Step;
-use crate::format::traced::tensor::Traced;
+use crate::format::traced::tensor::{Traced, scalar};
 
 pub(super) const TABLE: &[Entry] = &[
     ("Dense", dense, &[]),
@@ -76,18 +76,32 @@ fn spelled_out(equation: &str, rank: usize) -> Step<String> {
 
 fn embedding(c: &mut Converter<'_>, layer: &Layer<'_>, inputs: &Inputs) -> Step<Vec<Traced>> {
     let settings = layer.settings();
-    if settings.flag("mask_zero", false) {
-        return masking(c, layer, inputs);
-    }
     let shape = [Some(settings.count("input_dim")?), Some(settings.count("output_dim")?)];
     let table = c.weight(layer, "vars/0", &shape)?;
     let x = inputs.one()?;
     let places = if x.is_integer() { x.clone() } else { c.target.cast(x, DataType::Int32)? };
-    one(c.target.gather(&table, &places, 0)?)
+    let y = c.target.gather(&table, &places, 0)?;
+    if settings.flag("mask_zero", false) {
+        let zero = scalar(places.dtype, 0.0);
+        let is_zero = c.target.binary("Equal", &places, &zero)?;
+        let mask = c.target.unary("Not", &is_zero)?;
+        c.set_mask(&y, mask);
+    }
+    one(y)
 }
 
-fn masking(_: &mut Converter<'_>, _: &Layer<'_>, _: &Inputs) -> Step<Vec<Traced>> {
-    let reason = "it masks steps, which layers behind it would have to leave out; export the model with \
-                  model.export(\"folder\") and give that folder";
-    Err(reason.into())
+/// Steps that are nothing but the value are zero, and do not count behind it.
+fn masking(c: &mut Converter<'_>, layer: &Layer<'_>, inputs: &Inputs) -> Step<Vec<Traced>> {
+    let value = layer.settings().number("mask_value", 0.0);
+    let x = c.float(inputs.one()?)?;
+    let is_value = c.target.with_number("Equal", &x, value)?;
+    let counts = c.target.unary("Not", &is_value)?;
+    let counts = c.target.cast(&counts, DataType::Int32)?;
+    let counts = c.target.reduce("ReduceMax", &counts, &[x.rank() - 1], false)?;
+    let mask = c.target.cast(&counts, DataType::Bool)?;
+    let factor = c.target.cast(&counts, x.dtype)?;
+    let factor = c.target.unsqueeze(&factor, &[x.rank() - 1])?;
+    let y = c.target.binary("Mul", &x, &factor)?;
+    c.set_mask(&y, mask);
+    one(y)
 }

@@ -9,7 +9,7 @@ use crate::format::traced::target::{Call, Step};
 use crate::format::traced::tensor::Traced;
 
 pub(super) const TABLE: &[Entry] = &[
-    ("BatchNormalization", batch, &[]),
+    ("BatchNormalization", batch, &["mask"]),
     ("LayerNormalization", layer_wise, &[]),
     ("RMSNormalization", root_mean_square, &[]),
     ("GroupNormalization", group, &[]),

@@ -16,7 +16,7 @@ pub(super) const TABLE: &[Entry] = &[
     ("GlobalMaxPooling1D", |c, layer, inputs| global(c, layer, inputs, "ReduceMax"), &[]),
     ("GlobalMaxPooling2D", |c, layer, inputs| global(c, layer, inputs, "ReduceMax"), &[]),
     ("GlobalMaxPooling3D", |c, layer, inputs| global(c, layer, inputs, "ReduceMax"), &[]),
-    ("GlobalAveragePooling1D", |c, layer, inputs| global(c, layer, inputs, "ReduceMean"), &[]),
+    ("GlobalAveragePooling1D", |c, layer, inputs| global(c, layer, inputs, "ReduceMean"), &["mask"]),
     ("GlobalAveragePooling2D", |c, layer, inputs| global(c, layer, inputs, "ReduceMean"), &[]),
     ("GlobalAveragePooling3D", |c, layer, inputs| global(c, layer, inputs, "ReduceMean"), &[]),
 ];
@@ -51,5 +51,16 @@ fn global(
     }
     let first = settings.text("data_format", "channels_last") == "channels_first";
     let axes: Vec<usize> = if first { (2..x.rank()).collect() } else { (1..x.rank() - 1).collect() };
-    one(c.target.reduce(operator, &x, &axes, settings.flag("keepdims", false))?)
+    let keep = settings.flag("keepdims", false);
+    if let Some(mask) = c.mask(inputs)? {
+        // Steps that do not count are no part of the mean.
+        let steps = c.target.cast(&mask, x.dtype)?;
+        let channel = if first { 1 } else { x.rank() - 1 };
+        let steps = c.target.unsqueeze(&steps, &[channel])?;
+        let counted = c.target.binary("Mul", &x, &steps)?;
+        let sum = c.target.reduce("ReduceSum", &counted, &axes, keep)?;
+        let count = c.target.reduce("ReduceSum", &steps, &axes, keep)?;
+        return one(c.target.binary("Div", &sum, &count)?);
+    }
+    one(c.target.reduce(operator, &x, &axes, keep)?)
 }

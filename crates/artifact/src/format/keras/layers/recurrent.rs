@@ -2,16 +2,16 @@
 
 use super::Entry;
 use crate::format::keras::config::Object;
-use crate::format::keras::convert::{Converter, Inputs, Layer, one};
-use crate::format::keras::recurrent::{Kind, Walked, walk};
+use crate::format::keras::convert::{Argument, Converter, Inputs, Layer, one};
+use crate::format::keras::recurrent::{Kind, Walked, ZERO_OUTPUT, walk};
 use crate::format::traced::target::Step;
 use crate::format::traced::tensor::Traced;
 
 pub(super) const TABLE: &[Entry] = &[
-    ("LSTM", recurrent, &["initial_state"]),
-    ("GRU", recurrent, &["initial_state"]),
-    ("SimpleRNN", recurrent, &["initial_state"]),
-    ("Bidirectional", bidirectional, &["initial_state"]),
+    ("LSTM", recurrent, &["initial_state", "mask"]),
+    ("GRU", recurrent, &["initial_state", "mask"]),
+    ("SimpleRNN", recurrent, &["initial_state", "mask"]),
+    ("Bidirectional", bidirectional, &["initial_state", "mask"]),
 ];
 
 /// The states a call is given: by name, or behind the first tensor.
@@ -25,16 +25,26 @@ fn recurrent(c: &mut Converter<'_>, layer: &Layer<'_>, inputs: &Inputs) -> Step<
     let settings = layer.settings();
     let walked = walk(c, layer, inputs, &initial(inputs))?;
     let mut results = vec![output(layer, &walked)];
+    keep_mask(c, layer, inputs, &results)?;
     if settings.flag("return_state", false) {
         results.extend(walked.states);
     }
     Ok(results)
 }
 
-/// Every output, or the last one, which is the first state.
+/// Which steps count is the same for outputs of steps.
+fn keep_mask(c: &mut Converter<'_>, layer: &Layer<'_>, inputs: &Inputs, outputs: &[Traced]) -> Step<()> {
+    let mask = c.mask(inputs)?;
+    if let Some(mask) = mask.filter(|_| layer.settings().flag("return_sequences", false)) {
+        outputs.iter().for_each(|output| c.set_mask(output, mask.clone()));
+    }
+    Ok(())
+}
+
+/// Every output, or the last one.
 fn output(layer: &Layer<'_>, walked: &Walked) -> Traced {
     let all = layer.settings().flag("return_sequences", false);
-    if all { walked.all.clone() } else { walked.states[0].clone() }
+    if all { walked.all.clone() } else { walked.last.clone() }
 }
 
 /// One layer forwards and one backwards.
@@ -57,7 +67,12 @@ fn bidirectional(c: &mut Converter<'_>, layer: &Layer<'_>, inputs: &Inputs) -> S
     }
     let given = initial(inputs);
     let half = given.len() / 2;
-    let first = Inputs::of([inputs.one()?.clone()]);
+    let mut first = Inputs::of([inputs.one()?.clone()]);
+    if let Some(mask) = c.mask(inputs)? {
+        first.named.insert("mask".to_owned(), Argument::Tensor(mask));
+        let zeros = forwards.settings().flag("return_sequences", false);
+        first.named.insert(ZERO_OUTPUT.to_owned(), Argument::Plain(serde_json::Value::Bool(zeros)));
+    }
     let there = walk(c, &forwards, &first, &given[..half])?;
     let back = walk(c, &backwards, &first, &given[half..])?;
     let (x, mut y) = (output(&forwards, &there), output(&backwards, &back));
@@ -75,6 +90,7 @@ fn bidirectional(c: &mut Converter<'_>, layer: &Layer<'_>, inputs: &Inputs) -> S
         }
         Some(other) => return Err(format!("its merge_mode \"{other}\" is unknown").into()),
     };
+    keep_mask(c, &forwards, inputs, &results)?;
     if forwards.settings().flag("return_state", false) {
         results.extend(there.states.into_iter().chain(back.states));
     }

@@ -66,7 +66,7 @@ pub(super) fn settle(draft: Draft) -> Result<ImportedModel, Error> {
         |specs: &[TensorSpec]| specs.iter().map(|spec| (spec.name.clone(), spec.name.clone())).collect();
     let source_names =
         FormatTensorNames { inputs: same(&signature.inputs), outputs: same(&signature.outputs) };
-    Ok(ImportedModel { model, signature, source_names, notes })
+    Ok(ImportedModel { model, signature, source_names, samplers: Vec::new(), notes })
 }
 
 fn state(graph: &mut GraphProto, signature: &Signature) {

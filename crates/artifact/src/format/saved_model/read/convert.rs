@@ -19,7 +19,7 @@ use super::target::{Refusal, Step, Target};
 use super::value::{Traced, Value};
 use super::{limits, ops};
 use crate::Error;
-use crate::import::Unsupported;
+use crate::import::{Distribution, Unsupported};
 
 /// What a conversion reads.
 pub(super) struct Given<'a> {
@@ -35,6 +35,13 @@ struct Variable {
     value: Option<Rc<Tensor>>,
 }
 
+/// An input that takes random numbers.
+pub(super) struct Sampled {
+    pub name: String,
+    pub tensor: Traced,
+    pub distribution: Distribution,
+}
+
 /// A conversion under way.
 pub(super) struct Converter<'a> {
     pub given: &'a Given<'a>,
@@ -43,8 +50,8 @@ pub(super) struct Converter<'a> {
     pub notes: BTreeSet<String>,
     /// The open size of the first axis of the inputs.
     pub batch: Option<Dim>,
-    /// Inputs that take random numbers, by their names.
-    pub samplers: Vec<(String, Traced)>,
+    /// Inputs that take random numbers.
+    pub samplers: Vec<Sampled>,
     bodies: HashMap<&'a str, Rc<Body<'a>>>,
     variables: Vec<Variable>,
     read_variables: BTreeSet<usize>,

@@ -11,7 +11,7 @@ use super::limits;
 use super::value::Value;
 use crate::Error;
 use crate::bundle::FormatTensorNames;
-use crate::import::ImportedModel;
+use crate::import::{ImportedModel, Sampler};
 
 /// A tensor of a signature: its public name, what the graph calls it, and what is stated about it.
 struct Stated<'a> {
@@ -102,7 +102,14 @@ pub(super) fn convert<'a>(
         .map(|(value, (output, _))| output_port(output, value, ports.first()).map_err(refuse))
         .collect::<Result<Vec<Port>, Error>>()?;
 
-    ports.extend(samplers.into_iter().map(|(name, tensor)| Port { name, tensor }));
+    let drawn = samplers.iter().enumerate();
+    let drawn = drawn.map(|(at, sampler)| Sampler {
+        input: sampler.name.clone(),
+        distribution: sampler.distribution,
+        seed: at as u64,
+    });
+    let drawn = drawn.collect();
+    ports.extend(samplers.into_iter().map(|sampler| Port { name: sampler.name, tensor: sampler.tensor }));
     let signature = Signature {
         inputs: ports.iter().map(finish::spec).collect(),
         outputs: outputs.iter().map(finish::spec).collect(),
@@ -118,7 +125,7 @@ pub(super) fn convert<'a>(
         FormatTensorNames { inputs: names(&definition.inputs), outputs: names(&definition.outputs) };
     let notes = std::mem::take(&mut converter.notes).into_iter().collect();
     let model = finish::model(converter.target, &ports, &outputs)?;
-    Ok(ImportedModel { model, signature, source_names, notes })
+    Ok(ImportedModel { model, signature, source_names, samplers: drawn, notes })
 }
 
 /// The names of outputs, here and in the graph. Their shapes are not looked at: the graph knows them better.

@@ -1,13 +1,14 @@
 //! Random numbers: they become inputs of the model, so that the same numbers give the same answer, on every engine and
-//! in a golden sample. Whoever calls the model draws them from a seed.
+//! in a golden sample. Where a caller gives none, they are drawn from a seed.
 
 use predictor::DataType;
 
 use super::{Entry, Inputs, one};
-use crate::format::saved_model::read::convert::Converter;
+use crate::format::saved_model::read::convert::{Converter, Sampled};
 use crate::format::saved_model::read::node::Node;
 use crate::format::saved_model::read::target::Step;
 use crate::format::saved_model::read::value::Value;
+use crate::import::Distribution;
 
 pub(super) const TABLE: &[Entry] = &[
     ("RandomStandardNormal", |c, node, x| sampler(c, node, x, NORMAL)),
@@ -21,20 +22,28 @@ pub(super) const TABLE: &[Entry] = &[
     ("StatelessTruncatedNormalV2", |c, node, x| sampler(c, node, x, TRUNCATED)),
 ];
 
-/// What an input is called, and what it takes.
-type Distribution = [&'static str; 2];
+/// What an input is called, and what it takes, here and in words.
+type Drawn = (&'static str, Distribution, &'static str);
 
-const NORMAL: Distribution = ["sampler_normal", "of the standard normal distribution"];
-const UNIFORM: Distribution = ["sampler_uniform", "from 0 to 1, evenly distributed"];
-const TRUNCATED: Distribution =
-    ["sampler_truncated_normal", "of the standard normal distribution, none farther than 2 from 0"];
+const NORMAL: Drawn = ("sampler_normal", Distribution::Normal, "of the standard normal distribution");
+const UNIFORM: Drawn = ("sampler_uniform", Distribution::Uniform, "from 0 to 1, evenly distributed");
+const TRUNCATED: Drawn = (
+    "sampler_truncated_normal",
+    Distribution::TruncatedNormal,
+    "of the standard normal distribution, none farther than 2 from 0",
+);
 
 /// Whether an operator draws numbers: of its inputs, only the shape is looked at, and what leads to its seed is not.
 pub(in super::super) fn draws(op: &str) -> bool {
     TABLE.iter().any(|(name, _)| *name == op)
 }
 
-fn sampler(c: &mut Converter, node: Node, x: &[Value], [name, numbers]: Distribution) -> Step<Vec<Value>> {
+fn sampler(
+    c: &mut Converter,
+    node: Node,
+    x: &[Value],
+    (name, distribution, numbers): Drawn,
+) -> Step<Vec<Value>> {
     let shape = x.sizes(0)?;
     let dtype = node.dtype("dtype", DataType::Float32)?;
     let rows = shape.first().zip(c.batch.as_ref()).is_some_and(|(first, batch)| first == batch);
@@ -48,7 +57,7 @@ fn sampler(c: &mut Converter, node: Node, x: &[Value], [name, numbers]: Distribu
         return Err(reason.into());
     }
     let (name, input) = c.target.further_input(name, dtype, shape);
-    c.notes.insert(format!("the model draws random numbers; the input \"{name}\" takes them: {numbers}"));
-    c.samplers.push((name, input.clone()));
+    c.notes.insert(format!("the model draws random numbers; the input \"{name}\" takes them: {numbers}; left out, they are drawn from a seed"));
+    c.samplers.push(Sampled { name, tensor: input.clone(), distribution });
     one(input)
 }
