@@ -352,7 +352,12 @@ impl Deployment {
             let thread = std::thread::Builder::new().name(name);
             // What has started already ends with the deployment.
             thread
-                .spawn(move || run_as_worker(|| worker::work(&shared)))
+                .spawn(move || {
+                    run_as_worker(|| worker::work(&shared));
+                    if index == 0 {
+                        worker::free_last(shared);
+                    }
+                })
                 .map_err(|source| Error::Threads { name: self.shared.name.clone(), source })?;
         }
         Ok(())

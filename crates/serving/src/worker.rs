@@ -13,6 +13,10 @@ use crate::counters::{Counting, add};
 use crate::queue::Queue;
 use crate::{Error, Limits, Reply, Result};
 
+/// Whoever was asking when the deployment went has an answer by then.
+const OTHERS_MAX: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// What the callers and the threads of a deployment share.
 pub(crate) struct Shared {
     pub(crate) name: String,
@@ -69,6 +73,15 @@ pub(crate) fn work(shared: &Shared) {
     while let Some((_turn, requests)) = shared.queue.pop(joins, until) {
         answer(shared, requests);
     }
+}
+
+/// Waits until nobody else has the model, and frees it: that may take a while, which no caller shall spend.
+pub(crate) fn free_last(shared: Arc<Shared>) {
+    let begun = Instant::now();
+    while Arc::strong_count(&shared) > 1 && begun.elapsed() < OTHERS_MAX {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    drop(shared);
 }
 
 /// Computes a request on the caller's own thread.

@@ -611,3 +611,33 @@ fn what_shall_wait_for_others_is_not_computed_where_it_is_asked() {
     seen.gate.set(true);
     serving::run_as_worker(|| assert!(look(&deployment, 1.0, None).is_pending()));
 }
+
+#[test]
+fn a_model_is_freed_by_a_thread_of_its_own() {
+    /// Says which thread drops it.
+    struct Told(Signature, std::sync::mpsc::Sender<String>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _ = self.1.send(std::thread::current().name().unwrap_or_default().to_owned());
+        }
+    }
+    impl Predictor for Told {
+        fn signature(&self) -> &Signature {
+            &self.0
+        }
+        fn predict(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, PredictError> {
+            Ok(inputs)
+        }
+        fn engine(&self) -> &str {
+            "told"
+        }
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    let engine = Told(signature(), tell);
+    let deployment = Deployment::start(spec(2.0, Limits::default()), || Ok(Box::new(engine))).unwrap();
+    let caller = Arc::new(deployment);
+    caller.stop();
+    assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "a caller has it still");
+    drop(caller);
+    assert_eq!(told.recv_timeout(Duration::from_secs(20)).unwrap(), "m0 e/1");
+}

@@ -315,7 +315,8 @@ pub(crate) fn documented() -> Vec<(&'static str, String, Call)> {
         };
         let verb = if rpc.verb.is_empty() { String::new() } else { format!(":{}", rpc.verb) };
         // Google's SDK polls operations under another prefix.
-        let prefixes: &[&str] = if rpc.place == Place::Operation { &["v1", "ui"] } else { &["v1"] };
+        let prefixes: &[&str] =
+            if matches!(rpc.place, Place::Operation | Place::Operations) { &["v1", "ui"] } else { &["v1"] };
         for prefix in prefixes {
             for template in templates(rpc.place) {
                 all.push((method, format!("/{prefix}/{WITHIN}/{template}{verb}"), call));
