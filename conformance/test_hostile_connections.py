@@ -99,7 +99,7 @@ def test_requests_that_are_none(hostile: Hostile):
     ]:
         with hostile.line() as line:
             line.send(request)
-            line.socket.shutdown(1)
+            line.finish()
             first = line.answer("GET")
             assert first.status in (0, 400, 404, 431, 505), (request[:60], first)
     hostile.is_unharmed()
