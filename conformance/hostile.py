@@ -85,6 +85,13 @@ class Line:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
+    def finish(self) -> None:
+        """Nothing more will be sent; the server may have closed the line before."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
     def _more(self) -> bool:
         try:
             got = self.socket.recv(1 << 16)

@@ -512,9 +512,10 @@ def keys() -> Iterator[Case]:
     ]:
         yield Case(name, P_KEYS, body, 400)
     yield Case("too long", P_KEYS, b" " * (17 << 10), 413)
-    for name in ("x", "..%2fx", "%00", "'%20OR%201=1--"):
+    for name in ("x", "..%2fx", "'%20OR%201=1--"):
         yield Case(f"revoke {name}", f"{P_KEYS}/{name}:revoke", b"", 404)
-    yield Case("revoke, no utf-8", f"{P_KEYS}/%ff:revoke", b"", 400)
+    for name in ("%ff", "%00"):
+        yield Case(f"revoke {name}", f"{P_KEYS}/{name}:revoke", b"", 400)
     yield Case("DELETE", P_KEYS, b"", 405, method="DELETE")
 
 
@@ -569,19 +570,23 @@ def test_what_is_odd_and_no_harm_is_answered(hostile: Hostile):
 def test_much_that_means_nothing_takes_no_time(hostile: Hostile):
     """Names by the hundred thousand, in an order that makes a search of them slow."""
     names = [f"x{at}" for at in range(100_000)]
-    own = ["0", "1", "2", "3"]
-    started = time.monotonic()
+    own, inputs = ["0", "1", "2", "3"], {"x": [1, 2], "n": 3}
+    slow = []
     for path, body in [
-        (P_MLFLOW, {"dataframe_records": [dict.fromkeys(own + names, 1), dict.fromkeys(names[::-1] + own, 1)]}),
+        (f"/endpoints/{SEVERAL}/invocations", {"dataframe_records": [inputs | dict.fromkeys(names, 1), dict.fromkeys(names[::-1], 1) | inputs]}),
         (P_MLFLOW, {"dataframe_split": {"columns": own + names, "data": [[1] * 100_004]}}),
         (P_CLASSIFY, {"examples": [dict.fromkeys(names, 1)]}), (P_TFS_SEVERAL, {"inputs": dict.fromkeys(names, [[1]])}),
         (P_TFS_SEVERAL, {"instances": [dict.fromkeys(names, [1])]}), (P_SEVERAL, {"instances": [dict.fromkeys(names, [1])]}),
         (P_VERTEX, {"instances": [GOOD_ROW], "labels": dict.fromkeys(names, "a")}), (P_V2, {"parameters": dict.fromkeys(names, 1)}),
         (VERTEX, {"displayName": "x", "labels": dict.fromkeys(names, "a")}),
     ]:
-        answer = hostile.ask("POST", path, dumps(body), {"content-type": JSON})
+        sent = dumps(body)
+        started = time.monotonic()
+        answer = hostile.ask("POST", path, sent, {"content-type": JSON})
         assert answer.status in (200, 400), answer
-    assert time.monotonic() - started < 6
+        if (seconds := time.monotonic() - started) > 4:
+            slow.append(f"{path} {next(iter(body))}: {seconds:.1f} s")
+    assert not slow, slow
     hostile.is_unharmed()
 
 

@@ -73,7 +73,7 @@ fn arrow_streams() {
 
 #[test]
 fn vertex() {
-    assert_eq!(each("vertex", gateway::fuzz::vertex), 5);
+    assert_eq!(each("vertex", gateway::fuzz::vertex), 6);
 }
 
 #[test]
