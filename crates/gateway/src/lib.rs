@@ -1,7 +1,7 @@
 //! The network surface: Vertex AI's REST subset, the Open Inference Protocol and TensorFlow Serving over HTTP and gRPC, MLflow,
 //! health, metrics and keys, over the [`platform`] facade.
 //!
-//! One folder per protocol (`vertex`, `open_inference`, `grpc`, `native`, ...); [`router`] puts them on one port, `status` maps the
+//! One folder per protocol (`vertex`, `open_inference`, `grpc`, `native`, ...); [`Service`] puts them on one port, `status` maps the
 //! facade's error kinds once. Deliberately not here: any decision about models, data or deployments.
 
 mod access;
