@@ -158,9 +158,13 @@ def test_a_job_outlives_the_death_of_its_server_and_of_its_process(copied: Progr
     while not journal.exists() or len(journal.read_text().splitlines()) < 2:
         assert time.monotonic() < end and not (folder / "report.json").exists(), "no part before the end"
         time.sleep(0.02)
+    # Stopped first, so that it cannot end while its server dies.
+    child = int((folder / "pid").read_text())
+    os.killpg(child, signal.SIGSTOP)
+    assert not (folder / "report.json").exists(), "it ended before it was stopped"
     server.process.kill()
     server.process.wait()
-    os.killpg(int((folder / "pid").read_text()), signal.SIGKILL)
+    os.killpg(child, signal.SIGKILL)
 
     again = copied.serve()
     bucket = bucket_of(again, monkeypatch)

@@ -145,7 +145,15 @@ struct Computed {
 fn compute(shared: &Shared, inputs: Vec<Tensor>, rows: usize, begun: Instant) -> Computed {
     let outputs = shared.batching.run(&*shared.predictor, inputs, rows, shared.limits.max_batch_rows);
     let compute = begun.elapsed();
-    shared.counting.computed(rows, compute);
+    // What is computed in slices is as many calls of the engine.
+    let most = match shared.batching {
+        Batching::On { .. } if rows > 0 => shared.limits.max_batch_rows,
+        _ => rows.max(1),
+    };
+    for begin in (0..rows.max(1)).step_by(most) {
+        let slice = most.min(rows - begin);
+        shared.counting.computed(slice, compute.mul_f64(slice as f64 / rows.max(1) as f64));
+    }
     Computed { outputs, compute }
 }
 
