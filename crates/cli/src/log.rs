@@ -218,7 +218,7 @@ struct Told {
 }
 
 /// Names of a line's own.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 11] = [
     "time",
     "level",
     "target",
@@ -228,13 +228,14 @@ const RESERVED: [&str; 10] = [
     "trace_id",
     "span_id",
     "project",
+    "model",
     "version",
 ];
 
 impl Told {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
         // One name twice in an object is read in two ways.
-        let name = if RESERVED.contains(&field.name()) || field.name() == "model" {
+        let name = if RESERVED.contains(&field.name()) {
             format!("field_{}", field.name())
         } else {
             field.name().to_owned()

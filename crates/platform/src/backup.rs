@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::files::unwritable;
 use crate::model::{file_path, version_prefix};
 use crate::{Error, Kind, PAGE_SIZE_MAX, REGISTRY_FILE, Result, SCRATCH};
 
@@ -284,9 +285,4 @@ fn object_path(sha256: &str) -> String {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Kind::FailedPrecondition, format!("cannot read {}: {error}", path.display()))
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Error {
-    let message = format!("cannot write {}: {error}; is the disk full?", path.display());
-    Error::new(Kind::FailedPrecondition, message)
 }

@@ -6,7 +6,7 @@
 
 use std::num::NonZeroUsize;
 
-/// How many threads should answer connections: one for each core this process may use.
+/// Cores of this machine that the process may use.
 pub fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
@@ -32,8 +32,7 @@ mod linux {
         if cores.count() as usize != core_count() {
             return;
         }
-        let allowed = (0..CpuSet::MAX_CPU).filter(|core| cores.is_set(*core));
-        if let Some(core) = allowed.into_iter().nth(number) {
+        if let Some(core) = (0..CpuSet::MAX_CPU).filter(|core| cores.is_set(*core)).nth(number) {
             let mut only = CpuSet::new();
             only.set(core);
             set(&only);

@@ -342,10 +342,12 @@ impl Platform {
             loaded.iter().filter(|model| stays(&model.deployment.id)).cloned().collect();
         staying.extend(new.clone().filter(|new| known(&new.deployment.id)));
         let failed = before.iter().flat_map(|route| &route.failed).filter(|status| stays(&status.deployment));
+        let stays = |name: &str| staying.iter().any(|model| model.version.model == name);
+        let served = loaded.iter().map(|model| model.version.model.as_str());
+        let gone: BTreeSet<&str> = served.filter(|name| !stays(name)).collect();
         self.route(endpoint, staying, failed.cloned().collect()).await?;
-        // A model that is served no more is named no more.
-        let models: BTreeSet<&str> = loaded.iter().map(|model| model.version.model.as_str()).collect();
-        for model in models {
+        // A model that is served here no more.
+        for model in gone {
             self.refresh_name(&endpoint.project, model).await?;
         }
         // Last, so that no request that comes now can meet an engine that takes nothing any more.

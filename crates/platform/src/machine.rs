@@ -36,11 +36,6 @@ impl ResourceRequest {
     }
 }
 
-/// Cores of this machine that the process may use.
-pub fn machine_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
-}
-
 /// A series of machine types whose memory grows with their cores.
 struct Family {
     /// `n1-standard`

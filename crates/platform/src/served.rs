@@ -219,14 +219,6 @@ impl Platform {
         models.into_iter().map(served).collect()
     }
 
-    /// Loads what answers for a model by default, if it is not in memory.
-    ///
-    /// # Errors
-    /// As [`Platform::model_target`], and [`Kind::Unavailable`] if it cannot be loaded.
-    pub async fn load_model(&self, name: &ModelName) -> Result<()> {
-        self.model_target(name, &VersionChoice::Default)?.load(self).await
-    }
-
     /// Takes all deployments of a model out of memory; they are loaded again at their next requests, and what they have
     /// taken is still answered.
     ///

@@ -180,10 +180,10 @@ async fn two_hundred_callers_of_an_unloaded_model_make_one_load() {
     assert_eq!((status.loads, status.state().as_str()), (2, "in service"));
     // By the model's name too, in protocols without endpoints.
     fixture.platform.unload_model(&name("m")).unwrap();
-    fixture.platform.load_model(&name("m")).await.unwrap();
+    let target = fixture.platform.model_target(&name("m"), &VersionChoice::Default).unwrap();
+    target.load(&fixture.platform).await.unwrap();
     assert!(fixture.status("m").loaded);
     fixture.platform.unload_model(&name("m")).unwrap();
-    let target = fixture.platform.model_target(&name("m"), &VersionChoice::Default).unwrap();
     assert_eq!(bits(&fixture.platform.answer(&target, question(0.5)).await.unwrap()), expected);
     assert_eq!(fixture.status("m").loads, 4);
 }

@@ -58,9 +58,9 @@ impl Batching {
             return padded(|inputs| super::worker::predict(predictor, inputs), inputs, *least_rows);
         }
         let mut outputs: Vec<Tensor> = Vec::new();
-        for begin in (0..rows).step_by(max_batch_rows) {
-            let slice = take(&inputs, begin..rows.min(begin + max_batch_rows));
-            let of_slice = padded(|inputs| super::worker::predict(predictor, inputs), slice, *least_rows)?;
+        for slice in self.slices(rows, max_batch_rows) {
+            let inputs = take(&inputs, slice);
+            let of_slice = padded(|inputs| super::worker::predict(predictor, inputs), inputs, *least_rows)?;
             if outputs.is_empty() {
                 outputs = of_slice;
             } else {
@@ -68,6 +68,19 @@ impl Batching {
             }
         }
         Ok(outputs)
+    }
+
+    /// The rows of each call of the engine when so many are asked for together; at least one call.
+    pub(crate) fn slices(
+        &self,
+        rows: usize,
+        max_batch_rows: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
+        let most = match self {
+            Self::On { .. } => max_batch_rows.max(1),
+            Self::Off { .. } => rows.max(1),
+        };
+        (0..rows.max(1)).step_by(most).map(move |begin| begin..rows.min(begin.saturating_add(most)))
     }
 }
 

@@ -95,9 +95,7 @@ pub(crate) fn answer_here(
     deadline: Option<Instant>,
 ) -> Result<Reply> {
     let begun = Instant::now();
-    if deadline.is_some_and(|deadline| deadline <= begun) {
-        let error = Error::Expired(shared.name.clone());
-        shared.counting.failed(&error);
+    if let Some(error) = expired(shared, deadline, begun) {
         return Err(error);
     }
     let Computed { outputs, compute } = compute(shared, inputs, rows, begun);
@@ -145,14 +143,10 @@ struct Computed {
 fn compute(shared: &Shared, inputs: Vec<Tensor>, rows: usize, begun: Instant) -> Computed {
     let outputs = shared.batching.run(&*shared.predictor, inputs, rows, shared.limits.max_batch_rows);
     let compute = begun.elapsed();
-    // What is computed in slices is as many calls of the engine.
-    let most = match shared.batching {
-        Batching::On { .. } if rows > 0 => shared.limits.max_batch_rows,
-        _ => rows.max(1),
-    };
-    for begin in (0..rows.max(1)).step_by(most) {
-        let slice = most.min(rows - begin);
-        shared.counting.computed(slice, compute.mul_f64(slice as f64 / rows.max(1) as f64));
+    // Each slice was a call of the engine.
+    for slice in shared.batching.slices(rows, shared.limits.max_batch_rows) {
+        let share = slice.len() as f64 / rows.max(1) as f64;
+        shared.counting.computed(slice.len(), compute.mul_f64(share));
     }
     Computed { outputs, compute }
 }
@@ -175,15 +169,21 @@ fn wanted(shared: &Shared, request: Request, now: Instant) -> Option<Request> {
         add(&shared.counting.cancelled, 1);
         return None;
     }
-    if request.deadline.is_some_and(|deadline| deadline <= now) {
-        let error = Error::Expired(shared.name.clone());
-        shared.counting.failed(&error);
+    if let Some(error) = expired(shared, request.deadline, now) {
         let Request { reply, bytes, .. } = request;
         drop(bytes);
         let _ = reply.send(Err(error));
         return None;
     }
     Some(request)
+}
+
+/// What a request is told whose time is over.
+fn expired(shared: &Shared, deadline: Option<Instant>, now: Instant) -> Option<Error> {
+    deadline.filter(|deadline| *deadline <= now)?;
+    let error = Error::Expired(shared.name.clone());
+    shared.counting.failed(&error);
+    Some(error)
 }
 
 fn reply(shared: &Shared, request: Request, outputs: Result<Vec<Tensor>>, times: [Duration; 2]) {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use platform::batch_predict::{Answerer, BatchModel};
-use platform::{Error, Kind, Signature, SymbolRow, Tensor, TensorData};
+use platform::{Error, Kind, ModelName, Signature, SymbolRow, Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -16,7 +16,6 @@ const JSON_LENGTH: &str = "inference-header-content-length";
 /// A server that is at a limit is asked again so often, each time after twice as long.
 const TRIES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const DEFAULT_PROJECT: &str = "default";
 
 /// A version at a server.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl Client {
     /// [`Kind::NotFound`] if there is none; [`Kind::FailedPrecondition`] if the server does not say what its columns are called.
     pub(crate) async fn answerer(self, reference: &str) -> Result<RemoteAnswerer, Error> {
         let resource = self.get_model(reference).await?;
-        let model = last_segment(&resource.name).split('@').next().unwrap_or_default().to_owned();
+        let model = last_segment(&resource.name).to_owned();
         let version = resource.version_id.parse().map_err(|error| {
             Error::internal(format!("the server answered version \"{}\"", resource.version_id), error)
         })?;
@@ -70,8 +69,7 @@ impl Client {
                 return Err(Error::new(Kind::FailedPrecondition, message));
             }
         };
-        let name =
-            if self.project == DEFAULT_PROJECT { model.clone() } else { format!("{}.{model}", self.project) };
+        let name = ModelName { project: self.project.clone(), model: model.clone() }.to_string();
         let path = format!("/v2/models/{}/versions/{version}/infer", segment(&name));
         let model = BatchModel {
             model,
@@ -95,10 +93,7 @@ impl Client {
         let share = |id: &str| endpoint.traffic_split.get(id).copied().unwrap_or_default();
         let serving = endpoint.deployed_models.iter().filter(|deployed| share(&deployed.id) > 0);
         let mut names: Vec<String> = serving
-            .map(|deployed| {
-                let model = last_segment(&deployed.model).split('@').next().unwrap_or_default();
-                format!("{model}@{}", deployed.model_version_id)
-            })
+            .map(|deployed| format!("{}@{}", last_segment(&deployed.model), deployed.model_version_id))
             .collect();
         names.sort();
         names.dedup();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use platform::{
     CreateEndpoint, Deploy, Deployment, Endpoint, Error, Page, Redeploy, ResourceRequest, Standing,
-    machine_cores,
+    core_count,
 };
 use serde::Serialize;
 
@@ -253,7 +253,7 @@ pub(crate) async fn list(context: &Context) -> Result<(), Error> {
             let deployments = endpoints.iter().flat_map(|endpoint| &endpoint.deployments);
             let cores_asked = deployments.filter_map(|deployment| deployment.cpu_cores).sum();
             if let Some(first) = endpoints.first_mut() {
-                first.machine = Some(MachineView { cores: machine_cores(), cores_asked });
+                first.machine = Some(MachineView { cores: core_count(), cores_asked });
             }
             endpoints
         }

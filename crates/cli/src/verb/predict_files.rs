@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use jiff::civil::Date;
 use platform::batch_predict::{
     Answerer, BatchObserver, BatchPredict, BatchReport, RowsProgress, Streams, run,
@@ -19,6 +19,7 @@ use crate::client::infer::RemoteAnswerer;
 use crate::context::{Backend, Context};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, Show, note, pairs};
+use crate::progress;
 
 /// Without a terminal a line is printed so often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -70,7 +71,7 @@ pub(crate) async fn predict_files(
     (inputs, as_of): (Vec<PathBuf>, Option<Date>),
     files: FileArgs,
 ) -> Result<(), Error> {
-    let threads = files.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    let threads = files.threads.unwrap_or_else(platform::core_count);
     let request = request(context, (inputs, as_of), &files, threads)?;
     let answerer = answerer(context, answering, &files, threads).await?;
     // It stops between two stretches of rows, and leaves what it has written whole.
@@ -244,12 +245,7 @@ impl BatchObserver for Watching {
         self.new_rows = progress.new_rows;
         if self.terminal {
             let text = self.text(progress);
-            let bar = self.bar.get_or_insert_with(|| {
-                let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr());
-                let style = ProgressStyle::with_template("{bar:18} {msg}");
-                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
-                bar
-            });
+            let bar = self.bar.get_or_insert_with(|| progress::bar(STEPS));
             bar.set_position((progress.fraction.unwrap_or_default() * STEPS as f64) as u64);
             bar.set_message(text);
         } else if self.said.elapsed() >= LINE_EVERY {

@@ -16,7 +16,7 @@ use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use platform::{
     Deploy, Deployment, Endpoint, Error, Platform, Redeploy, Residence, ResourceRequest, ShadowReport,
-    Standing, machine_cores,
+    Standing, core_count,
 };
 use serde_json::{Value, json};
 
@@ -311,7 +311,7 @@ pub(crate) fn written(
     let mut resources = json!({
         "cpuCores": deployment.cpu_cores,
         "memoryGb": deployment.memory_gb,
-        "machineCores": machine_cores(),
+        "machineCores": core_count(),
         "machineCoresAsked": platform.cores_asked(),
     });
     let mut machine = json!({});

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::columns::{AS_OF, Asked, Columns, SYMBOL};
 use super::kept::Kept;
-use super::{RowChunk, RowFault, RowReader, RowShape, SymbolRow};
+use super::{RowChunk, RowFault, RowReader, RowShape, SymbolRow, pass_over};
 
 /// The most bytes of one row: a quote that is never closed must not read the whole file into memory.
 const ROW_BYTES_MAX: u64 = 64 << 20;
@@ -90,12 +90,8 @@ impl CsvRows {
             lines_behind,
             next_row: 0,
         };
-        while rows.next_row < skip {
-            if !rows.read()? {
-                return Err(format!("it has {} rows, fewer than were read before", rows.next_row));
-            }
-            rows.next_row += 1;
-        }
+        pass_over(skip, || rows.read())?;
+        rows.next_row = skip;
         Ok(rows)
     }
 
@@ -242,13 +238,7 @@ mod tests {
     use super::*;
 
     fn shape(keep: &[&str]) -> RowShape {
-        RowShape {
-            features: vec!["A".to_owned(), "B".to_owned()],
-            width: 2,
-            by_symbol: true,
-            keep: keep.iter().map(|name| (*name).to_owned()).collect(),
-            echo: true,
-        }
+        RowShape::of_two(keep, true)
     }
 
     fn open(text: &'static str, keep: &[&str], skip: u64) -> Result<CsvRows, String> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::columns::{AS_OF, SYMBOL, lacks};
 use super::csv_rows::{date, narrowed, shown};
 use super::kept::Kept;
-use super::{RowChunk, RowFault, RowReader, RowShape, SymbolRow};
+use super::{RowChunk, RowFault, RowReader, RowShape, SymbolRow, pass_over};
 
 /// The most bytes of one line.
 const LINE_BYTES_MAX: u64 = 64 << 20;
@@ -51,12 +51,8 @@ impl JsonRows {
             line_number: 0,
             next_row: 0,
         };
-        while rows.next_row < skip {
-            if !rows.read()? {
-                return Err(format!("it has {} rows, fewer than were read before", rows.next_row));
-            }
-            rows.next_row += 1;
-        }
+        pass_over(skip, || rows.read())?;
+        rows.next_row = skip;
         Ok(rows)
     }
 
@@ -332,13 +328,7 @@ mod tests {
     use super::*;
 
     fn shape(keep: &[&str]) -> RowShape {
-        RowShape {
-            features: vec!["A".to_owned(), "B".to_owned()],
-            width: 2,
-            by_symbol: true,
-            keep: keep.iter().map(|name| (*name).to_owned()).collect(),
-            echo: true,
-        }
+        RowShape::of_two(keep, true)
     }
 
     fn read(text: &str, keep: &[&str], skip: u64) -> RowChunk {

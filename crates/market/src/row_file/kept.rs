@@ -33,7 +33,7 @@ impl Kept {
         Self(Column::Json(values))
     }
 
-    /// A column of Parquet. With `as_text` its type must be one that has a text.
+    /// A column of Parquet. Its type must be one that has a text.
     pub(super) fn array(name: &str, values: ArrayRef) -> Result<Self, String> {
         if values.is_empty() || has_text(values.data_type()) {
             return Ok(Self(Column::Array(values)));
@@ -42,16 +42,6 @@ impl Kept {
         Err(format!(
             "column \"{name}\" is of type {kind}, which cannot be kept; numbers, text, truth values and dates can"
         ))
-    }
-
-    /// The bytes it holds, about.
-    pub fn size_bytes(&self) -> usize {
-        match &self.0 {
-            Column::Text(values) | Column::Json(values) => {
-                values.iter().map(|value| value.as_ref().map_or(8, |text| text.len() + 24)).sum()
-            }
-            Column::Array(values) => values.get_array_memory_size(),
-        }
     }
 
     /// Writes one value as JSON.

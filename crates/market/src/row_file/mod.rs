@@ -215,9 +215,29 @@ impl RowFile {
     }
 }
 
+/// Reads rows that were read before.
+fn pass_over(rows: u64, mut read: impl FnMut() -> Result<bool, String>) -> Result<(), String> {
+    for row in 0..rows {
+        if !read()? {
+            return Err(format!("it has {row} rows, fewer than were read before"));
+        }
+    }
+    Ok(())
+}
+
 /// Readers check much of a damaged file by assertion; whoever met one is not used again.
 fn guarded<T>(name: &str, job: impl FnOnce() -> Result<T, String>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(job))
         .unwrap_or_else(|_| Err("it contradicts itself".to_owned()))
         .map_err(|reason| Error::File { file: name.to_owned(), reason })
+}
+
+#[cfg(test)]
+impl RowShape {
+    /// Two features, or an instrument.
+    fn of_two(keep: &[&str], echo: bool) -> Self {
+        let features = vec!["A".to_owned(), "B".to_owned()];
+        let keep = keep.iter().map(|name| (*name).to_owned()).collect();
+        Self { features, width: 2, by_symbol: true, keep, echo }
+    }
 }

@@ -279,13 +279,7 @@ mod tests {
     }
 
     fn shape(keep: &[&str]) -> RowShape {
-        RowShape {
-            features: vec!["A".to_owned(), "B".to_owned()],
-            width: 2,
-            by_symbol: true,
-            keep: keep.iter().map(|name| (*name).to_owned()).collect(),
-            echo: false,
-        }
+        RowShape::of_two(keep, false)
     }
 
     #[test]

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use store::Expected;
 
-use super::{ARTIFACTS, BACKUPS, Manifest, VERSION, object_path, unreadable, unwritable};
+use super::{ARTIFACTS, BACKUPS, Manifest, VERSION, object_path, unreadable};
+use crate::files::unwritable;
 use crate::{Error, Kind, REGISTRY_FILE, Result, file_uri};
 
 /// The largest list of files that is read: 256 MiB.

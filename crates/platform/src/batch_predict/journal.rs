@@ -8,8 +8,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::files::{sha256_of, unwritable};
 use crate::{Error, Kind, Result};
 
 const VERSION: u32 = 1;
@@ -230,23 +230,6 @@ impl Journal {
             tracing::warn!(path = %self.folder.display(), %error, "cannot remove what a batch prediction has left");
         }
     }
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-pub(super) fn sha256_of(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let (mut digest, mut part) = (Sha256::new(), vec![0u8; 1 << 20]);
-    loop {
-        match file.read(&mut part)? {
-            0 => return Ok(hex::encode(digest.finalize())),
-            read => digest.update(&part[..read]),
-        }
-    }
-}
-
-pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> Error {
-    let message = format!("cannot write {}: {error}; is the disk full?", path.display());
-    Error::new(Kind::FailedPrecondition, message)
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 use crate::{Control, Error, Kind, Result};
 
 pub use answerer::{Answerer, LocalAnswerer};
-pub(crate) use journal::unwritable;
 pub(crate) use parts::errors_file;
 pub use run::{Streams, run};
 

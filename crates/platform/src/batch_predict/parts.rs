@@ -9,7 +9,8 @@ use market::row_file::{AnswerBlock, AnswerFormat, AnswerLayout, AnswerWriter, me
 use sha2::{Digest, Sha256};
 
 use super::errors::RowError;
-use super::journal::{Finished, Journal, Part, unwritable};
+use super::journal::{Finished, Journal, Part};
+use crate::files::unwritable;
 use crate::{Error, Kind, Result};
 
 /// A part ends after so many bytes or so long a time, whatever its rows.

@@ -16,9 +16,10 @@ use predictor::{Tensor, TensorData};
 use serde_json::json;
 
 use super::errors::RowError;
-use super::journal::{Journal, unwritable};
+use super::journal::Journal;
 use super::parts::{Parts, Reached, Sink, errors_file};
 use super::{Answerer, BatchObserver, BatchPredict, BatchReport, RowsProgress};
+use crate::files::unwritable;
 use crate::{Control, Error, Kind, Result};
 
 /// The version of [`BatchReport`].

@@ -17,6 +17,7 @@ use super::launcher::Task;
 use super::start::StartVersion;
 use super::work::WorkKind;
 use crate::batch_predict::{BatchReport, errors_file};
+use crate::deployed::is_of_rows;
 use crate::{Error, Kind, Platform, Result, StagedUpload};
 
 const RESULTS: &str = "prediction.results-00000-of-00001";
@@ -163,10 +164,7 @@ impl Platform {
         let version = self.get_model(&project, &model).await?;
         let model =
             StartVersion { model: version.model, version: version.version, digest: version.bundle_digest };
-        let takes_row = version.signature.inputs.len() == 1
-            && version.signature.inputs[0].row_elements().is_some()
-            && version.signature.inputs[0].shape.len() == 2;
-        if !takes_row || version.signature.inputs[0].dtype != predictor::DataType::Float32 {
+        if !is_of_rows(&version.signature) {
             let message =
                 format!("model {model} takes no row of float32 numbers, so it cannot be asked in a batch");
             return Err(Error::new(Kind::Unimplemented, message));

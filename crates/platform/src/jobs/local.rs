@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::launcher::{Launcher, Progress, Stop, Task};
+use crate::files::unwritable;
 use crate::{Error, Kind, Result};
 
 /// Held by the processes of a task.
@@ -144,11 +145,6 @@ fn lock_file(directory: &Path) -> Result<File> {
     let path = directory.join(LOCK_FILE);
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     opened.map_err(|error| unwritable(&path, &error))
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Error {
-    let message = format!("cannot write {}: {error}; is the disk full?", path.display());
-    Error::new(Kind::FailedPrecondition, message)
 }
 
 #[cfg(unix)]

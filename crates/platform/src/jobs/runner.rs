@@ -20,7 +20,8 @@ use super::launcher::{Launcher, Progress, Stop, Task};
 use super::subject::Subject;
 use super::work::{self, Attempt, JobInputs, JobSpec, WorkKind};
 use super::{Files, log};
-use crate::batch_predict::{errors_file, unwritable};
+use crate::batch_predict::errors_file;
+use crate::files::unwritable;
 use crate::{ArtifactSource, Error, Kind, Pipeline, Platform, Result, UploadModel, UploadTarget, search};
 
 /// How many lines of its log explain a failed job.

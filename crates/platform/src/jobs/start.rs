@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Files;
 use crate::export::{self, ModelFormat};
+use crate::files::unwritable;
 use crate::{Error, Kind, Platform, Result};
 
 /// A version of a model in the project of the job.
@@ -74,11 +75,4 @@ async fn holds(directory: &Path, start: &StartVersion) -> Result<bool> {
         Bundle::open(&directory).is_ok_and(|bundle| bundle.digest == digest)
     });
     looked.await.map_err(|error| Error::internal("reading a bundle stopped unexpectedly", error))
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(
-        Kind::FailedPrecondition,
-        format!("cannot write {}: {error}; is the disk full?", path.display()),
-    )
 }

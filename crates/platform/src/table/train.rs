@@ -1,7 +1,6 @@
 //! The training job over a table: a Parquet file in, a bundle directory and its figures out.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use artifact::bundle::ObservedColumn;
@@ -9,7 +8,6 @@ use market::row_table::{RowBlock, RowStream, RowTable};
 use market::{FittedProcessors, NanPolicy};
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use training::{
     BlocksConfig, Columns, EpochReport, Fit, FitConfig, Rows, Samples, Shuffle, Summary, Trained, Weight,
 };
@@ -341,13 +339,5 @@ pub(crate) fn sha256_of(path: &Path) -> Result<String> {
         };
         Error::new(kind, format!("cannot read the table {}: {error}", path.display()))
     };
-    let mut file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut hasher = Sha256::new();
-    let mut part = vec![0u8; 1 << 20];
-    loop {
-        match file.read(&mut part).map_err(unreadable)? {
-            0 => return Ok(hex::encode(hasher.finalize())),
-            read => hasher.update(&part[..read]),
-        }
-    }
+    crate::files::sha256_of(path).map_err(unreadable)
 }

@@ -1,5 +1,8 @@
 //! One port: HTTP/1.1 and gRPC at the same address.
 
+use std::io;
+use std::net::SocketAddr;
+
 use axum::http::{Uri, uri::PathAndQuery};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -7,14 +10,20 @@ use protos::serving::inference::{ServerReadyRequest, ServerReadyResponse};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tonic::client::Grpc;
 use tonic_prost::ProstCodec;
 
 use crate::fixture::Server;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn http_and_grpc_share_a_port() {
-    let server = Server::empty(gateway::GatewayOptions::default()).await;
+/// A server at a port of this machine.
+struct Listening {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+async fn listen(server: &Server) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -22,6 +31,13 @@ async fn http_and_grpc_share_a_port() {
         let _ = stopped.await;
     };
     let serving = tokio::spawn(gateway::serve(listener, server.service.clone(), None, shutdown));
+    Listening { address, stop, serving }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_and_grpc_share_a_port() {
+    let server = Server::empty(gateway::GatewayOptions::default()).await;
+    let Listening { address, stop, serving } = listen(&server).await;
 
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -48,13 +64,7 @@ async fn http_and_grpc_share_a_port() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_in_flight_is_answered_after_the_server_is_told_to_stop() {
     let server = Server::deployed().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let shutdown = async {
-        let _ = stopped.await;
-    };
-    let serving = tokio::spawn(gateway::serve(listener, server.service.clone(), None, shutdown));
+    let Listening { address, stop, serving } = listen(&server).await;
 
     let idle = TcpStream::connect(address).await.unwrap();
     let body = r#"{"instances": [[0.1, 0.2]]}"#;
