@@ -76,7 +76,11 @@ fn decoded(segment: &str) -> String {
 }
 
 /// Puts the [`Caller`] into the request's extensions, or refuses in the words of the protocol that was spoken.
-pub(crate) fn check(platform: &Platform, request: &mut Request) -> Result<(), Box<Response>> {
+pub(crate) fn check(
+    platform: &Platform,
+    request: &mut Request,
+    dialect: Dialect,
+) -> Result<(), Box<Response>> {
     let need = need(request.method(), request.uri().path());
     let caller = match need {
         Need::Nothing => Ok(Caller::default()),
@@ -87,7 +91,7 @@ pub(crate) fn check(platform: &Platform, request: &mut Request) -> Result<(), Bo
             request.extensions_mut().insert(caller);
             Ok(())
         }
-        Err(error) => Err(Box::new(Dialect::of(request).refusal(error))),
+        Err(error) => Err(Box::new(dialect.refusal(error))),
     }
 }
 

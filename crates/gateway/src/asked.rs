@@ -3,11 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Extensions, HeaderMap, HeaderName};
 use platform::{Caller, Error, ModelName, Platform, Scope, Target, Together, VersionChoice};
 
 use crate::observe;
-use crate::request_id::REQUEST_ID;
 
 /// Whoever sends the same text meets the same version, as long as the traffic split stays.
 const TRAFFIC_KEY: HeaderName = HeaderName::from_static("x-bellwether-traffic-key");
@@ -23,7 +22,6 @@ pub(crate) struct Asked {
     caller: Caller,
     together: Option<Together>,
     deadline: Option<Instant>,
-    request_id: Option<HeaderValue>,
 }
 
 impl Asked {
@@ -47,8 +45,7 @@ impl Asked {
                 Instant::now().checked_add(Duration::from_millis(millis))
             }
         };
-        let request_id = headers.get(&REQUEST_ID).cloned();
-        Ok(Self { caller, together, deadline, request_id })
+        Ok(Self { caller, together, deadline })
     }
 
     /// Who answers at an endpoint.
@@ -64,8 +61,7 @@ impl Asked {
     ) -> Result<Target, Error> {
         self.caller.allow(Some(project), Scope::Predict)?;
         let target = platform.target(project, endpoint, self.together.as_ref()).await?;
-        observe::asked(&target);
-        Ok(known_as(target.until(self.deadline).by(self.caller), self.request_id.as_ref()))
+        Ok(observe::asked(target.until(self.deadline).by(self.caller)))
     }
 
     /// Who answers for a model that is named without an endpoint.
@@ -80,18 +76,8 @@ impl Asked {
     ) -> Result<Target, Error> {
         self.caller.allow(Some(&name.project), Scope::Predict)?;
         let target = platform.model_target(name, version)?;
-        observe::asked(&target);
-        Ok(known_as(target.until(self.deadline).by(self.caller), self.request_id.as_ref()))
+        Ok(observe::asked(target.until(self.deadline).by(self.caller)))
     }
-}
-
-/// The target of a question that has this id.
-pub(crate) fn known_as(target: Target, request_id: Option<&HeaderValue>) -> Target {
-    // Only whoever keeps copies wants to know.
-    if !target.is_copied() {
-        return target;
-    }
-    target.known_as(request_id.and_then(|id| id.to_str().ok()).map(str::to_owned))
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use futures::FutureExt as _;
 use platform::{Error, Kind, Platform};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::Service as _;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -69,7 +69,7 @@ pub(crate) struct Gateway {
     pub(crate) counts: Counts,
     pub(crate) request_ids: RequestIds,
     pub(crate) span_ids: SpanIds,
-    pub(crate) permits: Semaphore,
+    permits: Semaphore,
     pub(crate) stopping: Stopping,
     /// Requests since the last one that was logged.
     unlogged: AtomicU64,
@@ -133,6 +133,19 @@ impl Gateway {
             options,
             stopping,
             unlogged: AtomicU64::new(0),
+        })
+    }
+
+    /// A place among the requests in progress.
+    ///
+    /// # Errors
+    /// At once, with [`Kind::ResourceExhausted`], if all are taken.
+    pub(crate) fn permit(&self, dialect: Dialect) -> Result<SemaphorePermit<'_>, Error> {
+        self.permits.try_acquire().map_err(|_| {
+            self.counts.refused(dialect, Why::Busy);
+            let limit = self.options.max_concurrent_requests;
+            let message = format!("the server is answering {limit} requests already; try again");
+            Error::new(Kind::ResourceExhausted, message)
         })
     }
 
@@ -207,12 +220,10 @@ async fn limited<F: Future<Output = Response>>(
     request: Request,
     answer: impl FnOnce(Request) -> F,
 ) -> Response {
-    let dialect = Dialect::of(&request);
-    let Ok(_permit) = gateway.permits.try_acquire() else {
-        gateway.counts.refused(dialect, Why::Busy);
-        let limit = gateway.options.max_concurrent_requests;
-        let message = format!("the server is answering {limit} requests already; try again");
-        return dialect.refusal(Error::new(Kind::ResourceExhausted, message));
+    let dialect = observe::dialect_or(Dialect::Vertex);
+    let _permit = match gateway.permit(dialect) {
+        Ok(permit) => permit,
+        Err(error) => return dialect.refusal(error),
     };
     let timeout = gateway.options.request_timeout;
     match tokio::time::timeout(timeout, answer(request)).await {

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
+use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::Stream;
 use platform::{Caller, Error, Kind, ModelName, Scope, Target, VersionChoice};
 use prost::Message;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::codec::CompressionEncoding;
 use tonic::server::Grpc;
@@ -24,10 +24,8 @@ use super::codec::{Bodies, Codec};
 use super::cost::Cost;
 use super::open::Open;
 use super::reply::{self, Answer, Refused};
-use crate::asked::known_as;
 use crate::dialect::Dialect;
 use crate::observe::{self, CountedLater, Current, Route, Why};
-use crate::request_id::REQUEST_ID;
 use crate::router::Gateway;
 
 /// The most streams open at once; they may be idle, so requests in progress do not bound them.
@@ -68,7 +66,6 @@ impl Default for Streams {
 pub(super) struct Asked {
     gateway: Arc<Gateway>,
     caller: Caller,
-    request_id: Option<HeaderValue>,
     /// When nobody waits any more.
     deadline: Option<std::time::Instant>,
     /// The request of a stream, which is answered after its handler has returned.
@@ -106,8 +103,7 @@ impl Asked {
     pub(super) fn target(&self, name: &ModelName, choice: &VersionChoice) -> Result<Target, Error> {
         self.allow(&name.project)?;
         let target = self.platform.model_target(name, choice)?;
-        observe::asked(&target);
-        Ok(self.bound(known_as(target.by(self.caller.clone()), self.request_id.as_ref())))
+        Ok(self.bound(observe::asked(target.by(self.caller.clone()))))
     }
 
     /// The same, whose answer nobody wants after the deadline.
@@ -150,7 +146,11 @@ impl Call {
             let deadline = Deadline::of(&self)?;
             let gateway = Arc::clone(&self.gateway);
             let asked = self.asked(Some(deadline), None)?;
-            let _permit = if method.counted { Some(permit(&gateway)?) } else { None };
+            let _permit = if method.counted {
+                Some(gateway.permit(observe::dialect_or(Dialect::OtherGrpc))?)
+            } else {
+                None
+            };
             let service = tower::service_fn(|request: tonic::Request<Q>| {
                 let answered = answer(asked.clone(), request.into_inner());
                 async { answered.await.map(Answer::into_response).map_err(Refused::into_status) }
@@ -214,8 +214,7 @@ impl Call {
         let caller = self.request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| Error::new(Kind::Unauthenticated, "it is not known who calls"))?;
         let deadline = deadline.map(|deadline| deadline.at.into_std());
-        let request_id = self.request.headers().get(&REQUEST_ID).cloned();
-        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, request_id, deadline, current })
+        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, deadline, current })
     }
 
     fn open(&self, streams: &Streams, route: Route) -> Result<Open, NoCall> {
@@ -235,19 +234,6 @@ impl Call {
             permit: Arc::new(permit),
         })
     }
-}
-
-/// Refuses at once what is over the limit of requests in progress.
-///
-/// # Errors
-/// [`Kind::ResourceExhausted`].
-pub(super) fn permit(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Error> {
-    gateway.permits.try_acquire().map_err(|_| {
-        gateway.counts.refused(observe::dialect_or(Dialect::OtherGrpc), Why::Busy);
-        let limit = gateway.options.max_concurrent_requests;
-        let message = format!("the server is answering {limit} requests already; try again");
-        Error::new(Kind::ResourceExhausted, message)
-    })
 }
 
 /// The reply to a call of a method that is not there.

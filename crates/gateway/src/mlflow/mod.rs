@@ -17,10 +17,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use platform::{
-    DEFAULT_PROJECT, Error, Kind, ModelName, PredictReply, Question, Target, TensorSpec, VersionChoice,
-};
-use serde::Serialize;
+use platform::{DEFAULT_PROJECT, Error, Kind, ModelName, Question, Target, TensorSpec, VersionChoice};
 use serde_json::json;
 
 use crate::answered;
@@ -31,7 +28,7 @@ use crate::observe::Route;
 use crate::refusal::{Refusal, shown};
 use crate::router::Gateway;
 use crate::tensorflow_serving::request::Inputs;
-use crate::vertex::predictions::Predictions;
+use crate::vertex::predictions;
 use table::Model;
 
 const JSON: &str = "application/json";
@@ -172,14 +169,14 @@ fn model_target(gateway: &Gateway, parts: &Parts, name: &ModelName) -> Result<Ta
 
 /// What a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     Json,
     Csv,
     Arrow,
 }
 
 /// Whether the method and the type of the body will do.
-fn checked(parts: &Parts) -> Result<Form, Refusal> {
+pub(crate) fn checked(parts: &Parts) -> Result<Form, Refusal> {
     if parts.method != Method::POST {
         let message = format!("{} does not take {}; use POST", shown(parts.uri.path()), parts.method);
         return Err(Refusal::wrong_method(message, "POST"));
@@ -214,7 +211,12 @@ fn unsupported(given: &str) -> Refusal {
 }
 
 async fn ask(gateway: &Gateway, target: &Target, parts: &Parts, body: Body) -> Response {
-    answer(gateway, target, parts, body).await.unwrap_or_else(|refusal| {
+    let answered = async {
+        let form = checked(parts)?;
+        let body = read_decoded(&parts.headers, body, gateway.options.max_body_bytes).await?;
+        answer(gateway, target, &parts.headers, (form, body)).await
+    };
+    answered.await.unwrap_or_else(|refusal| {
         let mut response = refused(&refusal);
         answered::by_target(response.headers_mut(), target);
         response
@@ -224,20 +226,18 @@ async fn ask(gateway: &Gateway, target: &Target, parts: &Parts, body: Body) -> R
 /// Answers a question in one of the forms of `/invocations`.
 ///
 /// # Errors
-/// For a body that is none of them, and those of [`platform::Platform::answer`].
+/// For a body that is not of its form, and those of [`platform::Platform::answer`].
 pub(crate) async fn answer(
     gateway: &Gateway,
     target: &Target,
-    parts: &Parts,
-    body: Body,
+    headers: &HeaderMap,
+    (form, body): (Form, Bytes),
 ) -> Result<Response, Refusal> {
-    let form = checked(parts)?;
-    let body = read_decoded(&parts.headers, body, gateway.options.max_body_bytes).await?;
     let inputs = read(gateway, target, form, body)?;
     let reply = gateway.platform.answer(target, Question::Tensors(inputs)).await?;
-    let as_stream = wants_stream(&parts.headers, form);
-    let body = if as_stream { arrow::write(&reply.outputs)? } else { written(&reply)? };
-    let mut response = compressed(body, accepted(&parts.headers)).await;
+    let as_stream = wants_stream(headers, form);
+    let body = if as_stream { arrow::write(&reply.outputs)? } else { predictions::alone(&reply.outputs)? };
+    let mut response = compressed(body, accepted(headers)).await;
     let kind = HeaderValue::from_static(if as_stream { arrow::STREAM } else { JSON });
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     answered::by_reply(response.headers_mut(), &reply);
@@ -270,17 +270,6 @@ fn wants_stream(headers: &HeaderMap, form: Form) -> bool {
         .collect();
     let named = |name: &str| listed.iter().any(|one| one.eq_ignore_ascii_case(name));
     named(arrow::STREAM) || (form == Form::Arrow && !named(JSON))
-}
-
-#[derive(Serialize)]
-struct Reply<'a> {
-    predictions: Predictions<'a>,
-}
-
-/// `{"predictions": [...]}`: a row each, or an object of named ones where the model has several outputs.
-fn written(reply: &PredictReply) -> Result<Vec<u8>, Refusal> {
-    let json = serde_json::to_vec(&Reply { predictions: Predictions(&reply.outputs) });
-    Ok(json.map_err(|error| Error::internal("cannot write the reply", error))?)
 }
 
 #[cfg(test)]

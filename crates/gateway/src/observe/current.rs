@@ -8,11 +8,12 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue};
 use platform::{Answerer, Platform, Target};
 
 use super::trace_context::TraceContext;
 use crate::dialect::Dialect;
+use crate::request_id::REQUEST_ID;
 
 tokio::task_local! {
     static CURRENT: Current;
@@ -48,11 +49,24 @@ impl Current {
     }
 }
 
-/// Notes who answers the request that is being answered here; of several, the first.
-pub(crate) fn asked(target: &Target) {
+/// Notes who answers the request that is being answered here, of several the first, and tells the target the request's id.
+pub(crate) fn asked(target: Target) -> Target {
     // Outside of any request nobody counts.
-    let _ = CURRENT.try_with(|current| {
+    let id = CURRENT.try_with(|current| {
         current.answerer.get_or_init(|| target.answerer());
+        // Only whoever keeps copies wants to know.
+        current.id.to_str().ok().filter(|_| target.is_copied()).map(str::to_owned)
+    });
+    target.known_as(id.ok().flatten())
+}
+
+/// Writes the id and the trace of the request that is being answered here into its reply.
+pub(super) fn mark(headers: &mut HeaderMap) {
+    let _ = CURRENT.try_with(|current| {
+        headers.insert(REQUEST_ID, current.id.clone());
+        if let Some(trace) = &current.trace {
+            trace.write(headers);
+        }
     });
 }
 

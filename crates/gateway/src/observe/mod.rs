@@ -18,12 +18,12 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 
 pub(crate) use counts::{Route, Status, Why};
+use current::mark;
 pub use current::{About, with_request};
 pub(crate) use current::{Current, answered, asked, dialect_or};
 
 use crate::answered::SERVER_TIMING;
 use crate::dialect::{Dialect, RETRY_AFTER_SECONDS};
-use crate::request_id::REQUEST_ID;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
 use crate::{access, origin};
@@ -47,34 +47,28 @@ pub(crate) async fn request(State(gateway): State<Arc<Gateway>>, request: Reques
 /// Gives the request its id, refuses foreign pages and callers without a key, has it answered, counts and logs the reply.
 pub(crate) async fn observed<F: Future<Output = Response>>(
     gateway: &Arc<Gateway>,
-    mut request: Request,
+    request: Request,
     answer: impl FnOnce(Request) -> F,
 ) -> Response {
     let begun = Instant::now();
     let dialect = Dialect::of(&request);
     let id = gateway.request_ids.of(request.headers());
-    // Those within see the id that the reply will have.
-    request.headers_mut().insert(REQUEST_ID, id.clone());
     let trace = TraceContext::of(request.headers(), &gateway.span_ids);
-    let current = Current::new(id.clone(), dialect, trace.clone());
-    let mut response = current
-        .within(async {
-            let asked = Asked { method: request.method().clone(), dialect, begun };
-            let response = match admitted(gateway, request, dialect) {
-                Ok(request) => answer(request).await,
-                Err(refusal) => *refusal,
-            };
-            written_down(gateway, asked, response)
-        })
-        .await;
-    let busy = matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
-    if busy {
+    let current = Current::new(id, dialect, trace);
+    let answered = async {
+        let asked = Asked { method: request.method().clone(), dialect, begun };
+        let response = match admitted(gateway, request, dialect) {
+            Ok(request) => answer(request).await,
+            Err(refusal) => *refusal,
+        };
+        let mut response = written_down(gateway, asked, response);
+        mark(response.headers_mut());
+        response
+    };
+    let mut response = current.within(answered).await;
+    if matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        let headers = response.headers_mut();
         headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static(RETRY_AFTER_SECONDS));
-    }
-    if let Some(trace) = trace {
-        trace.write(headers);
     }
     response
 }
@@ -89,7 +83,7 @@ fn admitted(
         gateway.counts.refused(dialect, Why::Origin);
         return Err(Box::new(ApiError::from(error).into_response()));
     }
-    if let Err(refusal) = access::check(&gateway.platform, &mut request) {
+    if let Err(refusal) = access::check(&gateway.platform, &mut request, dialect) {
         let unknown =
             refusal.status() == StatusCode::UNAUTHORIZED || grpc_status(refusal.headers()) == Some(16);
         gateway.counts.refused(dialect, if unknown { Why::NoKey } else { Why::NotAllowed });

@@ -58,11 +58,6 @@ impl ApiError {
         Self { code, ..Error::new(kind, message).into() }
     }
 
-    /// The same, in the words of whoever found it.
-    pub(crate) fn body_too_long(message: &str) -> Self {
-        Self { code: StatusCode::PAYLOAD_TOO_LARGE, ..Error::new(Kind::InvalidArgument, message).into() }
-    }
-
     /// A fault of ours, of which the log has the detail.
     pub(crate) fn internal() -> Self {
         let message = "internal error; the server's log says more under this reply's x-request-id";

@@ -1,7 +1,20 @@
 //! What a model gave, an instance at a time: nested lists, or objects where it has several outputs.
 
-use platform::{Tensor, TensorData};
+use platform::{Error, Tensor, TensorData};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+/// `{"predictions": [...]}`, as containers answer.
+///
+/// # Errors
+/// None that a caller could mend.
+pub(crate) fn alone(outputs: &[(String, Tensor)]) -> Result<Vec<u8>, Error> {
+    #[derive(serde::Serialize)]
+    struct Reply<'a> {
+        predictions: Predictions<'a>,
+    }
+    serde_json::to_vec(&Reply { predictions: Predictions(outputs) })
+        .map_err(|error| Error::internal("cannot write the reply", error))
+}
 
 /// `predictions` of a reply. Numbers that JSON does not have are `null`.
 #[derive(Debug)]

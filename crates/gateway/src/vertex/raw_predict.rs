@@ -4,17 +4,16 @@
 //! other body is read as `/invocations` reads it, by its content type: a table or tensors as JSON, CSV, an Arrow stream. Which
 //! version answered is in Vertex AI's headers.
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use platform::{Error, Kind, PredictReply, Target};
-use serde::Serialize;
 
 use super::error::ApiError;
 use super::path::Address;
 use super::predict::question;
-use super::predictions::Predictions;
+use super::predictions;
 use crate::answered;
 use crate::asked::Asked;
 use crate::mlflow;
@@ -24,11 +23,6 @@ use crate::router::Gateway;
 const DEPLOYED_MODEL_ID: HeaderName = HeaderName::from_static("x-vertex-ai-deployed-model-id");
 const MODEL: HeaderName = HeaderName::from_static("x-vertex-ai-model");
 const MODEL_VERSION_ID: HeaderName = HeaderName::from_static("x-vertex-ai-model-version-id");
-
-#[derive(Debug, Serialize)]
-struct Reply<'a> {
-    predictions: Predictions<'a>,
-}
 
 /// Answers a raw request.
 pub(crate) async fn raw_predict(
@@ -71,7 +65,11 @@ async fn answer(
         let question = question(target, body, gateway.options.max_instances)?;
         return Ok(written(&gateway.platform.answer(target, question).await?)?);
     }
-    let answered = mlflow::answer(gateway, target, parts, Body::from(body.clone())).await;
+    // The body is unpacked already.
+    let answered = match mlflow::checked(parts) {
+        Ok(form) => mlflow::answer(gateway, target, &parts.headers, (form, body.clone())).await,
+        Err(refusal) => Err(refusal),
+    };
     answered.map_err(|refusal| refused(&refusal))
 }
 
@@ -92,8 +90,7 @@ fn has_instances(body: &[u8]) -> bool {
 }
 
 fn written(reply: &PredictReply) -> Result<Response, Error> {
-    let json = serde_json::to_vec(&Reply { predictions: Predictions(&reply.outputs) });
-    let json = json.map_err(|error| Error::internal("cannot write the reply", error))?;
+    let json = predictions::alone(&reply.outputs)?;
     let mut response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
     answered::by_reply(response.headers_mut(), reply);
     Ok(response)
@@ -102,7 +99,6 @@ fn written(reply: &PredictReply) -> Result<Response, Error> {
 /// Another protocol's refusal in the shape of this one.
 fn refused(refusal: &Refusal) -> ApiError {
     let kind = match refusal.code {
-        StatusCode::PAYLOAD_TOO_LARGE => return ApiError::body_too_long(&refusal.message),
         StatusCode::TOO_MANY_REQUESTS => Kind::ResourceExhausted,
         StatusCode::SERVICE_UNAVAILABLE => Kind::Unavailable,
         StatusCode::GATEWAY_TIMEOUT => Kind::DeadlineExceeded,

@@ -1,5 +1,7 @@
 //! What is deployed, over the wire: raw questions, changes in place, shadows, loading on demand.
 
+use std::io::Write as _;
+
 use axum::http::Method;
 use gateway::GatewayOptions;
 use serde_json::{Value, json};
@@ -30,6 +32,11 @@ async fn a_raw_question_may_have_any_form_and_says_who_answered() {
         assert!(answer.header("x-vertex-ai-model").ends_with("/models/tiny-model"));
         assert_eq!(answer.header("x-bellwether-model-version"), "tiny-model@1");
     }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(csv.as_bytes()).unwrap();
+    let headers = [("content-type", "text/csv"), ("content-encoding", "gzip")];
+    let packed = server.post_bytes(&path, &headers, gzip.finish().unwrap()).await;
+    assert_eq!(packed.json(), json!({"predictions": expected}), "{}", packed.text);
     for (kind, body, code) in [
         ("application/json", "{\"instances\": [[1]]}", 400),
         ("application/json", "{", 400),
