@@ -18,7 +18,7 @@ from serving_models import Model
 from serving_wire import Misunderstood, Refused, Wire
 
 START_SECONDS_MAX = 90
-SETTLE_SECONDS = 1.0
+SETTLE_SECONDS = 12.0
 # Largest difference of a probability between engines.
 TOLERANCE = 1e-5
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}

@@ -16,6 +16,8 @@ use crate::interrupt::Interrupt;
 
 /// Requests in flight get this long once the server is to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// So often is looked whether anybody has asked since.
+const QUIET: Duration = Duration::from_secs(5);
 /// A free port of this machine.
 pub(crate) const FREE_PORT: &str = "127.0.0.1:0";
 
@@ -93,6 +95,7 @@ pub(crate) struct Server {
     url: String,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
+    resting: JoinHandle<()>,
     jobs: JobRunner,
 }
 
@@ -124,9 +127,10 @@ impl Server {
             let _ = stopped.await;
             stopping.begin();
         };
+        let resting = tokio::spawn(rest_when_quiet(service.clone()));
         let serving = tokio::spawn(gateway::serve(listener, service, tls, shutdown));
         let jobs = platform.run_jobs(Arc::new(launcher()?), job_settings(settings));
-        Ok(Self { url, stop, serving, jobs })
+        Ok(Self { url, stop, serving, resting, jobs })
     }
 
     /// `http://127.0.0.1:8080`
@@ -156,6 +160,7 @@ impl Server {
     pub(crate) async fn stop(self) -> Result<(), Error> {
         // A server that has ended already has nobody who listens.
         let _ = self.stop.send(());
+        self.resting.abort();
         let drained = tokio::time::timeout(DRAIN_TIMEOUT, self.serving).await;
         self.jobs.stop().await;
         match drained {
@@ -168,6 +173,20 @@ impl Server {
                 Err(Error::new(Kind::DeadlineExceeded, message))
             }
         }
+    }
+}
+
+/// Gives back what a server that nobody asks does not use, each time anew.
+async fn rest_when_quiet(service: gateway::Service) {
+    let (mut seen, mut rested) = (None, None);
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let replies = Some(service.replies());
+        if seen == replies && rested != replies {
+            platform::release_program_pages();
+            rested = replies;
+        }
+        seen = replies;
     }
 }
 

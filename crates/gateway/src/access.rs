@@ -3,6 +3,8 @@
 //! [`need`] says from method and path alone what a request must be allowed; what it does not know needs a key. Where the
 //! path does not tell the project, as in gRPC, the handler asks the [`Caller`] in the request's extensions.
 
+use std::borrow::Cow;
+
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
@@ -11,28 +13,36 @@ use platform::{Caller, Error, ModelName, Platform, Scope};
 
 use crate::dialect::Dialect;
 
+/// No rule looks further into a path.
+const SEGMENTS_MAX: usize = 12;
+
 /// What a request must be allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum Need<'a> {
     /// Nothing: signs of life, which probes ask without a key.
     Nothing,
     /// A scope; the handler checks the project, or there is none.
     Key(Scope),
     /// A scope in a project.
-    In(String, Scope),
+    In(Cow<'a, str>, Scope),
     /// A scope for all projects.
     Everywhere(Scope),
 }
 
 /// What a request must be allowed.
-pub(crate) fn need(method: &Method, path: &str) -> Need {
+pub(crate) fn need<'a>(method: &Method, path: &'a str) -> Need<'a> {
     let reading = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let of_model = |name: &str, scope: Scope| match percent_decode_str(name).decode_utf8() {
-        Ok(name) => Need::In(ModelName::parse(&name).project, scope),
+    let mut segments = [""; SEGMENTS_MAX];
+    let mut count = 0;
+    for (place, segment) in segments.iter_mut().zip(path.split('/').skip(1)) {
+        *place = segment;
+        count += 1;
+    }
+    let of_model = |name: &'a str, scope: Scope| match percent_decode_str(name).decode_utf8() {
+        Ok(name) => Need::In(ModelName::parse(&name).project.into(), scope),
         Err(_) => Need::Key(scope),
     };
-    match segments.as_slice() {
+    match &segments[..count] {
         ["healthz" | "readyz" | "ping" | "health"] | ["v2", "health", "live" | "ready"] if reading => {
             Need::Nothing
         }
@@ -71,8 +81,8 @@ fn vertex(reading: bool, tail: &[&str]) -> Scope {
     }
 }
 
-fn decoded(segment: &str) -> String {
-    percent_decode_str(segment).decode_utf8_lossy().into_owned()
+fn decoded(segment: &str) -> Cow<'_, str> {
+    percent_decode_str(segment).decode_utf8_lossy()
 }
 
 /// Puts the [`Caller`] into the request's extensions, or refuses in the words of the protocol that was spoken.
@@ -95,7 +105,7 @@ pub(crate) fn check(
     }
 }
 
-fn allowed(caller: Caller, need: &Need) -> Result<Caller, Error> {
+fn allowed(caller: Caller, need: &Need<'_>) -> Result<Caller, Error> {
     match need {
         Need::Nothing => {}
         // A key of one project will do: the handler says of which.
@@ -125,7 +135,7 @@ mod tests {
     fn every_path_needs_what_it_should() {
         use Need::{Everywhere, In, Key, Nothing};
         use Scope::{Admin, Predict, Train};
-        let of = |project: &str, scope| In(project.to_owned(), scope);
+        let of = |project: &'static str, scope| In(project.into(), scope);
         let base = "/v1/projects/p/locations/l";
         for (method, path, expected) in [
             ("GET", "/healthz".to_owned(), Nothing),
@@ -159,6 +169,7 @@ mod tests {
             ("POST", "/inference.GRPCInferenceService/ModelInfer".to_owned(), Key(Predict)),
             ("POST", "/inference.GRPCInferenceService/ServerLive".to_owned(), Nothing),
             ("POST", "/inference.GRPCInferenceService/RepositoryModelLoad".to_owned(), Key(Admin)),
+            ("GET", format!("/v1/projects/p{}", "/x".repeat(99)), of("p", Predict)),
             ("GET", "/no/such/path".to_owned(), Key(Predict)),
             ("GET", "".to_owned(), Key(Predict)),
         ] {

@@ -39,6 +39,7 @@ pub(crate) fn version_text(model: &str, number: u32) -> String {
 
 /// The text of [`SERVER_TIMING`], given microseconds.
 pub(crate) fn timing(queue_us: u64, compute_us: u64) -> String {
-    let millis = |micros: u64| micros as f64 / 1000.0;
-    format!("queue;dur={:.3}, compute;dur={:.3}", millis(queue_us), millis(compute_us))
+    let millis = |micros: u64| (micros / 1000, micros % 1000);
+    let ((queue, queue_rest), (compute, compute_rest)) = (millis(queue_us), millis(compute_us));
+    format!("queue;dur={queue}.{queue_rest:03}, compute;dur={compute}.{compute_rest:03}")
 }

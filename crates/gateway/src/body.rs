@@ -4,9 +4,10 @@
 //! a pace, since a request counts as one in progress while its body is on its way.
 
 use std::io::{Read as _, Write as _};
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use flate2::Compression;
@@ -70,14 +71,20 @@ impl Paced {
     /// # Errors
     /// [`BodyError::Slow`], [`BodyError::Cut`].
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        let Pace { silence_max, bytes_per_second_min } = self.pace;
-        let paced = Duration::from_secs_f64(self.received as f64 / bytes_per_second_min as f64);
-        let due = (Instant::now() + silence_max).min(self.begun + silence_max + paced);
-        match tokio::time::timeout_at(due, self.parts.next()).await {
-            Err(_) => Err(BodyError::Slow),
-            Ok(None) => Ok(None),
-            Ok(Some(Err(_))) => Err(BodyError::Cut),
-            Ok(Some(Ok(part))) => {
+        // What is there already needs no clock.
+        let part = match futures::poll!(self.parts.next()) {
+            Poll::Ready(part) => part,
+            Poll::Pending => {
+                let Pace { silence_max, bytes_per_second_min } = self.pace;
+                let paced = Duration::from_secs_f64(self.received as f64 / bytes_per_second_min as f64);
+                let due = (Instant::now() + silence_max).min(self.begun + silence_max + paced);
+                tokio::time::timeout_at(due, self.parts.next()).await.map_err(|_| BodyError::Slow)?
+            }
+        };
+        match part {
+            None => Ok(None),
+            Some(Err(_)) => Err(BodyError::Cut),
+            Some(Ok(part)) => {
                 self.received += part.len() as u64;
                 Ok(Some(part))
             }
@@ -102,7 +109,9 @@ async fn gathered(mut paced: Paced, announced: Option<u64>, limit: usize) -> Res
     let Some(first) = paced.next().await? else { return Ok(Bytes::new()) };
     let mut whole = first;
     let mut gathered = Vec::new();
-    while let Some(part) = paced.next().await? {
+    while !paced.parts.is_end_stream()
+        && let Some(part) = paced.next().await?
+    {
         if gathered.is_empty() {
             let announced = announced.map_or(0, |length| length as usize);
             gathered.reserve((whole.len() + part.len()).max(announced.min(ANNOUNCED_BYTES_TRUSTED)));

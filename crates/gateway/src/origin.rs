@@ -37,7 +37,9 @@ pub(crate) fn one_host(version: Version, headers: &HeaderMap) -> Result<(), Erro
         (None, _) => version == Version::HTTP_11,
         (Some(host), None) => {
             let text = host.as_bytes();
-            !text.is_empty() && (text.contains(&b'@') || Authority::try_from(text).is_err())
+            !is_plain(text)
+                && !text.is_empty()
+                && (text.contains(&b'@') || Authority::try_from(text).is_err())
         }
         (Some(_), Some(_)) => true,
     };
@@ -45,6 +47,16 @@ pub(crate) fn one_host(version: Version, headers: &HeaderMap) -> Result<(), Erro
         return Err(Error::new(Kind::InvalidArgument, "a request names its host once, as HOST or HOST:PORT"));
     }
     Ok(())
+}
+
+/// `name.example:8080`, as hosts mostly are: nothing that has to be looked at closer.
+fn is_plain(host: &[u8]) -> bool {
+    let mut parts = host.splitn(2, |byte| *byte == b':');
+    let name = parts.next().unwrap_or_default();
+    let port = parts.next();
+    !name.is_empty()
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+        && port.is_none_or(|port| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit))
 }
 
 fn authority(origin: &str) -> Option<&str> {
@@ -73,7 +85,7 @@ mod tests {
         for good in ["localhost", "127.0.0.1:8080", "[::1]:8080", "a-b.example", ""] {
             assert!(with(&[good]), "{good}");
         }
-        for bad in ["a b", "a/b", "a@b", "a:b:c", "a, b"] {
+        for bad in ["a b", "a/b", "a@b", "a:b:c", "a, b", "a:b@c", "a:1:2"] {
             assert!(!with(&[bad]), "{bad}");
         }
         assert!(!with(&[]) && !with(&["a", "a"]));

@@ -2,8 +2,10 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,6 +17,7 @@ use axum::routing::{MethodRouter, any, get};
 use futures::FutureExt as _;
 use platform::{Error, Kind, Platform};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::error::Elapsed;
 use tower::Service as _;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -100,6 +103,11 @@ impl Service {
     /// All routes, for a server that is not [`serve`](crate::serve).
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// How many requests have been answered since it was made.
+    pub fn replies(&self) -> u64 {
+        self.gateway.counts.replies()
     }
 
     /// Answers any request, whatever its path and protocol.
@@ -226,7 +234,7 @@ async fn limited<F: Future<Output = Response>>(
         Err(error) => return dialect.refusal(error),
     };
     let timeout = gateway.options.request_timeout;
-    match tokio::time::timeout(timeout, answer(request)).await {
+    match within(timeout, answer(request)).await {
         Ok(response) => response,
         Err(_) => {
             gateway.counts.refused(dialect, Why::TooLate);
@@ -236,6 +244,15 @@ async fn limited<F: Future<Output = Response>>(
             );
             dialect.refusal(Error::new(Kind::DeadlineExceeded, message))
         }
+    }
+}
+
+/// What comes of some work if it takes no longer; a clock is set only if it has to wait at all.
+async fn within<T>(longest: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut work = pin!(work);
+    match futures::poll!(&mut work) {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => tokio::time::timeout(longest, work).await,
     }
 }
 

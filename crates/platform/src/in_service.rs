@@ -52,7 +52,8 @@ type RouteKey = (String, String);
 
 /// All routes, the engines behind them, and whether the registry's deployments are still being brought back.
 pub(crate) struct InService {
-    routes: RwLock<HashMap<RouteKey, Arc<Route>>>,
+    /// By project and endpoint.
+    routes: RwLock<HashMap<String, HashMap<String, Arc<Route>>>>,
     engines: serving::Table,
     names: Names,
     rebalances: Rebalances,
@@ -79,23 +80,32 @@ impl Default for InService {
 impl InService {
     fn get(&self, project: &str, endpoint: &str) -> Option<Arc<Route>> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.get(&(project.to_owned(), endpoint.to_owned())).cloned()
+        routes.get(project)?.get(endpoint).cloned()
     }
 
     fn set(&self, project: &str, endpoint: &str, route: Route) {
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        routes.insert((project.to_owned(), endpoint.to_owned()), Arc::new(route));
+        routes.entry(project.to_owned()).or_default().insert(endpoint.to_owned(), Arc::new(route));
     }
 
     /// Forgets an endpoint that is no more.
     pub(crate) fn forget(&self, project: &str, endpoint: &str) {
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        routes.remove(&(project.to_owned(), endpoint.to_owned()));
+        if let Some(of_project) = routes.get_mut(project) {
+            of_project.remove(endpoint);
+            if of_project.is_empty() {
+                routes.remove(project);
+            }
+        }
     }
 
     fn all(&self) -> Vec<(RouteKey, Arc<Route>)> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = routes.iter().map(|(key, route)| (key.clone(), Arc::clone(route))).collect();
+        let mut all = Vec::new();
+        for (project, of_project) in &*routes {
+            let key = |endpoint: &String| (project.clone(), endpoint.clone());
+            all.extend(of_project.iter().map(|(endpoint, route)| (key(endpoint), Arc::clone(route))));
+        }
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }

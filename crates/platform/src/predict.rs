@@ -311,8 +311,7 @@ impl Platform {
                 let Rows { values, warnings, source } = self.rows(model, instances, as_of).await?;
                 let input = Tensor::float32(vec![count, width(model)], values)
                     .map_err(|error| Error::internal("cannot lay out the features", error))?;
-                let name = model.asked_signature().inputs[0].name.clone();
-                (all_inputs(model, vec![(name, input)])?, warnings, source)
+                (with_samples(model, input)?, warnings, source)
             }
             Question::Tensors(tensors) => {
                 let inputs = all_inputs(model, tensors)?;
@@ -415,6 +414,15 @@ fn takes_tensors(model: &DeployedModel) -> Error {
     Error::invalid("instances", message)
 }
 
+/// The tensors that a model of rows takes, in its order, given the rows.
+fn with_samples(model: &DeployedModel, rows: Tensor) -> Result<Vec<Tensor>> {
+    if model.manifest.signature.inputs.len() == 1 {
+        return Ok(vec![rows]);
+    }
+    let name = model.asked_signature().inputs[0].name.clone();
+    all_inputs(model, vec![(name, rows)])
+}
+
 /// The tensors a model takes, in its order; random numbers where the caller gives none.
 fn all_inputs(model: &DeployedModel, mut tensors: Vec<(String, Tensor)>) -> Result<Vec<Tensor>> {
     let signature = &model.manifest.signature;
@@ -442,6 +450,14 @@ fn in_order(signature: &Signature, mut tensors: Vec<(String, Tensor)>) -> Result
 
 fn vector_rows(model: &DeployedModel, instances: Vec<Instance>) -> Result<Rows> {
     let columns = width(model);
+    let instances = match <[Instance; 1]>::try_from(instances) {
+        Ok([Instance::Vector(values)]) => {
+            check_vector(model, 0, &values)?;
+            return Ok(Rows { values, warnings: Vec::new(), source: None });
+        }
+        Ok(only) => only.into(),
+        Err(several) => several,
+    };
     let mut values = Vec::with_capacity(instances.len() * columns);
     for (index, instance) in instances.into_iter().enumerate() {
         if let Instance::Vector(vector) = instance {

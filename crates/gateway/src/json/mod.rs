@@ -43,6 +43,25 @@ impl std::fmt::Display for Fault {
     }
 }
 
+impl Fault {
+    /// The same, with line and column of the document it was found in.
+    pub(crate) fn within(&self, document: &[u8]) -> String {
+        format!(
+            "{} at {}",
+            self.text.trim_end_matches('.').to_ascii_lowercase(),
+            place(document, self.offset)
+        )
+    }
+}
+
+/// Where a byte of a document is: `line L column C`, both from 1 on, columns in bytes.
+pub(crate) fn place(document: &[u8], offset: usize) -> String {
+    let before = &document[..offset.min(document.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    format!("line {line} column {column}")
+}
+
 const EMPTY: &str = "The document is empty.";
 const ROOT_NOT_SINGULAR: &str = "The document root must not be followed by other values.";
 const INVALID: &str = "Invalid value.";

@@ -203,6 +203,12 @@ impl Counts {
         routes
     }
 
+    /// All replies.
+    pub(crate) fn replies(&self) -> u64 {
+        let of_route = |count: &Box<RouteCount>| count.http.iter().chain(&count.grpc).map(get).sum::<u64>();
+        self.routes.iter().filter_map(OnceLock::get).map(of_route).sum()
+    }
+
     /// The rest by protocol.
     pub(crate) fn dialects(&self) -> Vec<DialectRecord> {
         let record = |(dialect, count): (Dialect, &DialectCount)| DialectRecord {
@@ -298,6 +304,7 @@ mod tests {
         assert_eq!((record.buckets[0], record.buckets[5], record.buckets[17]), (2, 1, 1));
         assert_eq!(record.buckets.iter().sum::<u64>(), 4);
         assert_eq!(routes[&Route("b")].grpc, BTreeMap::from([("NOT_FOUND", 1), ("UNKNOWN", 1)]));
+        assert_eq!(counts.replies(), 6);
     }
 
     #[test]

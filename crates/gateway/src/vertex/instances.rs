@@ -4,16 +4,18 @@
 
 pub(crate) mod tensors;
 
-use std::cell::RefCell;
-use std::fmt;
-
 use jiff::civil::Date;
 use platform::{Error, Instance, Kind};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::json::{self, Fault, Reader};
 
 const SYMBOL_LENGTH_MAX: usize = 64;
 const SHOWN_CHARS_MAX: usize = 40;
 const FORMS: &str = r#"[numbers], {"features": [numbers]} or {"symbol": "TEXT"}"#;
+const BODY: &str = r#"an object like {"instances": [...], "parameters": {"as_of": "YYYY-MM-DD"}}"#;
+/// A number and its comma are seldom shorter, so a first row has seldom more of them than its bytes divided by this.
+const NUMBER_BYTES: usize = 8;
+const FIRST_ROW_MAX: usize = 1024;
 
 /// A predict request as it was sent.
 #[derive(Debug, Default, PartialEq)]
@@ -30,138 +32,125 @@ impl PredictBody {
     /// # Errors
     /// [`Kind::InvalidArgument`] naming what is wrong and where.
     pub(crate) fn parse(body: &[u8], max_instances: usize) -> Result<Self, Error> {
-        let reading = Reading { max_instances, refusal: RefCell::new(None) };
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let read = Body(&reading).deserialize(&mut json).and_then(|body| json.end().map(|()| body));
-        let error = match read {
-            Ok(body) => return Ok(body),
-            Err(error) => error,
-        };
-        match reading.refusal.into_inner() {
-            Some((field, message)) if error.line() > 0 => {
-                let place = format!("line {} column {}", error.line(), error.column());
-                Err(Error::invalid(&field, format!("{message} ({place})")))
+        let mut json = Reader::new(body);
+        let read = whole(&mut json, max_instances).and_then(|read| Ok(json.end().map(|()| read)?));
+        read.map_err(|wrong| wrong.said(body))
+    }
+}
+
+/// Why a body is refused.
+enum Wrong {
+    /// It is not JSON.
+    Syntax(Fault),
+    /// A field does not fit, the whole body if it has no name: the value at this byte.
+    Field { field: String, message: String, offset: usize },
+}
+
+impl From<Fault> for Wrong {
+    fn from(fault: Fault) -> Self {
+        Self::Syntax(fault)
+    }
+}
+
+impl Wrong {
+    fn said(self, body: &[u8]) -> Error {
+        match self {
+            Self::Syntax(fault) => {
+                let message = format!("the request body is not JSON: {}", fault.within(body));
+                Error::new(Kind::InvalidArgument, message)
             }
-            Some((field, message)) => Err(Error::invalid(&field, message)),
-            None if error.is_data() => {
-                Err(Error::new(Kind::InvalidArgument, format!("the request body does not fit: {error}")))
-            }
-            None => Err(super::fields::not_json(&error)),
-        }
-    }
-}
-
-/// What is shared while one body is read.
-struct Reading {
-    max_instances: usize,
-    /// The field and message of the refusal that stopped the reading.
-    refusal: RefCell<Option<(String, String)>>,
-}
-
-impl Reading {
-    fn refuse<E: serde::de::Error>(&self, field: String, message: String) -> E {
-        *self.refusal.borrow_mut() = Some((field, message));
-        E::custom("refused")
-    }
-
-    fn unknown_key<E: serde::de::Error>(&self, inside: &str, key: &str, known: &str) -> E {
-        let key = shown(key);
-        let field = if inside.is_empty() { key.clone() } else { format!("{inside}.{key}") };
-        self.refuse(field.clone(), format!("unknown key \"{field}\"; known here: {known}"))
-    }
-
-    fn twice<E: serde::de::Error>(&self, field: &str) -> E {
-        self.refuse(field.to_owned(), format!("{field} is given twice"))
-    }
-}
-
-struct Body<'a>(&'a Reading);
-
-impl<'de> DeserializeSeed<'de> for Body<'_> {
-    type Value = PredictBody;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<PredictBody, D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Body<'_> {
-    type Value = PredictBody;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object like {\"instances\": [...], \"parameters\": {\"as_of\": \"YYYY-MM-DD\"}}")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PredictBody, A::Error> {
-        let mut instances = None;
-        let mut parameters = None;
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "instances" if instances.is_some() => return Err(self.0.twice("instances")),
-                "instances" => instances = Some(map.next_value_seed(Instances(self.0))?),
-                "parameters" if parameters.is_some() => return Err(self.0.twice("parameters")),
-                "parameters" => parameters = Some(map.next_value_seed(Parameters(self.0))?),
-                "labels" => {
-                    map.next_value::<IgnoredAny>()?;
+            Self::Field { field, message, offset } => {
+                let message = format!("{message} ({})", json::place(body, offset));
+                match &*field {
+                    "" => Error::new(Kind::InvalidArgument, message),
+                    field => Error::invalid(field, message),
                 }
-                other => return Err(self.0.unknown_key("", other, "instances, parameters, labels")),
             }
         }
-        match instances {
-            Some(instances) if !instances.is_empty() => {
-                Ok(PredictBody { instances, as_of: parameters.flatten() })
-            }
-            Some(_) => {
-                Err(self.0.refuse("instances".to_owned(), "instances is empty; give at least one".to_owned()))
-            }
-            None => Err(self
-                .0
-                .refuse("instances".to_owned(), format!("instances is missing; give a list of {FORMS}"))),
+    }
+
+    fn field<T>(field: &str, message: String, offset: usize) -> Result<T, Self> {
+        Err(Self::Field { field: field.to_owned(), message, offset })
+    }
+
+    fn unknown_key<T>(inside: &str, key: &str, known: &str, offset: usize) -> Result<T, Self> {
+        let key = shown(key);
+        let field = if inside.is_empty() { key } else { format!("{inside}.{key}") };
+        Self::field(&field, format!("unknown key \"{field}\"; known here: {known}"), offset)
+    }
+
+    fn twice<T>(field: &str, offset: usize) -> Result<T, Self> {
+        Self::field(field, format!("{field} is given twice"), offset)
+    }
+}
+
+fn whole(json: &mut Reader<'_>, max_instances: usize) -> Result<PredictBody, Wrong> {
+    let offset = json.offset();
+    if json.ahead()? != json::Kind::Object {
+        return Wrong::field("", format!("the request body must be {BODY}, got {}", found(json)?), offset);
+    }
+    let mut instances = None;
+    let mut parameters = None;
+    let mut body = json.object()?;
+    while let Some(key) = json.next_key(&mut body)? {
+        let offset = json.offset();
+        match &*key {
+            "instances" if instances.is_some() => return Wrong::twice("instances", offset),
+            "instances" => instances = Some(all(json, max_instances)?),
+            "parameters" if parameters.is_some() => return Wrong::twice("parameters", offset),
+            "parameters" => parameters = Some(as_of(json)?),
+            "labels" => json.skip()?,
+            other => return Wrong::unknown_key("", other, "instances, parameters, labels", offset),
         }
+    }
+    let offset = json.offset();
+    match instances {
+        Some(instances) if !instances.is_empty() => {
+            Ok(PredictBody { instances, as_of: parameters.flatten() })
+        }
+        Some(_) => Wrong::field("instances", "instances is empty; give at least one".to_owned(), offset),
+        None => Wrong::field("instances", format!("instances is missing; give a list of {FORMS}"), offset),
     }
 }
 
 /// `parameters`: an object or null.
-struct Parameters<'a>(&'a Reading);
-
-impl<'de> DeserializeSeed<'de> for Parameters<'_> {
-    type Value = Option<Date>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<Date>, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Parameters<'_> {
-    type Value = Option<Date>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("parameters as an object like {\"as_of\": \"YYYY-MM-DD\"}")
-    }
-
-    fn visit_unit<E>(self) -> Result<Option<Date>, E> {
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Date>, A::Error> {
-        let mut as_of = None;
-        while let Some(key) = map.next_key::<String>()? {
-            if key != "as_of" {
-                return Err(self.0.unknown_key("parameters", &key, "as_of"));
-            }
-            if as_of.is_some() {
-                return Err(self.0.twice("parameters.as_of"));
-            }
-            as_of = Some(map.next_value::<Option<String>>()?);
-        }
-        match as_of.flatten() {
-            Some(text) => day(&text).map(Some).ok_or_else(|| {
-                let message = format!("as_of \"{}\" is not a date; give it as YYYY-MM-DD", shown(&text));
-                self.0.refuse("parameters.as_of".to_owned(), message)
-            }),
-            None => Ok(None),
+fn as_of(json: &mut Reader<'_>) -> Result<Option<Date>, Wrong> {
+    let offset = json.offset();
+    match json.ahead()? {
+        json::Kind::Null => return Ok(json.null().map(|()| None)?),
+        json::Kind::Object => {}
+        _ => {
+            let message = "parameters must be an object like {\"as_of\": \"YYYY-MM-DD\"}, got ";
+            return Wrong::field("parameters", message.to_owned() + &found(json)?, offset);
         }
     }
+    let mut as_of = None;
+    let mut parameters = json.object()?;
+    while let Some(key) = json.next_key(&mut parameters)? {
+        let offset = json.offset();
+        if key != "as_of" {
+            return Wrong::unknown_key("parameters", &key, "as_of", offset);
+        }
+        if as_of.is_some() {
+            return Wrong::twice("parameters.as_of", offset);
+        }
+        as_of = Some(match json.ahead()? {
+            json::Kind::Null => json.null().map(|()| None)?,
+            json::Kind::Text => {
+                let text = json.text()?;
+                let Some(day) = day(&text) else {
+                    let message = format!("as_of \"{}\" is not a date; give it as YYYY-MM-DD", shown(&text));
+                    return Wrong::field("parameters.as_of", message, offset);
+                };
+                Some(day)
+            }
+            _ => {
+                let message = format!("as_of must be a date as YYYY-MM-DD, got {}", found(json)?);
+                return Wrong::field("parameters.as_of", message, offset);
+            }
+        });
+    }
+    Ok(as_of.flatten())
 }
 
 /// Exactly `YYYY-MM-DD`: other notations of a date hide a time or an order of day and month.
@@ -170,245 +159,170 @@ fn day(text: &str) -> Option<Date> {
 }
 
 /// `instances`: a list.
-struct Instances<'a>(&'a Reading);
-
-impl<'de> DeserializeSeed<'de> for Instances<'_> {
-    type Value = Vec<Instance>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Vec<Instance>, D::Error> {
-        json.deserialize_seq(self)
+fn all(json: &mut Reader<'_>, max_instances: usize) -> Result<Vec<Instance>, Wrong> {
+    let offset = json.offset();
+    if json.ahead()? != json::Kind::List {
+        let message = format!("instances must be a list of {FORMS}, got {}", found(json)?);
+        return Wrong::field("instances", message, offset);
     }
-}
-
-impl<'de> Visitor<'de> for Instances<'_> {
-    type Value = Vec<Instance>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "instances as a list of {FORMS}")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Instance>, A::Error> {
-        let mut instances: Vec<Instance> = Vec::new();
-        // Rows of one request are equally wide, so the first says how much room the others need.
-        let mut width = 0;
-        while let Some(instance) =
-            seq.next_element_seed(One { reading: self.0, index: instances.len(), width })?
-        {
-            if instances.len() == self.0.max_instances {
-                let message =
-                    format!("more than {} instances; send them in several requests", self.0.max_instances);
-                return Err(self.0.refuse("instances".to_owned(), message));
-            }
-            if let Instance::Vector(vector) = &instance {
-                width = vector.len();
-            }
-            instances.push(instance);
+    let mut instances: Vec<Instance> = Vec::new();
+    // Rows of one request are equally wide, so the first says how much room the others need.
+    let mut width = (json.bytes_left() / NUMBER_BYTES).min(FIRST_ROW_MAX);
+    let mut list = json.list()?;
+    while json.next_item(&mut list)? {
+        if instances.len() == max_instances {
+            let message = format!("more than {max_instances} instances; send them in several requests");
+            return Wrong::field("instances", message, json.offset());
         }
-        Ok(instances)
+        let instance = One { index: instances.len(), width }.read(json)?;
+        if let Instance::Vector(vector) = &instance {
+            width = vector.len();
+        }
+        instances.push(instance);
     }
+    Ok(instances)
 }
 
-/// One instance.
-struct One<'a> {
-    reading: &'a Reading,
+/// One instance, about as wide.
+struct One {
     index: usize,
     width: usize,
 }
 
-impl One<'_> {
+impl One {
     fn field(&self) -> String {
         format!("instances[{}]", self.index)
     }
 
-    fn wrong<T, E: serde::de::Error>(&self, got: &str) -> Result<T, E> {
-        Err(self.reading.refuse(self.field(), format!("instance {} must be {FORMS}, got {got}", self.index)))
+    fn wrong<T>(&self, got: &str, offset: usize) -> Result<T, Wrong> {
+        Wrong::field(&self.field(), format!("instance {} must be {FORMS}, got {got}", self.index), offset)
     }
 
-    fn vector(&self) -> Vector<'_> {
-        Vector { reading: self.reading, index: self.index, width: self.width }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for One<'_> {
-    type Value = Instance;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Instance, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for One<'_> {
-    type Value = Instance;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "instance {} as {FORMS}", self.index)
+    fn read(&self, json: &mut Reader<'_>) -> Result<Instance, Wrong> {
+        let offset = json.offset();
+        match json.ahead()? {
+            json::Kind::List => self.vector(json).map(Instance::Vector),
+            json::Kind::Object => self.named(json),
+            json::Kind::Text => {
+                let text = json.text()?;
+                let got =
+                    format!("the text \"{0}\"; a symbol is written {{\"symbol\": \"{0}\"}}", shown(&text));
+                self.wrong(&got, offset)
+            }
+            _ => self.wrong(&found(json)?, offset),
+        }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Instance, A::Error> {
-        self.vector().visit_seq(seq).map(Instance::Vector)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Instance, A::Error> {
+    fn named(&self, json: &mut Reader<'_>) -> Result<Instance, Wrong> {
+        let begin = json.offset();
         let mut instance = None;
-        while let Some(key) = map.next_key::<String>()? {
-            let value = match key.as_str() {
-                "features" => Instance::Vector(map.next_value_seed(self.vector())?),
-                "symbol" => Instance::Symbol(self.symbol(map.next_value::<String>()?)?),
-                other => return Err(self.reading.unknown_key(&self.field(), other, "features, symbol")),
+        let mut members = json.object()?;
+        while let Some(key) = json.next_key(&mut members)? {
+            let offset = json.offset();
+            let value = match &*key {
+                "features" => Instance::Vector(self.vector(json)?),
+                "symbol" => Instance::Symbol(self.symbol(json)?),
+                other => return Wrong::unknown_key(&self.field(), other, "features, symbol", offset),
             };
             if instance.replace(value).is_some() {
                 let message = format!(
                     "instance {} must have exactly one of \"features\" and \"symbol\", once",
                     self.index
                 );
-                return Err(self.reading.refuse(self.field(), message));
+                return Wrong::field(&self.field(), message, offset);
             }
         }
         match instance {
             Some(instance) => Ok(instance),
-            None => self.wrong("an empty object"),
+            None => self.wrong("an empty object", begin),
         }
     }
 
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Instance, E> {
-        self.wrong(&format!("the text \"{0}\"; a symbol is written {{\"symbol\": \"{0}\"}}", shown(text)))
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Instance, E> {
-        self.wrong("null")
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Instance, E> {
-        self.wrong(&value.to_string())
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Instance, E> {
-        self.wrong(&format!("the bare number {value}"))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Instance, E> {
-        self.wrong(&format!("the bare number {value}"))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Instance, E> {
-        self.wrong(&format!("the bare number {value}"))
-    }
-}
-
-impl One<'_> {
-    fn symbol<E: serde::de::Error>(&self, symbol: String) -> Result<String, E> {
+    fn symbol(&self, json: &mut Reader<'_>) -> Result<String, Wrong> {
+        let offset = json.offset();
+        let field = || format!("{}.symbol", self.field());
+        if json.ahead()? != json::Kind::Text {
+            let message =
+                format!("instance {} must have its symbol as text, got {}", self.index, found(json)?);
+            return Wrong::field(&field(), message, offset);
+        }
+        let symbol = json.text()?;
         if (1..=SYMBOL_LENGTH_MAX).contains(&symbol.len()) {
-            return Ok(symbol);
+            return Ok(symbol.into_owned());
         }
         let message = format!(
             "instance {} has a symbol of {} bytes; give 1 to {SYMBOL_LENGTH_MAX}",
             self.index,
             symbol.len()
         );
-        Err(self.reading.refuse(format!("{}.symbol", self.field()), message))
-    }
-}
-
-/// The numbers of one instance.
-struct Vector<'a> {
-    reading: &'a Reading,
-    index: usize,
-    width: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Vector<'_> {
-    type Value = Vec<f32>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Vec<f32>, D::Error> {
-        json.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Vector<'_> {
-    type Value = Vec<f32>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the features of instance {} as a list of numbers", self.index)
+        Wrong::field(&field(), message, offset)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<f32>, A::Error> {
+    fn vector(&self, json: &mut Reader<'_>) -> Result<Vec<f32>, Wrong> {
+        let offset = json.offset();
+        if json.ahead()? != json::Kind::List {
+            let message = format!(
+                "the features of instance {} must be a list of numbers, got {}",
+                self.index,
+                found(json)?
+            );
+            return Wrong::field(&format!("{}.features", self.field()), message, offset);
+        }
         let mut values = Vec::with_capacity(self.width);
-        while let Some(value) =
-            seq.next_element_seed(Number { reading: self.reading, index: self.index, place: values.len() })?
-        {
-            values.push(value);
+        let mut list = json.list()?;
+        while json.next_item(&mut list)? {
+            let taken =
+                json.plain_numbers(|number| number.as_f32().map(|value| values.push(value)).is_some());
+            if taken == 0 {
+                values.push(self.number(json, values.len())?);
+            }
         }
         Ok(values)
     }
-}
 
-/// One number of an instance; `null` and `"NaN"` are a missing value.
-struct Number<'a> {
-    reading: &'a Reading,
-    index: usize,
-    place: usize,
-}
-
-impl Number<'_> {
-    fn wrong<E: serde::de::Error>(&self, got: &str) -> Result<f32, E> {
-        let Self { index, place, .. } = self;
+    /// One number; `null` and `"NaN"` are a missing value.
+    fn number(&self, json: &mut Reader<'_>, place: usize) -> Result<f32, Wrong> {
+        let offset = json.offset();
+        let got = match json.ahead()? {
+            json::Kind::Number => {
+                let number = json.number()?;
+                let value = number.as_f32();
+                if value.is_finite() {
+                    return Ok(value);
+                }
+                format!("{:e}, which does not fit float32", number.as_f64())
+            }
+            json::Kind::Null => return Ok(json.null().map(|()| f32::NAN)?),
+            json::Kind::Text => match json.text()? {
+                text if text == "NaN" => return Ok(f32::NAN),
+                text => format!("the text \"{}\"", shown(&text)),
+            },
+            _ => found(json)?,
+        };
+        let index = self.index;
         let message = format!(
             "instance {index} place {place} must be a number, or null or \"NaN\" where it is missing; got {got}"
         );
-        Err(self.reading.refuse(format!("instances[{index}][{place}]"), message))
+        Wrong::field(&format!("instances[{index}][{place}]"), message, offset)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Number<'_> {
-    type Value = f32;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<f32, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Number<'_> {
-    type Value = f32;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, null or \"NaN\"")
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<f32, E> {
-        let narrow = value as f32;
-        if narrow.is_finite() {
-            return Ok(narrow);
+/// What comes ahead, for an error message.
+fn found(json: &mut Reader<'_>) -> Result<String, Fault> {
+    let begin = json.offset();
+    let what = match json.ahead()? {
+        json::Kind::Null => "null",
+        json::Kind::False => "false",
+        json::Kind::True => "true",
+        json::Kind::List => "a list",
+        json::Kind::Object => "an object",
+        json::Kind::Text => return Ok(format!("the text \"{}\"", shown(&json.text()?))),
+        json::Kind::Number => {
+            json.number()?;
+            return Ok(format!("the bare number {}", shown(&String::from_utf8_lossy(json.since(begin)))));
         }
-        self.wrong(&format!("{value:e}, which does not fit float32"))
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<f32, E> {
-        Ok(value as f32)
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<f32, E> {
-        Ok(value as f32)
-    }
-
-    fn visit_unit<E>(self) -> Result<f32, E> {
-        Ok(f32::NAN)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<f32, E> {
-        if text == "NaN" { Ok(f32::NAN) } else { self.wrong(&format!("the text \"{}\"", shown(text))) }
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<f32, E> {
-        self.wrong(&value.to_string())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<f32, A::Error> {
-        self.wrong("a list")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<f32, A::Error> {
-        self.wrong("an object")
-    }
+    };
+    Ok(what.to_owned())
 }
 
 /// As much of a client's text as an error message repeats.

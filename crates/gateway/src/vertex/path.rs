@@ -3,6 +3,8 @@
 //! The table of calls lists all of Vertex AI's model, endpoint, data set, custom job and batch prediction calls, so that one this version
 //! does not offer is told apart from one that does not exist.
 
+use std::borrow::Cow;
+
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 use platform::{Error, Kind};
@@ -10,6 +12,8 @@ use platform::{Error, Kind};
 use super::error::ApiError;
 
 const SEGMENT_LENGTH_MAX: usize = 63;
+/// No place is so deep.
+const SEGMENTS_MAX: usize = 12;
 
 /// Project and location of a path. The location is echoed in names and is no partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,13 +283,17 @@ impl Address {
                 "see .../models, .../endpoints, .../datasets, .../customJobs, .../batchPredictionJobs, .../operations",
             )
         };
-        let mut segments = decoded(path)?;
-        let verb = match segments.last_mut() {
-            Some(last) => take_verb(last),
-            None => return Err(unknown()),
-        };
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let ["", version, "projects", project, "locations", location, resource @ ..] = segments.as_slice()
+        let mut decoded = [const { Cow::Borrowed("") }; SEGMENTS_MAX];
+        let mut count = 0;
+        for segment in path.split('/') {
+            *decoded.get_mut(count).ok_or_else(unknown)? = decode(segment)?;
+            count += 1;
+        }
+        let mut segments: [&str; SEGMENTS_MAX] = std::array::from_fn(|at| &*decoded[at]);
+        // A path has at least one segment, and `:verb` follows the last one.
+        let (last, verb) = segments[count - 1].rsplit_once(':').unwrap_or((segments[count - 1], ""));
+        segments[count - 1] = last;
+        let ["", version, "projects", project, "locations", location, resource @ ..] = &segments[..count]
         else {
             return Err(unknown());
         };
@@ -295,7 +303,7 @@ impl Address {
         if polling_only && !matches!(place, Place::Operation | Place::Operations) {
             return Err(unknown());
         }
-        let call = call(place, method, &verb, path)?;
+        let call = call(place, method, verb, path)?;
         Ok(Self { parent, id, nested_under, call })
     }
 }
@@ -393,15 +401,15 @@ fn place(resource: &[&str]) -> Option<(Place, String, Option<String>)> {
 }
 
 fn call(place: Place, method: &Method, verb: &str, path: &str) -> Result<Call, ApiError> {
-    let here: Vec<&Rpc> = RPCS.iter().filter(|rpc| rpc.place == place && rpc.verb == verb).collect();
-    if let Some(rpc) = here.iter().find(|rpc| rpc.method == method) {
+    let here = || RPCS.iter().filter(|rpc| rpc.place == place && rpc.verb == verb);
+    if let Some(rpc) = here().find(|rpc| rpc.method == method) {
         return rpc.offered.ok_or_else(|| {
             let message = format!("{} ({method} {path}) is not offered by this version", rpc.name);
             Error::new(Kind::Unimplemented, message).into()
         });
     }
-    if !here.is_empty() {
-        let allowed: Vec<&str> = here.iter().map(|rpc| rpc.method.as_str()).collect();
+    let allowed: Vec<&str> = here().map(|rpc| rpc.method.as_str()).collect();
+    if !allowed.is_empty() {
         return Err(ApiError::wrong_method(method, path, &allowed.join(", ")));
     }
     let verbs: Vec<String> = RPCS
@@ -414,25 +422,10 @@ fn call(place: Place, method: &Method, verb: &str, path: &str) -> Result<Call, A
     Err(ApiError::unknown_path(path, &hint))
 }
 
-/// Cuts `:verb` off the last segment.
-fn take_verb(last: &mut String) -> String {
-    match last.rfind(':') {
-        Some(colon) => {
-            let verb = last.split_off(colon);
-            verb[1..].to_owned()
-        }
-        None => String::new(),
-    }
-}
-
-fn decoded(path: &str) -> Result<Vec<String>, ApiError> {
-    let decode = |segment: &str| match percent_decode_str(segment).decode_utf8() {
-        Ok(text) => Ok(text.into_owned()),
-        Err(_) => {
-            Err(Error::new(Kind::InvalidArgument, format!("path segment \"{segment}\" is not UTF-8")).into())
-        }
-    };
-    path.split('/').map(decode).collect()
+fn decode(segment: &str) -> Result<Cow<'_, str>, ApiError> {
+    percent_decode_str(segment).decode_utf8().map_err(|_| {
+        Error::new(Kind::InvalidArgument, format!("path segment \"{segment}\" is not UTF-8")).into()
+    })
 }
 
 /// A project or location: letters, digits, `-`, `_` and `.`, led by a letter or digit.

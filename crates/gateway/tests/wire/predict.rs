@@ -83,7 +83,7 @@ async fn a_wrong_question_is_answered_with_what_is_wrong() {
         server.post("endpoints/tinny:predict", r#"{"instances": [[1]]}"#).await.refused(404, "NOT_FOUND");
     assert!(message.contains("tinny") && message.contains("tiny"), "{message}");
     let broken = server.post("endpoints/tiny:predict", "{\"instances\": [[1,\n2]").await;
-    assert!(broken.refused(400, "INVALID_ARGUMENT").contains("line 2 column 2"), "{}", broken.text);
+    assert!(broken.refused(400, "INVALID_ARGUMENT").contains("line 2 column 3"), "{}", broken.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,13 +85,36 @@ fn what_is_wrong_is_named() {
 #[test]
 fn broken_json_says_line_and_column() {
     let (_, text) = refusal("{\"instances\":\n [[1, ]]}");
-    assert_eq!(text, "the request body is not JSON: trailing comma at line 2 column 7");
-    assert!(refusal(r#"{"instances": [[1]]} x"#).1.contains("trailing characters at line 1 column 22"));
-    assert!(refusal("").1.contains("line 1 column 0"));
-    assert!(refusal("[1]").1.contains("does not fit: invalid type: sequence, expected an object like"));
-    assert!(refusal(r#"{"instances": [[1e999]]}"#).1.contains("number out of range at line 1"));
+    assert_eq!(text, "the request body is not JSON: invalid value at line 2 column 7");
+    let (_, text) = refusal(r#"{"instances": [[1]]} x"#);
+    assert!(text.ends_with("must not be followed by other values at line 1 column 22"), "{text}");
+    assert!(refusal("").1.ends_with("the document is empty at line 1 column 1"));
+    assert!(refusal(r#"{"instances": [[1e999]]}"#).1.contains("number too big"));
+    assert!(refusal(r#"{"instances": [[01]]}"#).1.contains("not JSON"));
     let deep = format!("{{\"labels\": {}", "[".repeat(1_000_000));
-    assert!(refusal(&deep).1.contains("EOF while parsing"));
+    assert!(refusal(&deep).1.contains("nested too deeply"));
+}
+
+#[test]
+fn what_is_of_another_kind_is_named() {
+    for (body, said) in [
+        ("[1]", "the request body must be an object like"),
+        (r#"{"instances": {"a": 1}}"#, "instances must be a list of"),
+        (
+            r#"{"instances": [{"features": 7}]}"#,
+            "the features of instance 0 must be a list of numbers, got the bare number 7",
+        ),
+        (r#"{"instances": [{"symbol": [1]}]}"#, "instance 0 must have its symbol as text, got a list"),
+        (r#"{"instances": [[1]], "parameters": 5}"#, "parameters must be an object"),
+        (
+            r#"{"instances": [[1]], "parameters": {"as_of": 5}}"#,
+            "as_of must be a date as YYYY-MM-DD, got the bare number 5",
+        ),
+        (r#"{"instances": [false]}"#, "instance 0 must be"),
+    ] {
+        let text = refusal(body).1;
+        assert!(text.contains(said) && text.contains("line 1 column"), "{body}: {text}");
+    }
 }
 
 proptest! {
