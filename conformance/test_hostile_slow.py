@@ -137,7 +137,7 @@ class Slow:
             connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, 1, block))
             begun = time.monotonic()
             for event in connection.frames(2 * HEAD_SECONDS):
-                if event is None:
+                if event is None or time.monotonic() - begun > HEAD_SECONDS:
                     break
                 kind, flags, _, payload = event
                 assert kind != http2.DATA or not payload

@@ -198,6 +198,6 @@ mod tests {
         let question =
             bytes_of(|(service, question, request): Asked| service.answer_question(question, request));
         let all = bytes_of(|(asked, request)| answer(asked, request));
-        assert!(question <= 2048 && all <= question + 1024, "{question} and {all} bytes");
+        assert!(question <= 4096 && all <= question + 768, "{question} and {all} bytes");
     }
 }
