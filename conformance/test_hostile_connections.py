@@ -120,11 +120,16 @@ def test_heads_without_end(hostile: Hostile):
 
 
 def test_a_host_is_named_once(hostile: Hostile):
-    """RFC 9112, section 3.2: 400 for a request of HTTP/1.1 without a host, with two, or with none that can be one."""
+    """RFC 9112, section 3.2: 400 for a request of HTTP/1.1 without a host, with two, or with none that can be one; it has an id and is counted."""
+    name = 'bellwether_http_requests_total{route="unmatched",code="400"} '
+    counted = lambda: [line for line in hostile.ask("GET", "/metrics").body.decode().splitlines() if line.startswith(name)]  # noqa: E731
+    before = counted()
     for head in [b"", b"host: a\r\nhost: b\r\n", b"host: a b\r\n", b"host: a/b\r\n", b"host: a@b\r\n"]:
         with hostile.line() as line:
             line.send(b"GET /v2/health/live HTTP/1.1\r\n" + head + b"\r\n")
-            assert line.answer("GET").status == 400, head
+            answer = line.answer("GET")
+            assert answer.status == 400 and answer.headers["x-request-id"] and "host" in answer.json["error"], (head, answer)
+    assert counted() != before
 
 
 def test_what_is_announced_is_not_waited_for(hostile: Hostile):

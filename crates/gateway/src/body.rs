@@ -3,24 +3,23 @@
 //! A body is never larger than the limit in memory, compressed or not, so a bomb costs what an honest body costs; and it comes at
 //! a pace, since a request counts as one in progress while its body is on its way.
 
+use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
-use std::task::Poll;
-use std::time::Duration;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use flate2::Compression;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
-use futures::StreamExt as _;
-use tokio::time::Instant;
+
+use crate::pace::{self, Pace, Wait};
 
 /// Smaller replies are sent as they are: they fit a packet either way.
 const COMPRESSED_FROM_BYTES: usize = 1024;
 
-/// What is asked of every client.
-const PACE: Pace = Pace { silence_max: Duration::from_secs(10), bytes_per_second_min: 16 << 10 };
 /// So much is made room for at once on a client's word; more when it has come.
 const ANNOUNCED_BYTES_TRUSTED: usize = 1 << 20;
 
@@ -39,31 +38,20 @@ pub(crate) enum BodyError {
     Corrupt(&'static str),
 }
 
-/// How slowly a body may come.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    /// Without a byte.
-    silence_max: Duration,
-    /// Over all, after the first such silence.
-    bytes_per_second_min: u64,
-}
-
 /// A body as it comes, at a pace.
 pub(crate) struct Paced {
-    parts: BodyDataStream,
-    pace: Pace,
-    begun: Instant,
-    received: u64,
+    body: Body,
+    wait: Wait,
 }
 
 impl Paced {
-    /// Whose clock begins now.
+    /// Whose clock begins when it is first waited for.
     pub(crate) fn new(body: Body) -> Self {
-        Self::at(PACE, body)
+        Self::at(pace::OF_BODIES, body)
     }
 
     fn at(pace: Pace, body: Body) -> Self {
-        Self { parts: body.into_data_stream(), pace, begun: Instant::now(), received: 0 }
+        Self { body, wait: Wait::new(pace) }
     }
 
     /// The next bytes; none at the end.
@@ -71,24 +59,27 @@ impl Paced {
     /// # Errors
     /// [`BodyError::Slow`], [`BodyError::Cut`].
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        // What is there already needs no clock.
-        let part = match futures::poll!(self.parts.next()) {
-            Poll::Ready(part) => part,
-            Poll::Pending => {
-                let Pace { silence_max, bytes_per_second_min } = self.pace;
-                let paced = Duration::from_secs_f64(self.received as f64 / bytes_per_second_min as f64);
-                let due = (Instant::now() + silence_max).min(self.begun + silence_max + paced);
-                tokio::time::timeout_at(due, self.parts.next()).await.map_err(|_| BodyError::Slow)?
-            }
-        };
-        match part {
-            None => Ok(None),
-            Some(Err(_)) => Err(BodyError::Cut),
-            Some(Ok(part)) => {
-                self.received += part.len() as u64;
-                Ok(Some(part))
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        while !self.body.is_end_stream() {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                ready!(self.wait.poll_late(context));
+                return Poll::Ready(Err(BodyError::Slow));
+            };
+            match frame {
+                None => break,
+                Some(Err(_)) => return Poll::Ready(Err(BodyError::Cut)),
+                // Trailers mean nothing here.
+                Some(Ok(frame)) => {
+                    let Ok(part) = frame.into_data() else { continue };
+                    self.wait.came(part.len());
+                    return Poll::Ready(Ok(Some(part)));
+                }
             }
         }
+        Poll::Ready(Ok(None))
     }
 }
 
@@ -109,9 +100,7 @@ async fn gathered(mut paced: Paced, announced: Option<u64>, limit: usize) -> Res
     let Some(first) = paced.next().await? else { return Ok(Bytes::new()) };
     let mut whole = first;
     let mut gathered = Vec::new();
-    while !paced.parts.is_end_stream()
-        && let Some(part) = paced.next().await?
-    {
+    while let Some(part) = paced.next().await? {
         if gathered.is_empty() {
             let announced = announced.map_or(0, |length| length as usize);
             gathered.reserve((whole.len() + part.len()).max(announced.min(ANNOUNCED_BYTES_TRUSTED)));
@@ -133,12 +122,19 @@ async fn gathered(mut paced: Paced, announced: Option<u64>, limit: usize) -> Res
 /// # Errors
 /// As [`BodyError`] says.
 pub(crate) async fn read_decoded(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    if !headers.contains_key(header::CONTENT_ENCODING) {
+        return read(headers, body, limit).await;
+    }
+    Box::pin(read_packed(headers, body, limit)).await
+}
+
+async fn read_packed(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let named = match (codings.next(), codings.next()) {
-        (None, _) => "identity".to_owned(),
-        (Some(one), None) => String::from_utf8_lossy(one.as_bytes()).trim().to_ascii_lowercase(),
         (Some(_), Some(_)) => return Err(BodyError::Coding("several".to_owned())),
+        (one, _) => one.map_or(&b""[..], |one| one.as_bytes()),
     };
+    let named = String::from_utf8_lossy(named).trim().to_ascii_lowercase();
     let unpack: fn(&[u8], usize) -> Result<Vec<u8>, BodyError> = match named.as_str() {
         "identity" | "" => return read(headers, body, limit).await,
         "gzip" | "x-gzip" => gunzip,
@@ -240,6 +236,8 @@ fn pack(body: &[u8], coding: Coding) -> std::io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn headers(name: header::HeaderName, value: &str) -> HeaderMap {

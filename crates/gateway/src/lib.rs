@@ -21,6 +21,7 @@ mod observe;
 mod open_inference;
 mod openapi;
 mod origin;
+mod pace;
 mod question;
 mod refusal;
 mod request_id;

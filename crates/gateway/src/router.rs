@@ -115,16 +115,28 @@ impl Service {
         if let Some(question) = QuestionPath::of(request.uri().path()) {
             return self.answer_question(question, request).await;
         }
+        self.route(request).await
+    }
+
+    /// Answers what is no question.
+    pub(crate) async fn route(&self, request: Request) -> Response {
         let answer = self.router.clone().call(request).await;
         answer.unwrap_or_else(|never: Infallible| match never {})
     }
 
+    /// Refuses what no handler is to see.
+    pub(crate) async fn refuse(&self, request: Request, error: Error) -> Response {
+        let refuse = |_| async { observe::dialect_or(Dialect::Vertex).refusal(error) };
+        observe::observed(&self.gateway, request, refuse).await
+    }
+
     /// As the router would.
-    async fn answer_question(&self, question: QuestionPath, request: Request) -> Response {
+    pub(crate) async fn answer_question(&self, question: QuestionPath, request: Request) -> Response {
         let gateway = &self.gateway;
         let answer = |request| async move {
-            let answer = limited(gateway, request, |request| question.answer(gateway, request));
-            AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
+            // Of some kilobytes, and all around it would be as large and be moved about with it.
+            let asked = |request| Box::pin(question.answer(gateway, request));
+            AssertUnwindSafe(limited(gateway, request, asked)).catch_unwind().await.unwrap_or_else(panicked)
         };
         observe::observed(gateway, request, answer).await
     }

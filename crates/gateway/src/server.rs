@@ -4,7 +4,13 @@
 //! addresses; the caller binds the listener.
 
 mod connection;
+mod line;
+mod reply;
+mod socket;
+#[cfg(test)]
+mod tests;
 mod threads;
+mod watch;
 
 use std::future::Future;
 use std::io;
@@ -14,7 +20,6 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -23,13 +28,12 @@ use crate::router::Service;
 use crate::tls::Tls;
 use connection::{Accepted, Answering};
 use threads::Threads;
+use watch::Limits;
 
 /// More wait in the listener's backlog until one ends.
-const CONNECTIONS_MAX: usize = 4096;
+const CONNECTIONS_MAX: u32 = 4096;
 /// A request's line and headers together.
 const HEAD_BYTES_MAX: u32 = 64 << 10;
-/// A client that has not sent a request's head by then is cut off, be it slow or idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// The most requests in progress on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
 /// What an HTTP/2 client may send before it is read: so much is held for it.
@@ -53,10 +57,19 @@ pub async fn serve(
     tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let connections = GracefulShutdown::new();
+    serve_within(Limits::default(), listener, (service, tls), shutdown).await
+}
+
+async fn serve_within(
+    limits: Limits,
+    listener: TcpListener,
+    (service, tls): (Service, Option<Tls>),
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
     let elsewhere = Handle::current();
-    let threads = Threads::start(&Arc::new(Answering { http: protocols(), service, tls, elsewhere }))?;
+    let answering = Answering { http: protocols(), limits, service, tls, elsewhere };
+    let threads = Threads::start(&Arc::new(answering))?;
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
@@ -67,20 +80,19 @@ pub async fn serve(
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        let (watcher, permit) = (connections.watcher(), permit.ok());
-        threads.give(Accepted { stream, permit, watcher });
+        threads.give(Accepted { stream, permit: permit.ok() });
     }
     drop(listener);
-    connections.shutdown().await;
+    threads.end();
+    // Each connection holds one.
+    let _ = permits.acquire_many(CONNECTIONS_MAX).await;
     Ok(())
 }
 
 fn protocols() -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX as usize);
+    // Who is slow with a head is cut off by `watch`, without a timer for each request.
+    http.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX as usize);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)

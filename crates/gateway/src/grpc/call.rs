@@ -23,6 +23,7 @@ use tonic::{Status, Streaming};
 use super::codec::{Bodies, Codec};
 use super::cost::Cost;
 use super::open::Open;
+use super::paced::Paced;
 use super::reply::{self, Answer, Refused};
 use crate::dialect::Dialect;
 use crate::observe::{self, CountedLater, Current, Route, Why};
@@ -156,7 +157,7 @@ impl Call {
                 async { answered.await.map(Answer::into_response).map_err(Refused::into_status) }
             });
             let mut grpc = framing::<Q, R>(&gateway, method, &self.request);
-            let response = deadline.hold(&gateway, grpc.unary(service, self.request)).await?;
+            let response = deadline.hold(&gateway, grpc.unary(service, self.request.map(Paced::one))).await?;
             Ok(response.map(Body::new))
         };
         finished(answered.await, route)
@@ -178,7 +179,7 @@ impl Call {
                 std::future::ready(Ok(tonic::Response::new(open.hold(answers))))
             });
             let mut grpc = framing::<Q, R>(&self.gateway, method, &self.request);
-            Ok(counted_later(grpc.streaming(service, self.request).await.map(Body::new)))
+            Ok(counted_later(grpc.streaming(service, self.request.map(Paced::stream)).await.map(Body::new)))
         };
         finished(answered.await, method.route)
     }
@@ -202,7 +203,8 @@ impl Call {
             });
             let mut grpc = framing::<Q, R>(&self.gateway, method, &self.request);
             // Until the request is there; what is sent then has no limit of time but the client's.
-            let response = deadline.hold(&gateway, grpc.server_streaming(service, self.request)).await?;
+            let response =
+                deadline.hold(&gateway, grpc.server_streaming(service, self.request.map(Paced::one))).await?;
             Ok(counted_later(response.map(Body::new)))
         };
         finished(answered.await, method.route)

@@ -11,6 +11,7 @@ pub mod fuzz;
 mod health;
 mod open;
 mod open_inference;
+mod paced;
 mod reply;
 mod tensorflow_serving;
 

@@ -1,29 +1,29 @@
 //! One connection: its handshake, its requests, and where each is answered.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header;
+use axum::http::{Version, header};
 use axum::response::Response;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinHandle};
 
-use super::HEAD_TIMEOUT;
+use super::line::Line;
+use super::reply::Reply;
+use super::socket::Socket;
+use super::watch::Limits;
 use crate::connections;
-use crate::dialect::Dialect;
 use crate::origin;
 use crate::question::{QuestionPath, is_grpc_question};
 use crate::router::Service;
@@ -38,12 +38,12 @@ const SMALL_BODY_BYTES: u64 = 64 << 10;
 pub(super) struct Accepted {
     pub(super) stream: std::net::TcpStream,
     pub(super) permit: Option<OwnedSemaphorePermit>,
-    pub(super) watcher: Watcher,
 }
 
 /// What answers the requests of all connections.
 pub(super) struct Answering {
     pub(super) http: auto::Builder<TokioExecutor>,
+    pub(super) limits: Limits,
     pub(super) service: Service,
     pub(super) tls: Option<Tls>,
     /// The runtime for what may take long.
@@ -51,73 +51,119 @@ pub(super) struct Answering {
 }
 
 impl Answering {
-    /// Answers the requests of one connection.
-    pub(super) async fn connection(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, permit, watcher } = accepted;
+    /// Answers the requests of one connection, and writes down on its line what becomes of it.
+    pub(super) async fn connection(self: Arc<Self>, accepted: Accepted, line: Arc<Line>) {
+        let Accepted { stream, permit } = accepted;
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return tracing::error!(%error, "cannot watch a connection"),
         };
         match self.tls.clone() {
-            None => self.requests(stream, watcher).await,
-            Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.requests(stream, watcher).await,
-                Ok(Err(error)) => tracing::debug!(%error, "no TLS session"),
-                Err(_) => tracing::debug!("no TLS session in time"),
-            },
+            None => self.requests(stream, line).await,
+            // What this needs is large, and no other connection's business.
+            Some(tls) => Box::pin(self.encrypted(tls, stream, line)).await,
         }
         drop(permit);
     }
 
-    async fn requests<S>(self: Arc<Self>, stream: S, watcher: Watcher)
+    async fn encrypted(self: Arc<Self>, tls: Tls, stream: TcpStream, line: Arc<Line>) {
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, Box::pin(tls.accept(stream))).await {
+            Ok(Ok(stream)) => self.requests(stream, line).await,
+            Ok(Err(error)) => tracing::debug!(%error, "no TLS session"),
+            Err(_) => tracing::debug!("no TLS session in time"),
+        }
+    }
+
+    async fn requests<S>(self: Arc<Self>, stream: S, line: Arc<Line>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let _open = connections::Open::new();
-        let begun = Arc::new(AtomicBool::new(false));
-        let (asked, answering) = (Arc::clone(&begun), Arc::clone(&self));
+        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&line)));
+        let connection = Arc::new(Connection { answering: Arc::clone(&self), line: Arc::clone(&line) });
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
-            let answering = Arc::clone(&answering);
-            async move { answering.answer(request).await }
+            answer(InProgress::begin(&connection, request.version()), request)
         });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service).into_owned();
-        let mut connection = pin!(watcher.watch(connection));
-        // Until the protocol is known its own limits of time do not hold.
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = tokio::time::sleep(HEAD_TIMEOUT), if !begun.load(Ordering::Relaxed) => {
-                if !begun.load(Ordering::Relaxed) {
-                    tracing::debug!("no request in time");
-                    return;
-                }
-                connection.await
+        let mut served = pin!(self.http.serve_connection(socket, service));
+        poll_fn(|context| {
+            line.lives_on(context.waker());
+            Poll::Ready(())
+        })
+        .await;
+        let mut ending = false;
+        let ended = poll_fn(|context| {
+            if !ending && line.is_ending() {
+                ending = true;
+                served.as_mut().graceful_shutdown();
             }
-        };
-        if let Err(error) = ended {
+            served.as_mut().poll(context)
+        });
+        if let Err(error) = ended.await {
             tracing::debug!(%error, "a connection ended early");
         }
     }
+}
 
-    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response, JoinError> {
-        if let Err(error) = origin::one_host(request.version(), request.headers()) {
-            return Ok(Dialect::of(&request.map(Body::new)).refusal(error));
-        }
+/// What the requests of a connection share.
+struct Connection {
+    answering: Arc<Answering>,
+    line: Arc<Line>,
+}
+
+/// A request, from its head to the end of its reply.
+pub(super) struct InProgress(Arc<Connection>);
+
+impl InProgress {
+    fn begin(connection: &Arc<Connection>, version: Version) -> Self {
+        connection.line.request_begins(version == Version::HTTP_2);
+        Self(Arc::clone(connection))
+    }
+
+    pub(super) fn line(&self) -> &Line {
+        &self.0.line
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.line.request_ends();
+    }
+}
+
+async fn answer(
+    asked: InProgress,
+    request: hyper::Request<Incoming>,
+) -> Result<hyper::Response<Reply>, JoinError> {
+    let Answering { service, elsewhere, .. } = &*asked.0.answering;
+    let response = if let Err(error) = origin::one_host(request.version(), request.headers()) {
+        Box::pin(service.refuse(request.map(Body::new), error)).await
+    } else {
         let path = request.uri().path();
+        let question = QuestionPath::of(path);
         // What a packed body becomes nobody knows.
         let packed = request.headers().contains_key(header::CONTENT_ENCODING);
         let here = match request.body().size_hint().upper() {
-            Some(bytes) => bytes <= SMALL_BODY_BYTES && !packed && QuestionPath::of(path).is_some(),
+            Some(bytes) => bytes <= SMALL_BODY_BYTES && !packed && question.is_some(),
             // A gRPC call does not say how long it is; it is decoded fast.
             None => is_grpc_question(path),
         };
         let request = request.map(Body::new);
-        if here {
-            return Ok(self.service.answer(request).await);
+        match question {
+            Some(question) if here => service.answer_question(question, request).await,
+            None if here => service.route(request).await,
+            _ => {
+                let service = service.clone();
+                Elsewhere(elsewhere.spawn(async move {
+                    match question {
+                        Some(question) => service.answer_question(question, request).await,
+                        None => service.route(request).await,
+                    }
+                }))
+                .await?
+            }
         }
-        let service = self.service.clone();
-        Elsewhere(self.elsewhere.spawn(async move { service.answer(request).await })).await
-    }
+    };
+    Ok(response.map(|body| Reply::new(body, asked)))
 }
 
 /// A request that is answered on another runtime, until its client leaves.
@@ -134,5 +180,24 @@ impl Future for Elsewhere {
 impl Drop for Elsewhere {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is moved into its place for each request.
+    #[test]
+    fn what_answers_a_request_is_small() {
+        type Asked = (&'static Service, QuestionPath, axum::extract::Request);
+        let question =
+            bytes_of(|(service, question, request): Asked| service.answer_question(question, request));
+        let all = bytes_of(|(asked, request)| answer(asked, request));
+        assert!(question <= 4096 && all <= question + 768, "{question} and {all} bytes");
     }
 }

@@ -1,0 +1,223 @@
+//! Connections over a real socket whose clients take their time, with limits of milliseconds.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{Request, Uri};
+use http_body_util::BodyExt as _;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use platform::{Options, Platform};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::serve_within;
+use super::watch::Limits;
+use crate::pace::Pace;
+use crate::{GatewayOptions, Service, Stopping};
+
+const HEAD: Duration = Duration::from_millis(600);
+const SILENCE: Duration = Duration::from_millis(400);
+/// What a busy machine may add.
+const SLACK: Duration = Duration::from_secs(5);
+const ALIVE: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+/// Some hundred kilobytes.
+const LARGE: &str = "/openapi.json";
+
+struct Server {
+    address: SocketAddr,
+    _dir: TempDir,
+}
+
+async fn server() -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        data_dir: dir.path().to_owned(),
+        artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
+        allowed_roots: Vec::new(),
+        holder: "test".to_owned(),
+        clock: Arc::new(jiff::Timestamp::now),
+    };
+    let platform = Platform::open(options).await.unwrap();
+    let service = Service::new(platform, GatewayOptions::default(), Stopping::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = Limits {
+        head: HEAD,
+        replies: Pace { silence_max: SILENCE, bytes_per_second_min: 1000 },
+        look_every: Duration::from_millis(20),
+    };
+    tokio::spawn(serve_within(limits, listener, (service, None), std::future::pending()));
+    Server { address, _dir: dir }
+}
+
+impl Server {
+    async fn line(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// One that takes few bytes ahead of who reads.
+    async fn narrow_line(&self) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
+    /// A counter or gauge of `/metrics`.
+    async fn metric(&self, name: &str) -> u64 {
+        let mut line = self.line().await;
+        line.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        line.read_to_string(&mut text).await.unwrap();
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        found.unwrap_or_default()
+    }
+}
+
+async fn asks(line: &mut TcpStream) {
+    line.write_all(ALIVE).await.unwrap();
+    let mut answer = [0; 4096];
+    let read = line.read(&mut answer).await.unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer[..read]));
+}
+
+/// How long the server lets a client go on that sends a byte of a head every so often and no end of it.
+async fn dribbles(line: &mut TcpStream) -> Duration {
+    let begun = Instant::now();
+    let mut byte = [0];
+    while begun.elapsed() < HEAD + SLACK {
+        let _ = line.write_all(b"G").await;
+        if let Ok(read) = tokio::time::timeout(Duration::from_millis(50), line.read(&mut byte)).await {
+            assert!(matches!(read, Ok(0) | Err(_)), "it is answered");
+            return begun.elapsed();
+        }
+    }
+    panic!("it is let go on for ever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_head_has_its_time_but_once() {
+    let server = server().await;
+    // Nothing while the protocol is not known, and then slowly.
+    let mut line = server.line().await;
+    let begun = Instant::now();
+    tokio::time::sleep(HEAD * 3 / 4).await;
+    dribbles(&mut line).await;
+    assert!(begun.elapsed() >= HEAD && begun.elapsed() < HEAD * 5 / 4 + SLACK / 10, "{:?}", begun.elapsed());
+    // The preface of HTTP/2 and no request.
+    let mut line = server.line().await;
+    let begun = Instant::now();
+    line.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut said = Vec::new();
+    let _ = tokio::time::timeout(HEAD + SLACK, line.read_to_end(&mut said)).await.expect("it is cut off");
+    assert!(begun.elapsed() >= HEAD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn later_heads_have_their_time_too() {
+    let server = server().await;
+    let mut line = server.line().await;
+    for _ in 0..3 {
+        tokio::time::sleep(HEAD / 2).await;
+        asks(&mut line).await;
+    }
+    let took = dribbles(&mut line).await;
+    assert!(took >= HEAD - Duration::from_millis(50), "{took:?}");
+    // And one that says nothing more.
+    let mut line = server.line().await;
+    asks(&mut line).await;
+    let begun = Instant::now();
+    let read = tokio::time::timeout(HEAD + SLACK, line.read(&mut [0])).await.expect("it is cut off");
+    assert!(matches!(read, Ok(0) | Err(_)));
+    assert!(begun.elapsed() >= HEAD - Duration::from_millis(50));
+}
+
+/// How many bytes come of some hundred large replies to a client that begins to read after so long.
+async fn late_reader(server: &Server, pause: Duration) -> usize {
+    let mut line = server.narrow_line().await;
+    let request = format!("GET {LARGE} HTTP/1.1\r\nhost: a\r\n\r\n");
+    let last = format!("GET {LARGE} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    line.write_all((request.repeat(199) + &last).as_bytes()).await.unwrap();
+    tokio::time::sleep(pause).await;
+    let mut read = 0;
+    let mut part = vec![0; 1 << 20];
+    while let Ok(Ok(more @ 1..)) = tokio::time::timeout(SLACK, line.read(&mut part)).await {
+        read += more;
+    }
+    read
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_are_not_kept_for_who_does_not_read_them() {
+    let server = server().await;
+    let all = late_reader(&server, Duration::ZERO).await;
+    assert!(all > 199 * 100_000, "{all} bytes of 200 replies");
+    // Ids of requests are not all of one length.
+    let after_a_pause = late_reader(&server, SILENCE / 4).await;
+    assert!(
+        after_a_pause.abs_diff(all) < 200 * 20,
+        "a short pause harms nobody: {after_a_pause} of {all} bytes"
+    );
+    let some = late_reader(&server, SILENCE * 5).await;
+    assert!(some < all / 2, "{some} of {all} bytes came after all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_is_not_kept_for_who_stops_it_alone() {
+    let server = server().await;
+    let client = |window| {
+        Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .http2_only(true)
+            .http2_initial_stream_window_size(window)
+            .build_http::<Body>()
+    };
+    let uri: Uri = format!("http://{}{LARGE}", server.address).parse().unwrap();
+    let get = || Request::get(uri.clone()).body(Body::empty()).unwrap();
+    let all = client(1 << 20).request(get()).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    assert!(all.len() > 100_000);
+    // It reads on for as long as the client lives, but not this reply.
+    for window in [1, 1024, 32 << 10] {
+        let client = client(window);
+        let reply = client.request(get()).await.unwrap();
+        tokio::time::sleep(SILENCE * 5).await;
+        assert!(reply.into_body().collect().await.is_err(), "a reply is kept, window {window}");
+    }
+    // A client that reads slowly, but reads.
+    let client = client(16 << 10);
+    let mut reply = client.request(get()).await.unwrap().into_body();
+    let mut read = 0;
+    while let Some(frame) = reply.frame().await {
+        read += frame.unwrap().into_data().unwrap().len();
+        tokio::time::sleep(SILENCE / 20).await;
+    }
+    assert_eq!(read, all.len());
+    // Between requests it may rest.
+    tokio::time::sleep(HEAD * 2).await;
+    assert!(client.request(get()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_one_host_is_written_down_as_any_other() {
+    let server = server().await;
+    let counted = "bellwether_http_requests_total{route=\"unmatched\",code=\"400\"}";
+    assert_eq!(server.metric(counted).await, 0);
+    let mut line = server.line().await;
+    line.write_all(b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\nhost: b\r\nx-request-id: mine\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = [0; 4096];
+    let read = line.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\r\nx-request-id: mine\r\n"), "{answer}");
+    // In the shape of its protocol.
+    assert!(
+        answer.ends_with("{\"error\":\"a request names its host once, as HOST or HOST:PORT\"}"),
+        "{answer}"
+    );
+    assert_eq!(server.metric(counted).await, 1);
+}
