@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::Error;
+use crate::per_thread::PerThread;
 use crate::sizes::{BatchSize, Sizes};
 
 /// Whoever asks is told apart by a lane, a number below this; what a lane is called is the caller's affair.
@@ -167,29 +168,33 @@ impl Counting {
             lane.add(time);
         }
     }
+}
 
+impl PerThread<Counting> {
     pub(crate) fn snapshot(&self, queued: usize) -> Counters {
+        let sum = |of: fn(&Counting) -> &AtomicU64| self.all().map(|part| get(of(part))).sum::<u64>();
+        let durations = |of: &dyn Fn(&Counting) -> &Durations| Durations::snapshot(self.all().map(of));
         Counters {
-            requests: get(&self.requests),
-            rows: get(&self.rows),
-            batches: get(&self.batches),
-            batched_rows: get(&self.batched_rows),
-            batched: Duration::from_nanos(get(&self.batched_nanoseconds)),
+            requests: sum(|part| &part.requests),
+            rows: sum(|part| &part.rows),
+            batches: sum(|part| &part.batches),
+            batched_rows: sum(|part| &part.batched_rows),
+            batched: Duration::from_nanos(sum(|part| &part.batched_nanoseconds)),
             errors: ErrorCounts {
-                input: get(&self.input),
-                too_large: get(&self.too_large),
-                overloaded: get(&self.overloaded),
-                expired: get(&self.expired),
-                cancelled: get(&self.cancelled),
-                engine: get(&self.engine),
-                stopped: get(&self.stopped),
+                input: sum(|part| &part.input),
+                too_large: sum(|part| &part.too_large),
+                overloaded: sum(|part| &part.overloaded),
+                expired: sum(|part| &part.expired),
+                cancelled: sum(|part| &part.cancelled),
+                engine: sum(|part| &part.engine),
+                stopped: sum(|part| &part.stopped),
             },
             queued,
-            queue: self.queue.snapshot(),
-            compute: self.compute.snapshot(),
-            batch_sizes: self.sizes.snapshot(),
-            idle: self.last.ago(),
-            lanes: self.lanes.each_ref().map(Durations::snapshot),
+            queue: durations(&|part| &part.queue),
+            compute: durations(&|part| &part.compute),
+            batch_sizes: Sizes::snapshot(self.all().map(|part| &part.sizes)),
+            idle: self.all().filter_map(|part| part.last.ago()).min(),
+            lanes: std::array::from_fn(|lane| durations(&|part| &part.lanes[lane])),
         }
     }
 }
@@ -208,15 +213,21 @@ impl Durations {
         add(&self.sum_nanoseconds, nanoseconds(duration));
     }
 
-    fn snapshot(&self) -> Histogram {
+    /// Those of all parts together.
+    fn snapshot<'a>(parts: impl Iterator<Item = &'a Self>) -> Histogram {
+        let (mut counts, mut nanoseconds) = ([0; BOUNDS_SECONDS.len() + 1], 0);
+        for part in parts {
+            nanoseconds += get(&part.sum_nanoseconds);
+            counts.iter_mut().zip(&part.counts).for_each(|(sum, count)| *sum += get(count));
+        }
         let bounds = BOUNDS_SECONDS.into_iter().chain([f64::INFINITY]);
         let mut count = 0;
-        let buckets = bounds.zip(&self.counts).map(|(upper_seconds, in_bucket)| {
-            count += get(in_bucket);
+        let buckets = bounds.zip(counts).map(|(upper_seconds, in_bucket)| {
+            count += in_bucket;
             Bucket { upper_seconds, count }
         });
         let buckets = buckets.collect();
-        Histogram { buckets, sum_seconds: get(&self.sum_nanoseconds) as f64 / 1e9 }
+        Histogram { buckets, sum_seconds: nanoseconds as f64 / 1e9 }
     }
 }
 
@@ -243,7 +254,7 @@ mod tests {
         for micros in [5, 10, 11, 700, 60_000_000] {
             durations.add(Duration::from_micros(micros));
         }
-        let histogram = durations.snapshot();
+        let histogram = Durations::snapshot(std::iter::once(&durations));
         let counts: Vec<u64> = histogram.buckets.iter().map(|bucket| bucket.count).collect();
         assert_eq!(counts, [2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5]);
         assert_eq!(histogram.buckets[14].upper_seconds, f64::INFINITY);
@@ -252,15 +263,22 @@ mod tests {
 
     #[test]
     fn batches_and_lanes_are_counted_apart() {
-        let counting = Counting::default();
+        let counting = PerThread::<Counting>::default();
         assert_eq!(counting.snapshot(0).idle, None);
-        counting.computed(3, Duration::from_micros(5));
-        counting.took(1, Duration::from_micros(90));
-        counting.took(LANES, Duration::from_micros(90));
+        let count = || {
+            counting.here().computed(3, Duration::from_micros(5));
+            counting.here().took(1, Duration::from_micros(90));
+            counting.here().took(LANES, Duration::from_micros(90));
+        };
+        count();
+        // Another thread has counters of its own.
+        std::thread::scope(|scope| scope.spawn(count).join().unwrap());
         let counters = counting.snapshot(0);
         assert!(counters.idle.unwrap() < Duration::from_secs(60));
-        assert_eq!(counters.batch_sizes.len(), 1);
+        let time = Duration::from_micros(10);
+        assert_eq!(counters.batch_sizes, [BatchSize { rows: 3, batches: 2, time }]);
+        assert_eq!((counters.batches, counters.batched_rows, counters.batched), (2, 6, time));
         let counts = counters.lanes.map(|lane| lane.buckets.last().unwrap().count);
-        assert_eq!((counts[1], counts.iter().sum::<u64>()), (1, 1));
+        assert_eq!((counts[1], counts.iter().sum::<u64>()), (2, 2));
     }
 }

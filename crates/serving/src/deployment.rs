@@ -10,8 +10,9 @@ use predictor::{PredictError, Predictor, Signature, Tensor, TensorSpec};
 use tokio::sync::oneshot;
 
 use crate::batch::{self, Batching};
-use crate::counters::{Counters, Counting, add};
+use crate::counters::{Counters, add};
 use crate::memory::Climb;
+use crate::per_thread::PerThread;
 use crate::queue::{Queue, Refusal};
 use crate::quick;
 use crate::worker::{self, Request, Reserved, Shared};
@@ -220,7 +221,7 @@ impl Deployment {
             _ => 0,
         };
         let queue = Queue::new(limits.max_queued_requests, threads);
-        let counting = Counting::default();
+        let counting = PerThread::default();
         let shared = Arc::new(Shared { name, predictor, queue, counting, limits, batching, quick_rows });
         let in_use_bytes = Arc::default();
         Ok(Prepared(Self { shared, threads, memory_bytes, left_bytes, in_use_bytes }))
@@ -237,8 +238,8 @@ impl Deployment {
     /// [`Error::Stopped`]. Later: [`Error::Expired`], [`Error::Engine`].
     pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Option<Instant>) -> Result<Reply> {
         let shared = &*self.shared;
-        add(&shared.counting.requests, 1);
-        let admitted = self.admit(&inputs).inspect_err(|error| shared.counting.failed(error));
+        add(&shared.counting.here().requests, 1);
+        let admitted = self.admit(&inputs).inspect_err(|error| shared.counting.here().failed(error));
         let Admitted { rows, bytes } = admitted?;
         if rows <= shared.quick_rows
             && is_worker()
@@ -249,7 +250,7 @@ impl Deployment {
         }
         let (reply, answer) = oneshot::channel();
         let request = Request { inputs, rows, reply, since: Instant::now(), deadline, bytes };
-        self.enqueue(request).inspect_err(|error| shared.counting.failed(error))?;
+        self.enqueue(request).inspect_err(|error| shared.counting.here().failed(error))?;
         // The threads answer everything that was queued, unless one of them is killed.
         answer.await.unwrap_or_else(|_| Err(self.stopped()))
     }
@@ -336,7 +337,7 @@ impl Deployment {
 
     /// Counts an answer of it that took `time` for somebody of a lane, queue, compute and protocol together.
     pub fn took(&self, lane: usize, time: Duration) {
-        self.shared.counting.took(lane, time);
+        self.shared.counting.here().took(lane, time);
     }
 
     /// Takes nothing any more. What was taken is still answered, then the threads end. Does not wait.

@@ -10,6 +10,7 @@ mod counters;
 mod deployment;
 mod error;
 mod memory;
+mod per_thread;
 mod queue;
 mod quick;
 mod sizes;
@@ -22,6 +23,7 @@ pub use counters::{Bucket, Counters, ErrorCounts, Histogram, LANES};
 pub use deployment::{Deployment, Limits, LoadSpec, Prepared, Reply, Resources, StartSpec};
 pub use error::Error;
 pub use memory::{machine_bytes, resident_bytes};
+pub use per_thread::PerThread;
 pub use sizes::BatchSize;
 pub use table::{Key, Stay, Table};
 

@@ -1,5 +1,6 @@
 //! How many batches had how many rows, counted without a lock: each size has a place, made in runs of sizes as they come up.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -42,18 +43,22 @@ impl Sizes {
         add(&places[rows - first].nanoseconds, nanoseconds(time));
     }
 
-    pub(crate) fn snapshot(&self) -> Vec<BatchSize> {
-        let mut sizes = Vec::new();
-        for (run, places) in self.runs.iter().enumerate() {
-            for (place, counted) in places.get().into_iter().flatten().enumerate() {
-                let batches = get(&counted.batches);
-                if batches > 0 {
-                    let time = Duration::from_nanos(get(&counted.nanoseconds));
-                    sizes.push(BatchSize { rows: (1 << run) + place, batches, time });
+    /// Those of all parts together.
+    pub(crate) fn snapshot<'a>(parts: impl Iterator<Item = &'a Self>) -> Vec<BatchSize> {
+        let mut sizes: BTreeMap<usize, (u64, Duration)> = BTreeMap::new();
+        for part in parts {
+            for (run, places) in part.runs.iter().enumerate() {
+                for (place, counted) in places.get().into_iter().flatten().enumerate() {
+                    let batches = get(&counted.batches);
+                    if batches > 0 {
+                        let (sum, time) = sizes.entry((1 << run) + place).or_default();
+                        *sum += batches;
+                        *time += Duration::from_nanos(get(&counted.nanoseconds));
+                    }
                 }
             }
         }
-        sizes
+        sizes.into_iter().map(|(rows, (batches, time))| BatchSize { rows, batches, time }).collect()
     }
 }
 
@@ -67,8 +72,7 @@ mod tests {
         for rows in [0, 1, 2, 3, 3, 1024, 2047, 2048, usize::MAX] {
             sizes.add(rows, Duration::from_micros(rows as u64 & 0xfff));
         }
-        let counted: Vec<(usize, u64, u64)> = sizes
-            .snapshot()
+        let counted: Vec<(usize, u64, u64)> = Sizes::snapshot(std::iter::once(&sizes))
             .iter()
             .map(|size| (size.rows, size.batches, size.time.as_micros() as u64))
             .collect();

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{self, Batching};
 use crate::counters::{Counting, add};
+use crate::per_thread::PerThread;
 use crate::queue::Queue;
 use crate::{Error, Limits, Reply, Result};
 
@@ -22,7 +23,7 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) predictor: Box<dyn Predictor>,
     pub(crate) queue: Queue<Request>,
-    pub(crate) counting: Counting,
+    pub(crate) counting: PerThread<Counting>,
     pub(crate) limits: Limits,
     pub(crate) batching: Batching,
     /// The most rows that a caller computes by itself.
@@ -146,7 +147,7 @@ fn compute(shared: &Shared, inputs: Vec<Tensor>, rows: usize, begun: Instant) ->
     // Each slice was a call of the engine.
     for slice in shared.batching.slices(rows, shared.limits.max_batch_rows) {
         let share = slice.len() as f64 / rows.max(1) as f64;
-        shared.counting.computed(slice.len(), compute.mul_f64(share));
+        shared.counting.here().computed(slice.len(), compute.mul_f64(share));
     }
     Computed { outputs, compute }
 }
@@ -166,7 +167,7 @@ fn refusal(shared: &Shared, error: &PredictError, alone: bool) -> Error {
 /// The request, if somebody still waits for its answer and its time is not over.
 fn wanted(shared: &Shared, request: Request, now: Instant) -> Option<Request> {
     if request.reply.is_closed() {
-        add(&shared.counting.cancelled, 1);
+        add(&shared.counting.here().cancelled, 1);
         return None;
     }
     if let Some(error) = expired(shared, request.deadline, now) {
@@ -182,7 +183,7 @@ fn wanted(shared: &Shared, request: Request, now: Instant) -> Option<Request> {
 fn expired(shared: &Shared, deadline: Option<Instant>, now: Instant) -> Option<Error> {
     deadline.filter(|deadline| *deadline <= now)?;
     let error = Error::Expired(shared.name.clone());
-    shared.counting.failed(&error);
+    shared.counting.here().failed(&error);
     Some(error)
 }
 
@@ -202,10 +203,10 @@ fn counted(
     outputs: Result<Vec<Tensor>>,
     [queue, compute]: [Duration; 2],
 ) -> Result<Reply> {
-    shared.counting.queue.add(queue);
-    shared.counting.compute.add(compute);
-    let outputs = outputs.inspect_err(|error| shared.counting.failed(error))?;
-    add(&shared.counting.rows, rows as u64);
+    shared.counting.here().queue.add(queue);
+    shared.counting.here().compute.add(compute);
+    let outputs = outputs.inspect_err(|error| shared.counting.here().failed(error))?;
+    add(&shared.counting.here().rows, rows as u64);
     Ok(Reply { outputs, queue_us: queue.as_micros() as u64, compute_us: compute.as_micros() as u64 })
 }
 

@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use platform::PerThread;
+
 use crate::dialect::Dialect;
 
 /// Upper bounds of the duration histogram, in seconds: from a warm prediction to the request timeout.
@@ -120,7 +122,7 @@ impl Why {
 #[derive(Debug)]
 pub(crate) struct Counts {
     routes: [OnceLock<Box<RouteCount>>; ROUTES_MAX],
-    dialects: [DialectCount; Dialect::ALL.len()],
+    dialects: PerThread<[DialectCount; Dialect::ALL.len()]>,
 }
 
 impl Default for Counts {
@@ -132,6 +134,12 @@ impl Default for Counts {
 #[derive(Debug)]
 struct RouteCount {
     route: Route,
+    parts: PerThread<RoutePart>,
+}
+
+/// What some threads replied.
+#[derive(Debug)]
+struct RoutePart {
     http: [AtomicU64; CODES.len() + 1],
     grpc: [AtomicU64; GRPC_CODES.len()],
     buckets: [AtomicU64; DURATION_BOUNDS_SECONDS.len() + 1],
@@ -172,6 +180,7 @@ impl Counts {
     /// A reply of a route, and how long it took.
     pub(crate) fn replied(&self, route: Route, status: Status, took: Duration) {
         let Some(count) = self.route(route) else { return };
+        let count = count.parts.here();
         add(count.status(status), 1);
         let seconds = took.as_secs_f64();
         add(&count.buckets[DURATION_BOUNDS_SECONDS.partition_point(|bound| *bound < seconds)], 1);
@@ -180,17 +189,17 @@ impl Counts {
 
     /// A request without an answer.
     pub(crate) fn refused(&self, dialect: Dialect, why: Why) {
-        add(&self.dialects[dialect as usize].refused[why as usize], 1);
+        add(&self.dialects.here()[dialect as usize].refused[why as usize], 1);
     }
 
     /// Bytes of a request's body.
     pub(crate) fn received(&self, dialect: Dialect, bytes: u64) {
-        add(&self.dialects[dialect as usize].received_bytes, bytes);
+        add(&self.dialects.here()[dialect as usize].received_bytes, bytes);
     }
 
     /// Bytes of a reply's body.
     pub(crate) fn sent(&self, dialect: Dialect, bytes: u64) {
-        add(&self.dialects[dialect as usize].sent_bytes, bytes);
+        add(&self.dialects.here()[dialect as usize].sent_bytes, bytes);
     }
 
     /// The replies by route as they are now.
@@ -198,26 +207,31 @@ impl Counts {
         let mut routes: BTreeMap<Route, RouteRecord> = BTreeMap::new();
         // The compiler may keep one name in several places.
         for count in self.routes.iter().filter_map(OnceLock::get) {
-            count.add_to(routes.entry(count.route).or_default());
+            let record = routes.entry(count.route).or_default();
+            count.parts.all().for_each(|part| part.add_to(record));
         }
         routes
     }
 
     /// All replies.
     pub(crate) fn replies(&self) -> u64 {
-        let of_route = |count: &Box<RouteCount>| count.http.iter().chain(&count.grpc).map(get).sum::<u64>();
-        self.routes.iter().filter_map(OnceLock::get).map(of_route).sum()
+        let parts = self.routes.iter().filter_map(OnceLock::get).flat_map(|count| count.parts.all());
+        parts.flat_map(|part| part.http.iter().chain(&part.grpc)).map(get).sum()
     }
 
     /// The rest by protocol.
     pub(crate) fn dialects(&self) -> Vec<DialectRecord> {
-        let record = |(dialect, count): (Dialect, &DialectCount)| DialectRecord {
-            dialect,
-            refused: Why::ALL.map(|(why, name)| (name, get(&count.refused[why as usize]))),
-            received_bytes: get(&count.received_bytes),
-            sent_bytes: get(&count.sent_bytes),
+        let record = |dialect: Dialect| {
+            let parts = || self.dialects.all().map(|part| &part[dialect as usize]);
+            let sum = |of: &dyn Fn(&DialectCount) -> &AtomicU64| parts().map(|part| get(of(part))).sum();
+            DialectRecord {
+                dialect,
+                refused: Why::ALL.map(|(why, name)| (name, sum(&|part| &part.refused[why as usize]))),
+                received_bytes: sum(&|part| &part.received_bytes),
+                sent_bytes: sum(&|part| &part.sent_bytes),
+            }
         };
-        Dialect::ALL.into_iter().zip(&self.dialects).map(record).collect()
+        Dialect::ALL.map(record).into()
     }
 
     /// The counters of a route, found by where its name lies: each name has a place from its first use on.
@@ -233,15 +247,22 @@ impl Counts {
 
 impl RouteCount {
     fn new(route: Route) -> Self {
+        Self { route, parts: PerThread::default() }
+    }
+}
+
+impl Default for RoutePart {
+    fn default() -> Self {
         Self {
-            route,
-            http: Default::default(),
+            http: std::array::from_fn(|_| AtomicU64::new(0)),
             grpc: Default::default(),
             buckets: Default::default(),
             nanoseconds: AtomicU64::new(0),
         }
     }
+}
 
+impl RoutePart {
     fn status(&self, status: Status) -> &AtomicU64 {
         match status {
             Status::Http(code) => {
