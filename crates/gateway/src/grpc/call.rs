@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use futures::Stream;
+use futures::{Stream, TryFutureExt as _};
 use platform::{Caller, Error, Kind, ModelName, Scope, Target, VersionChoice};
 use prost::Message;
 use tokio::sync::Semaphore;
@@ -142,7 +142,8 @@ impl Call {
         F: Future<Output = Result<Answer<R>, Refused>> + Send,
     {
         let route = method.route;
-        let answered = async {
+        // Awaited where it is made: as a variable it would be there twice.
+        let answered: Result<Response, NoCall> = async {
             check(&self.request)?;
             let deadline = Deadline::of(&self)?;
             let gateway = Arc::clone(&self.gateway);
@@ -159,8 +160,9 @@ impl Call {
             let mut grpc = framing::<Q, R>(&gateway, method, &self.request);
             let response = deadline.hold(&gateway, grpc.unary(service, self.request.map(Paced::one))).await?;
             Ok(response.map(Body::new))
-        };
-        finished(answered.await, route)
+        }
+        .await;
+        finished(answered, route)
     }
 
     /// Messages in, messages out. A deadline that the client gave ends it; without one it lasts as long as the client.
@@ -171,7 +173,7 @@ impl Call {
         A: Fn(Asked, Streaming<Q>) -> S + Send + Sync,
         S: Stream<Item = Result<R, Status>> + Send + 'static,
     {
-        let answered = async {
+        let answered: Result<Response, NoCall> = async {
             let open = self.open(streams, method.route)?;
             let asked = self.asked(None, Current::here())?;
             let service = tower::service_fn(|request: tonic::Request<Streaming<Q>>| {
@@ -180,8 +182,9 @@ impl Call {
             });
             let mut grpc = framing::<Q, R>(&self.gateway, method, &self.request);
             Ok(counted_later(grpc.streaming(service, self.request.map(Paced::stream)).await.map(Body::new)))
-        };
-        finished(answered.await, method.route)
+        }
+        .await;
+        finished(answered, method.route)
     }
 
     /// One message in, messages out; otherwise as [`Call::stream`].
@@ -192,7 +195,7 @@ impl Call {
         A: Fn(Asked, Q) -> S + Send + Sync,
         S: Stream<Item = Result<R, Status>> + Send + 'static,
     {
-        let answered = async {
+        let answered: Result<Response, NoCall> = async {
             let open = self.open(streams, method.route)?;
             let asked = self.asked(None, Current::here())?;
             let gateway = Arc::clone(&self.gateway);
@@ -206,8 +209,9 @@ impl Call {
             let response =
                 deadline.hold(&gateway, grpc.server_streaming(service, self.request.map(Paced::one))).await?;
             Ok(counted_later(response.map(Body::new)))
-        };
-        finished(answered.await, method.route)
+        }
+        .await;
+        finished(answered, method.route)
     }
 
     /// # Errors
@@ -343,8 +347,12 @@ impl Deadline {
         if deadline.at <= Instant::now() { Err(deadline.passed()) } else { Ok(deadline) }
     }
 
-    async fn hold<T>(self, gateway: &Gateway, answer: impl Future<Output = T>) -> Result<T, Status> {
-        tokio::time::timeout_at(self.at, answer).await.map_err(|_| {
+    fn hold<T>(
+        self,
+        gateway: &Gateway,
+        answer: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, Status>> {
+        tokio::time::timeout_at(self.at, answer).map_err(move |_| {
             gateway.counts.refused(observe::dialect_or(Dialect::OtherGrpc), Why::TooLate);
             self.passed()
         })
