@@ -19,6 +19,10 @@ CONNECTIONS = 16
 # Of these, each with a request under way, more wait than the queue takes.
 OVERLOAD_CONNECTIONS = 2048
 OVERLOAD = 4
+# A request: enough to compute that what it costs the client, on the same cores, to send four times as many is little beside it.
+OVERLOAD_ROWS = 16
+# As many requests wait; an accepted one waits for those, for the batch that is computed and for its own.
+QUEUED_MAX, QUEUES_MAX, MORE_MB_MAX = 1024, 1.5, 100.0
 # The large model is swapped so often while it is asked, or fewer times if that takes long. It is asked in runs of some seconds each,
 # one right after the other: the worst p99 of them counts.
 SWAPS_UNDER_LOAD_MAX, SWAPPING_SECONDS_MAX, ASKED_SECONDS = 3, 20.0, 3.0
@@ -86,24 +90,31 @@ def growth(running: Started, model: Model, figures: Figures, arguments: argparse
 
 def overload(running: Started, model: Model, figures: Figures, arguments: argparse.Namespace) -> list[Must]:
     """Four times as many requests as it can answer, then as many as before."""
-    rows = model.rows(1)
+    rows = model.rows(OVERLOAD_ROWS)
     running.check("json", rows)
     running.load("json", rows, 64, WARM_UP_SECONDS)
     capacity = running.load("json", rows, 64, arguments.seconds)
-    rate = OVERLOAD * capacity.per_second
-    over = running.load("json", rows, OVERLOAD_CONNECTIONS, arguments.overload_seconds, rate)
-    peak = running.server.memory_mb()
+    rate, peaks = OVERLOAD * capacity.per_second, [before := running.server.memory_mb()]
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(running.load, "json", rows, OVERLOAD_CONNECTIONS, arguments.overload_seconds, rate)
+        while not asking.done():
+            time.sleep(0.2)
+            peaks.append(running.server.memory_mb())
+        over = asking.result()
     after = running.load("json", rows, 64, 1.0)
     case = f"overload {OVERLOAD}x"
     other = {code: count for code, count in over.failures.items() if code not in ("429", "503")}
+    queue_us = 1e6 * QUEUED_MAX / capacity.per_second
     for metric, value, unit in (
         ("requests", over.per_second, "1/s"), ("p99", over.p99_us, "us"), ("capacity", capacity.per_second, "1/s"),
-        ("memory", peak, "MB"), ("after", after.per_second, "1/s"), ("failed", sum(other.values()), ""),
+        ("memory", max(peaks), "MB"), ("after", after.per_second, "1/s"), ("failed", sum(other.values()), ""),
     ):
         figures.add(case, OURS, metric, value, unit)
     print(f"overload: asked {rate:.0f}/s, refused: {over.failures}", file=sys.stderr)
     return [
         Must("goodput at four times the capacity, share of the capacity", over.per_second / capacity.per_second, GOODPUT_MIN, True),
         Must(f"requests under overload that were neither answered nor refused {other or ''}".rstrip(), sum(other.values()), 0),
+        Must(f"p99 of those accepted, multiple of what a queue of {QUEUED_MAX:,} takes", over.p99_us / queue_us, QUEUES_MAX),
+        Must("MB more in memory under overload", max(peaks) - before, MORE_MB_MAX),
         Must("requests in the first second after it, share of the capacity", after.per_second / capacity.per_second, RECOVERED_MIN, True),
     ]

@@ -25,8 +25,9 @@ HEAVY, QUICK = "heavy", "quick"
 # Features, hidden layers and classes; rows a question.
 WIDTHS = {HEAVY: (64, 2048, 2048, 10), QUICK: (158, 512, 256, 10)}
 ROWS = {HEAVY: 250, QUICK: 32}
-# Of the CPU time of a server that computes HEAVY: at least so much is computing, and a thread that computes has at least so much of it.
-ENGINE_SHARE_MIN, THREAD_SHARE_MIN = 0.8, 0.2
+# Of the CPU time of a server that computes HEAVY: threads that compute have so much together, and each of them so much. One thread takes no
+# more than a CPU second a second: so the first holds the limit also where others use the machine meanwhile, and the clock of the wall says little.
+ENGINE_SHARE_MIN, THREAD_SHARE_MIN = 1 / CPU_SECONDS_MAX, 0.2
 
 
 def perceptron(path: Path, widths: tuple[int, ...]) -> Path:
@@ -129,7 +130,6 @@ def served(program: Program):
 
 def test_a_deployment_of_one_core_uses_one_core(program: Program, served: Server):
     one = Measured(program, served, HEAVY)
-    print(one)
     assert one.process <= CPU_SECONDS_MAX, str(one)
     assert len(one.engine) == 1 and one.engine[0] >= ENGINE_SHARE_MIN * one.process, str(one)
 
@@ -137,14 +137,12 @@ def test_a_deployment_of_one_core_uses_one_core(program: Program, served: Server
     (deployment,) = program.succeed("endpoint", "show", HEAVY, "--server", served.url)["deployments"]
     program.succeed("endpoint", "resize", HEAVY, "--deployment", deployment["id"], "--cpu-cores", "2", "--server", served.url)
     two = Measured(program, served, HEAVY)
-    print(two)
     assert len(two.engine) == 2 and sum(two.engine) >= ENGINE_SHARE_MIN * two.process, str(two)
 
 
 def test_what_connections_compute_themselves_stays_within_the_core(program: Program, served: Server):
     # Their threads read and write too, and there is one for each core: what the deployment takes is what was computed.
     quick = Measured(program, served, QUICK)
-    print(quick, quick.compute)
     assert 0.02 < quick.compute <= CPU_SECONDS_MAX, f"computed {quick.compute:.3f} s a second; {quick}"
 
 
