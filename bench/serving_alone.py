@@ -22,7 +22,7 @@ OVERLOAD = 4
 # A request: enough to compute that what it costs the client, on the same cores, to send four times as many is little beside it.
 OVERLOAD_ROWS = 16
 # As many requests wait; an accepted one waits for those, for the batch that is computed and for its own.
-QUEUED_MAX, QUEUES_MAX, MORE_MB_MAX = 1024, 1.5, 100.0
+QUEUED_MAX, QUEUES_MAX, MORE_KB_MAX = 1024, 1.5, 100.0
 # The large model is swapped so often while it is asked, or fewer times if that takes long. It is asked in runs of some seconds each,
 # one right after the other: the worst p99 of them counts.
 SWAPS_UNDER_LOAD_MAX, SWAPPING_SECONDS_MAX, ASKED_SECONDS = 3, 20.0, 3.0
@@ -115,6 +115,6 @@ def overload(running: Started, model: Model, figures: Figures, arguments: argpar
         Must("goodput at four times the capacity, share of the capacity", over.per_second / capacity.per_second, GOODPUT_MIN, True),
         Must(f"requests under overload that were neither answered nor refused {other or ''}".rstrip(), sum(other.values()), 0),
         Must(f"p99 of those accepted, multiple of what a queue of {QUEUED_MAX:,} takes", over.p99_us / queue_us, QUEUES_MAX),
-        Must("MB more in memory under overload", max(peaks) - before, MORE_MB_MAX),
+        Must("kB more in memory under overload, a connection", 1e3 * (max(peaks) - before) / OVERLOAD_CONNECTIONS, MORE_KB_MAX),
         Must("requests in the first second after it, share of the capacity", after.per_second / capacity.per_second, RECOVERED_MIN, True),
     ]
