@@ -18,6 +18,7 @@ import pandas as pd
 import polars as pl
 
 from figures import Figures
+from processes import clean_environment
 
 HERE = Path(__file__).resolve().parent
 INSTRUMENTS, DAYS, SHARE = 500, 2500, 10
@@ -44,8 +45,7 @@ def generate(path: Path, instruments: int) -> None:
 
 def ours(folder: Path, features: str, cores: int) -> dict:
     """Our report, with the peak memory of the process in MB."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("BELLWETHER")}
-    environment["RAYON_NUM_THREADS"] = str(cores)
+    environment = clean_environment() | {"RAYON_NUM_THREADS": str(cores)}
     command = [os.environ["BELLWETHER"], "--data-dir", "data", "features", "compute", "--dataset", "bench", "--set", features,
                "--out", "features.parquet", "--json"]
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

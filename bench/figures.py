@@ -47,7 +47,7 @@ class Figures:
     def list(self) -> None:
         """One line a figure, where an engine stands alone and each case has figures of its own."""
         for row in self.rows:
-            print(f"{row['case']:<18} {row['engine']:<12} {row['metric']:<12} {row['value']:>12.4g} {row['unit']}")
+            print(f"{row['case']:<18} {row['engine']:<12} {row['metric']:<18} {row['value']:>12.4g} {row['unit']}")
 
     def lines(self) -> None:
         """JSON, one line a figure."""

@@ -13,6 +13,11 @@ STOP_SECONDS_MAX = 15
 LOG_BYTES_SHOWN = 3000
 
 
+def clean_environment() -> dict[str, str]:
+    """This process' environment, without settings of the binary that a developer may have."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("BELLWETHER")}
+
+
 class Server:
     """A server that was started, and is ended with all that it started at the end of a `with`."""
 
@@ -48,6 +53,10 @@ class Server:
     def last_words(self) -> str:
         self.log.seek(0)
         return self.log.read()[-LOG_BYTES_SHOWN:]
+
+    def log_bytes(self) -> int:
+        """What it has written to its log."""
+        return os.fstat(self.log.fileno()).st_size
 
     def tree(self) -> list[int]:
         """The process and all its descendants that live."""

@@ -7,19 +7,19 @@ import time
 from pathlib import Path
 
 from figures import Figures
+from processes import clean_environment
 
 RUNS = 3
 
 
 def main() -> None:
     binary = os.environ["BELLWETHER"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("BELLWETHER")}
     seconds, megabytes = [], []
     for _ in range(RUNS):
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
             process = subprocess.Popen(
-                [binary, "quickstart", "--data-dir", str(Path(folder) / "data")], cwd=folder, env=environment,
+                [binary, "quickstart", "--data-dir", str(Path(folder) / "data")], cwd=folder, env=clean_environment(),
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
             _, status, usage = os.wait4(process.pid, 0)

@@ -17,7 +17,7 @@ import onnxruntime
 
 import installed
 import serving_wire as wire
-from processes import free_port
+from processes import clean_environment, free_port
 from serving_models import Model
 from serving_wire import Wire
 
@@ -193,9 +193,9 @@ def has_keys() -> bool:
 
 def bellwether(*arguments: object, key: str = "") -> dict:
     """A verb of ours, and the document it prints."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BELLWETHER")}
     command = [os.environ["BELLWETHER"], *map(str, arguments), "--json"]
-    done = subprocess.run(command, env=kept | {"BELLWETHER_API_KEY": key} if key else kept, capture_output=True, text=True)
+    known = {"BELLWETHER_API_KEY": key} if key else {}
+    done = subprocess.run(command, env=clean_environment() | known, capture_output=True, text=True)
     if done.returncode:
         raise installed.Failed(f"{' '.join(command)}: {done.stderr}")
     return json.loads(done.stdout)

@@ -1,5 +1,6 @@
 """One server under load: started, its answers checked, asked by `bellwether bench`, and what that cost it."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from installed import Failed
-from processes import Server
+from processes import Server, clean_environment
 from serving_engines import Engine, Launch
 from serving_models import Model
 from serving_wire import Misunderstood, Refused, Wire
@@ -41,6 +42,7 @@ class Started:
     """A server that answers, and how long it took from the start of its process to its first answer."""
 
     engine: Engine
+    model: Model
     launch: Launch
     server: Server
     onnx: Path
@@ -70,8 +72,9 @@ class Started:
 
 def load(wire: Wire, port: int, rows: np.ndarray, connections: int, seconds: float, rate: float, folder: Path) -> dict:
     """What `bellwether bench` says."""
-    body = folder / f"body-{wire.http2}-{rows.size}"
-    body.write_bytes(wire.body(rows))
+    content = wire.body(rows)
+    body = folder / f"body-{hashlib.sha256(content).hexdigest()[:12]}"
+    body.write_bytes(content)
     command = [os.environ["BELLWETHER"], "bench", "--url", f"http://127.0.0.1:{port}{wire.path}", "--body", body]
     command += ["--connections", connections, "--seconds", seconds, "--warm-up", 0, "--json"]
     command += [word for name, value in wire.headers_for(rows).items() for word in ("--header", f"{name}={value}")]
@@ -94,11 +97,10 @@ def started(engine: Engine, model: Model, folder: Path):
     onnx = folder / "model.onnx"
     model.write_onnx(onnx)
     launch = engine.launch(model, folder)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("BELLWETHER")}
-    with Server(launch.command, folder, kept | ONE_THREAD | launch.environment) as server:
+    with Server(launch.command, folder, clean_environment() | ONE_THREAD | launch.environment) as server:
         ready = wait(server, launch, model.rows(1))
         refuse_strangers(launch, model.rows(1))
-        yield Started(engine, launch, server, onnx, ready)
+        yield Started(engine, model, launch, server, onnx, ready)
 
 
 def wait(server: Server, launch: Launch, rows: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from connection import Connection, measure, percentile
 from figures import Figures
+from processes import Server, clean_environment, free_port
 
 WARM_UP, REQUESTS = 300, 2000
 ROWS = (1, 20)
@@ -84,23 +85,13 @@ def mlflow(bundle: Path, folder: Path, port: int):
 @contextmanager
 def started(command: list, folder: Path, port: int):
     """A server that listens, ended afterwards with all it started."""
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=log, stderr=log, env=environment(), start_new_session=True)
-        try:
-            end = time.monotonic() + START_SECONDS_MAX
-            while not ready(port):
-                if process.poll() is not None or time.monotonic() > end:
-                    log.seek(0)
-                    raise SystemExit(f"{command} is not ready: {log.read()}")
-                time.sleep(0.1)
-            yield
-        finally:
-            os.killpg(process.pid, 15)
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait()
+    with Server(command, folder, clean_environment()) as server:
+        end = time.monotonic() + START_SECONDS_MAX
+        while not ready(port):
+            if server.has_ended() or time.monotonic() > end:
+                raise SystemExit(f"{command} is not ready: {server.last_words()}")
+            time.sleep(0.1)
+        yield
 
 
 def ready(port: int) -> bool:
@@ -117,23 +108,13 @@ def ready(port: int) -> bool:
 
 
 def run(command: list, folder: Path) -> None:
-    done = subprocess.run(list(map(str, command)), cwd=folder, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(list(map(str, command)), cwd=folder, env=clean_environment(), capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{command} failed: {done.stderr}")
 
 
-def environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith("BELLWETHER")}
-
-
 def version(package: str) -> str:
     return importlib.metadata.version(package)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

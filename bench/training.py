@@ -23,6 +23,7 @@ sys.path.append(str(Path(__file__).parent / "peers"))
 
 import torch_cpu
 from figures import Figures
+from processes import clean_environment
 from training_cases import CASES, Case
 
 THREADS = 2
@@ -132,11 +133,10 @@ class Failed(Exception):
 
 def run(command: list, folder: Path, environment: dict[str, str]) -> tuple[str, float]:
     """What a command prints, and its peak memory in MB; it is kept on as many cores as it has threads."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("BELLWETHER")}
     cores = sorted(os.sched_getaffinity(0))[:THREADS]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            list(map(str, command)), cwd=folder, env=kept | environment, stdout=out, stderr=log,
+            list(map(str, command)), cwd=folder, env=clean_environment() | environment, stdout=out, stderr=log,
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
         end = time.monotonic() + SECONDS_MAX

@@ -30,7 +30,8 @@ pub(crate) struct BenchArgs {
     /// How long is asked before that, unmeasured
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     pub(crate) warm_up: f64,
-    /// Ask so often whatever the answers take; without it each connection asks again once it has its answer
+    /// Ask so often whatever the answers take, which are timed from when they were due; without it each connection asks again once it
+    /// has its answer
     #[arg(long, value_name = "PER_SECOND")]
     pub(crate) rate: Option<f64>,
     /// Speak HTTP/2, as gRPC does

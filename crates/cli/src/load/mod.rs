@@ -3,6 +3,8 @@
 mod histogram;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
@@ -44,6 +46,9 @@ pub(crate) struct Answers {
     pub(crate) failures: BTreeMap<String, u64>,
     /// Bytes of the bodies of good replies.
     pub(crate) bytes: u64,
+    /// From the end of the warm-up to the last reply: longer than was to be measured where replies, or requests that were
+    /// due, came late.
+    pub(crate) lasted: Duration,
 }
 
 impl Answers {
@@ -53,6 +58,7 @@ impl Answers {
             *self.failures.entry(outcome).or_default() += count;
         }
         self.bytes += other.bytes;
+        self.lasted = self.lasted.max(other.lasted);
     }
 }
 
@@ -69,11 +75,11 @@ impl Load {
     pub(crate) async fn run(&self) -> Result<Answers, Error> {
         // A wrong address is told before a whole run is spent on it.
         self.connect().await?;
-        let begin = Instant::now();
+        let (begin, next) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         let mut tasks = Vec::with_capacity(usize::from(self.connections));
-        for index in 0..self.connections {
-            let load = self.clone();
-            tasks.push(tokio::spawn(async move { load.one_connection(begin, index).await }));
+        for _ in 0..self.connections {
+            let (load, next) = (self.clone(), Arc::clone(&next));
+            tasks.push(tokio::spawn(async move { load.one_connection(begin, &next).await }));
         }
         let mut answers = Answers::default();
         for task in tasks {
@@ -84,29 +90,26 @@ impl Load {
         Ok(answers)
     }
 
-    async fn one_connection(&self, begin: Instant, index: u16) -> Answers {
+    /// With a rate, a connection that is free takes the `next` request that is due, so that none is late unless all are busy.
+    async fn one_connection(&self, begin: Instant, next: &AtomicU64) -> Answers {
         let (from, end) = (begin + self.warm_up, begin + self.warm_up + self.measured);
-        let step = self.rate.map(|rate| Duration::from_secs_f64(f64::from(self.connections) / rate));
-        let mut due =
-            begin + step.unwrap_or_default().mul_f64(f64::from(index) / f64::from(self.connections));
         let mut answers = Answers::default();
         let mut sender = None;
         loop {
-            match step {
-                Some(step) => {
-                    tokio::time::sleep_until(due).await;
-                    due += step;
-                }
-                None => due = Instant::now(),
-            }
-            let asked = if let Some(step) = step { due - step } else { due };
+            let due = |number: u64, rate: f64| begin + Duration::from_secs_f64(number as f64 / rate);
+            let asked =
+                self.rate.map_or_else(Instant::now, |rate| due(next.fetch_add(1, Ordering::Relaxed), rate));
             if asked >= end {
                 return answers;
+            }
+            if self.rate.is_some() {
+                tokio::time::sleep_until(asked).await;
             }
             let outcome = self.ask(&mut sender).await;
             if asked < from {
                 continue;
             }
+            answers.lasted = from.elapsed();
             match outcome {
                 Ok((code, bytes)) if code < 400 => {
                     answers.good.add(u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX));
@@ -253,6 +256,28 @@ mod tests {
         let answers = load.run().await.unwrap();
         let all = answers.good.total() + answers.failures.values().sum::<u64>();
         assert!((60..=101).contains(&all), "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn a_rate_that_is_too_much_takes_longer_than_was_to_be_measured() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    while stream.read(&mut [0; 1024]).await.unwrap_or_default() > 0 {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                    }
+                });
+            }
+        });
+        let measured = Duration::from_millis(100);
+        let answers = Load { connections: 1, rate: Some(200.0), measured, ..load(uri) }.run().await.unwrap();
+        // Twenty were due, each takes 20 ms, and they wait for each other.
+        assert_eq!((answers.good.total(), answers.failures.len()), (20, 0), "{answers:?}");
+        assert!(answers.lasted >= Duration::from_millis(400), "{answers:?}");
+        assert!(answers.good.max() >= 200_000.0, "{answers:?}");
     }
 
     #[tokio::test]
