@@ -5,6 +5,7 @@
 //! that is used where it is found and never downloaded. Deliberately not here: which engine a deployment was
 //! pinned to.
 
+mod memory;
 mod onnxruntime;
 mod outputs;
 mod rten;
@@ -18,6 +19,7 @@ use protos::onnx::ModelProto;
 
 use crate::Error;
 use crate::import::Unsupported;
+pub use memory::{kilobytes_line, resident_bytes};
 pub use onnxruntime::{LibraryPlaces, look_for_onnxruntime};
 pub use rten::{is_worker, run_as_worker};
 

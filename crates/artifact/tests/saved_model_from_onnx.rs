@@ -14,13 +14,14 @@ use artifact::engine;
 use artifact::format::Format;
 use artifact::format::onnx::{Onnx, parse_onnx};
 use artifact::format::saved_model::from_onnx;
-use artifact::format::saved_model::read::SavedModelSource;
+use artifact::format::saved_model::read::{SavedModelSource, parse_saved_model_bytes};
 use artifact::import::ImportedModel;
-use onnx_model::{bytes, model, node, value};
+use onnx_model::{bytes, constant, ints, model, node, value};
 use operators::{TOLERANCE, arrays, batch, cases, difference};
 use predictor::{Predictor, Signature, Tensor};
 use prost::Message;
 use protos::onnx::tensor_proto::DataType;
+use protos::tensorflow::{NodeDef, attr_value};
 use serde_json::Value;
 
 /// Writes a graph as a SavedModel and reads that.
@@ -81,6 +82,61 @@ fn layers_of_keras_go_there_and_back() {
         let found = load(&again).predict(vec![numbers(&sample["input"])]).unwrap().remove(0);
         let expected = numbers(&sample["output"]);
         assert!(found.difference(&expected) <= 1e-6, "{name}: {}", found.difference(&expected));
+    }
+}
+
+/// The nodes of the function of the signature.
+fn nodes_written(onnx: &[u8], signature: &Signature) -> Vec<NodeDef> {
+    let files = from_onnx(onnx, signature).unwrap();
+    let (_, bytes) = files.iter().find(|(name, _)| name == "saved_model.pb").unwrap();
+    let graph = parse_saved_model_bytes(bytes).unwrap().graph_def.unwrap();
+    let functions = graph.library.unwrap().function;
+    functions.into_iter().map(|function| function.node_def).max_by_key(Vec::len).unwrap()
+}
+
+/// TensorFlow sums a transposed convolution in another order if it is cut afterwards, and takes an inverse root otherwise than the
+/// inverse of a root: what it has an operator for is written as that.
+#[test]
+fn what_tensorflow_computes_in_one_operator_is_written_as_that() {
+    let shape = protos::onnx::TensorProto {
+        name: Some("shape".to_owned()),
+        dims: vec![4],
+        data_type: Some(DataType::Int64.into()),
+        int64_data: vec![-1, 1, 1, 2],
+        ..Default::default()
+    };
+    let kernel: Vec<f32> = (0..18).map(|at| at as f32 * 0.25 - 2.0).collect();
+    let weights = vec![shape, constant("k", &[1, 2, 3, 3], &kernel), constant("v", &[2, 1, 1], &[0.3, 7.0])];
+    for (pads, padding) in [([0, 0, 1, 1], "SAME"), ([1, 1, 0, 0], "VALID"), ([0, 0, 0, 0], "VALID")] {
+        let nodes = vec![
+            node("Reshape", &["x", "shape"], &["image"], vec![]),
+            node(
+                "ConvTranspose",
+                &["image", "k"],
+                &["c"],
+                vec![ints("strides", &[2, 2]), ints("pads", &pads)],
+            ),
+            node("Sqrt", &["v"], &["root"], vec![]),
+            node("Reciprocal", &["root"], &["inverse"], vec![]),
+            node("Mul", &["c", "inverse"], &["y"], vec![]),
+        ];
+        let sizes = [3 - pads[0] - pads[2], 5 - pads[1] - pads[3]];
+        let output = value("y", DataType::Float, &[None, Some(2), Some(sizes[0]), Some(sizes[1])]);
+        let imported = parse_onnx(&bytes(&model(nodes, weights.clone(), vec![output])), None).unwrap();
+        let onnx = imported.model.encode_to_vec();
+        let written = nodes_written(&onnx, &imported.signature);
+        let operators: Vec<&str> = written.iter().map(|node| node.op.as_str()).collect();
+        assert!(operators.contains(&"Rsqrt"), "{operators:?}");
+        assert!(!operators.contains(&"Sqrt") && !operators.contains(&"Reciprocal"), "{operators:?}");
+        let place = operators.iter().position(|operator| *operator == "Conv2DBackpropInput").unwrap();
+        let stated = written[place].attr["padding"].value.clone();
+        assert_eq!(stated, Some(attr_value::Value::S(padding.as_bytes().to_vec())), "{pads:?}");
+        let again = there_and_back(&onnx, &imported.signature);
+        let x = Tensor::float32(vec![3, 2], vec![1.0, -1.0, 0.5, 2.0, 0.0, 3.0]).unwrap();
+        let [first, second] =
+            [&imported, &again].map(|model| load(model).predict(vec![x.clone()]).unwrap().remove(0));
+        assert_eq!(first.shape(), [3, 2, sizes[0] as usize, sizes[1] as usize]);
+        assert_eq!(first.as_float32().unwrap(), second.as_float32().unwrap(), "{pads:?}");
     }
 }
 

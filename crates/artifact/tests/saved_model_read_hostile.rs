@@ -289,6 +289,30 @@ fn damaged_weights_are_found() {
     );
 }
 
+/// Keras stores every variable twice, of which the signature reads one: the other is as much a part of the model that leaves again.
+#[test]
+fn a_damaged_copy_that_nothing_here_reads_is_found() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dense");
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("variables")).unwrap();
+    for name in ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"] {
+        std::fs::copy(fixture.join(name), directory.path().join(name)).unwrap();
+    }
+    open_and_convert(directory.path()).unwrap();
+    let data = directory.path().join("variables/variables.data-00000-of-00001");
+    let bytes = std::fs::read(&data).unwrap();
+    for at in [0, bytes.len() / 4, bytes.len() / 2, bytes.len() - 1] {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        std::fs::write(&data, &changed).unwrap();
+        let error = open_and_convert(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("its checksum differs"), "byte {at}: {error}");
+    }
+    std::fs::remove_dir_all(directory.path().join("variables")).unwrap();
+    let error = open_and_convert(directory.path()).unwrap_err().to_string();
+    assert!(error.contains("there is no variables/variables.index; copy the whole folder"), "{error}");
+}
+
 #[test]
 fn an_index_that_claims_a_terabyte_is_refused() {
     let directory = written();

@@ -164,7 +164,7 @@ pub(crate) enum Verb {
     /// Make a data directory from a backup
     #[command(after_help = "Example:\n  bellwether restore --from gs://bucket/backups --data-dir ./restored")]
     Restore(RestoreArgs),
-    /// Convert a SavedModel to ONNX, or any model to a bundle, without TensorFlow
+    /// Convert any model to ONNX, a SavedModel or a bundle, without TensorFlow
     #[command(
         after_help = "Examples:\n  bellwether convert ./keras-export net.onnx\n  bellwether convert net.tar.gz ./net-bundle --signature score"
     )]

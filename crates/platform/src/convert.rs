@@ -15,7 +15,8 @@ impl From<store::Error> for Error {
                 Kind::FailedPrecondition
             }
             E::Unavailable { .. } | E::Changed { .. } => Kind::Unavailable,
-            E::Io { .. } | E::Backend { .. } => Kind::Internal,
+            E::Io { source, .. } => of_disk(source),
+            E::Backend { .. } => Kind::Internal,
         };
         with_source(kind, error)
     }
@@ -42,7 +43,7 @@ impl From<artifact::Error> for Error {
             E::Store(inner) => return inner.into(),
             E::TooLarge { .. } => Kind::ResourceExhausted,
             E::Load { .. } | E::Golden { .. } | E::Unwritable(_) => Kind::FailedPrecondition,
-            E::Io { .. } => Kind::Internal,
+            E::Io { ref source, .. } => of_disk(source),
             _ => Kind::InvalidArgument,
         };
         with_source(kind, error)
@@ -97,6 +98,18 @@ impl From<serving::Error> for Error {
 impl From<portfolio::Error> for Error {
     fn from(error: portfolio::Error) -> Self {
         with_source(Kind::InvalidArgument, error)
+    }
+}
+
+/// A full disk, a missing file or a missing right is no fault of ours.
+fn of_disk(error: &std::io::Error) -> Kind {
+    use std::io::ErrorKind as E;
+    match error.kind() {
+        E::StorageFull | E::QuotaExceeded | E::FileTooLarge => Kind::ResourceExhausted,
+        E::NotFound | E::PermissionDenied | E::ReadOnlyFilesystem | E::NotADirectory | E::IsADirectory => {
+            Kind::FailedPrecondition
+        }
+        _ => Kind::Internal,
     }
 }
 

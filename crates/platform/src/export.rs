@@ -1,5 +1,6 @@
 //! Models on their way out: a version as files in one of its formats, and conversion without a registry.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -7,6 +8,7 @@ use artifact::bundle::{Bundle, MANIFEST, ONNX_MODEL};
 use artifact::format::saved_model;
 use serde::Serialize;
 
+use crate::files::unwritable;
 use crate::trained_bundle::CREATED_BY;
 use crate::upload::Import;
 use crate::{Error, Kind, Platform, Result};
@@ -96,45 +98,27 @@ pub fn convert_model(
     }
 }
 
-/// Writes a bundle in one of its formats where nothing is yet, the manifest of a whole bundle last.
+/// Writes a bundle in one of its formats where nothing is yet: beside the place, so that it appears there whole or not at all.
 pub(crate) fn write(bundle: &Bundle, format: ModelFormat, out: &Path) -> Result<Exported> {
     if out.exists() {
         let message = format!("{} is there already; name another place or remove it", out.display());
         return Err(Error::new(Kind::AlreadyExists, message));
     }
-    let manifest = &bundle.manifest;
-    let has_saved_model = manifest.formats.iter().any(|format| format == "saved_model");
-    let names = manifest.files.keys().map(String::as_str);
+    let name = out.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let partial = out.with_file_name(format!(".{name}.partial"));
+    // What an attempt left that was cut off.
+    clear(&partial).map_err(|error| unwritable(&partial, &error))?;
     let (mut files, mut bytes) = (Vec::new(), 0);
-    let mut write = |name: &str, content: &[u8]| {
-        let path = if format == ModelFormat::Onnx { out.to_owned() } else { out.join(name) };
-        put(&path, content)?;
-        files.push(name.to_owned());
+    for (name, content) in contents(bundle, format)? {
+        let path = if format == ModelFormat::Onnx { partial.clone() } else { partial.join(&name) };
         bytes += content.len() as u64;
-        Ok::<(), Error>(())
-    };
-    let chosen: Vec<&str> = match format {
-        ModelFormat::Bundle => names.collect(),
-        ModelFormat::Onnx => vec![ONNX_MODEL],
-        ModelFormat::SavedModel if has_saved_model => {
-            names.filter(|name| *name != ONNX_MODEL && !name.ends_with(".json")).collect()
-        }
-        ModelFormat::SavedModel => {
-            for (name, content) in saved_model::from_onnx(part(bundle, ONNX_MODEL)?, &manifest.signature)? {
-                write(&name, &content)?;
-            }
-            vec![]
-        }
-    };
-    for name in chosen {
-        write(name, part(bundle, name)?)?;
+        put(&path, &content).map_err(|error| failed(&partial, out, &error))?;
+        files.push(name);
     }
-    if format == ModelFormat::Bundle {
-        write(MANIFEST, bundle.manifest_bytes())?;
-    }
-    let origin = manifest.origin.as_ref();
+    std::fs::rename(&partial, out).map_err(|error| failed(&partial, out, &error))?;
+    let origin = bundle.manifest.origin.as_ref();
     Ok(Exported {
-        model: manifest.model.clone(),
+        model: bundle.manifest.model.clone(),
         out: out.to_owned(),
         files,
         bytes,
@@ -143,14 +127,52 @@ pub(crate) fn write(bundle: &Bundle, format: ModelFormat, out: &Path) -> Result<
     })
 }
 
+/// The files of a format, by path; the manifest of a whole bundle is the last one.
+fn contents(bundle: &Bundle, format: ModelFormat) -> Result<Vec<(String, Cow<'_, [u8]>)>> {
+    let manifest = &bundle.manifest;
+    let has_saved_model = manifest.formats.iter().any(|format| format == "saved_model");
+    let names = manifest.files.keys().map(String::as_str);
+    let chosen: Vec<&str> = match format {
+        ModelFormat::Bundle => names.collect(),
+        ModelFormat::Onnx => vec![ONNX_MODEL],
+        ModelFormat::SavedModel if has_saved_model => {
+            names.filter(|name| *name != ONNX_MODEL && !name.ends_with(".json")).collect()
+        }
+        ModelFormat::SavedModel => {
+            let files = saved_model::from_onnx(part(bundle, ONNX_MODEL)?, &manifest.signature)?;
+            return Ok(files.into_iter().map(|(name, content)| (name, content.into())).collect());
+        }
+    };
+    let file = |name: &str| Ok((name.to_owned(), Cow::Borrowed(part(bundle, name)?)));
+    let mut files = chosen.into_iter().map(file).collect::<Result<Vec<_>>>()?;
+    if format == ModelFormat::Bundle {
+        files.push((MANIFEST.to_owned(), Cow::Borrowed(bundle.manifest_bytes().as_ref())));
+    }
+    Ok(files)
+}
+
+fn clear(path: &Path) -> std::io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if there.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What stood in the way; nothing is left behind.
+fn failed(partial: &Path, out: &Path, error: &std::io::Error) -> Error {
+    // The cause is what matters; what cannot be removed is cleared by the next attempt.
+    let _ = clear(partial);
+    unwritable(out, error)
+}
+
 fn part<'a>(bundle: &'a Bundle, name: &str) -> Result<&'a [u8]> {
     let missing = || format!("the bundle has no {name}; upload the model again");
     let content = bundle.file(name).ok_or_else(|| Error::new(Kind::FailedPrecondition, missing()))?;
     Ok(content)
 }
 
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let written = std::fs::create_dir_all(parent).and_then(|()| std::fs::write(path, bytes));
-    written.map_err(|error| Error::internal(format!("cannot write {}: {error}", path.display()), error))
+fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(path, bytes)
 }

@@ -10,7 +10,12 @@ use crate::{Error, Kind};
 
 /// What cannot be written to the disk.
 pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> Error {
-    let message = format!("cannot write {}: {error}; is the disk full?", path.display());
+    use std::io::ErrorKind as E;
+    let way_out = match error.kind() {
+        E::NotFound | E::NotADirectory | E::PermissionDenied | E::ReadOnlyFilesystem => "name another place",
+        _ => "is the disk full?",
+    };
+    let message = format!("cannot write {}: {error}; {way_out}", path.display());
     Error::new(Kind::FailedPrecondition, message)
 }
 

@@ -228,6 +228,7 @@ fn new_version(id: &str, request: UploadModel, bundle: &Bundle) -> NewVersion {
             "metrics": manifest.metrics,
             "dataset": manifest.dataset,
             "formats": manifest.formats,
+            "bytes": manifest.files.values().map(|file| file.size).sum::<u64>(),
             "features": manifest.features.names.len(),
             "featureNames": manifest.features.names,
             "lookbackBars": manifest.features.lookback_bars,

@@ -40,7 +40,7 @@ impl Import {
 
     fn bundle(&self, found: &Found, named: &Path) -> Result<Bundle> {
         let number = found.number.map(|number| format!(" (version {number})")).unwrap_or_default();
-        let context = |error: Error| error.context(format!("cannot upload {}{number}", named.display()));
+        let context = |error: Error| error.context(format!("cannot use {}{number}", named.display()));
         if found.kind == Layout::Bundle {
             return Bundle::open(&found.path).map_err(|error| context(error.into()));
         }
@@ -97,7 +97,7 @@ impl Import {
         let others: Vec<&str> = names.iter().filter(|name| **name != chosen).map(String::as_str).collect();
         if !others.is_empty() {
             imported.notes.push(format!(
-                "the version serves signature \"{chosen}\"; upload again with --signature for {}",
+                "it has the signature \"{chosen}\"; name another one of the source with --signature: {}",
                 others.join(", ")
             ));
         }

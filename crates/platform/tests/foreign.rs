@@ -101,7 +101,10 @@ async fn a_keras_export_is_uploaded_served_and_written_again() {
         platform.upload_model(upload(ArtifactSource::Path(exported("dense")), "dense")).await.unwrap();
     assert_eq!(version.summary["origin"]["format"], "saved_model");
     assert_eq!(version.summary["origin"]["engine"], "rten");
-    assert!(version.summary["origin"]["parameters"].as_u64().unwrap() > 0);
+    let parameters = version.summary["origin"]["parameters"].as_u64().unwrap();
+    assert!(parameters > 0);
+    assert!(version.summary["origin"]["memory_bytes"].as_u64().unwrap() >= 4 * parameters);
+    assert!(version.summary["bytes"].as_u64().unwrap() > 4 * parameters);
     served(&platform, "dense").await;
 
     let (shape, numbers) = sample("dense", "input");
@@ -287,4 +290,33 @@ async fn what_is_no_model_leaves_nothing_behind() {
     let written = convert_model(&exported("convolution"), None, ModelFormat::Onnx, &out, now).unwrap();
     assert_eq!(written.files, ["model.onnx"]);
     assert!(out.is_file());
+    // In the way of the folder is a file.
+    let error = convert_model(&out, None, ModelFormat::SavedModel, &out.join("inside"), now).unwrap_err();
+    assert!(
+        error.kind() == Kind::FailedPrecondition && error.to_string().contains("cannot write"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_cannot_be_put_in_its_place_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = "2024-01-02T00:00:00Z".parse().unwrap();
+    let left = dir.path().join(".out.partial");
+    std::fs::create_dir_all(left.join("variables")).unwrap();
+    std::fs::write(left.join("variables/of a run that was killed"), "x").unwrap();
+    let out = dir.path().join("out");
+    for format in [ModelFormat::SavedModel, ModelFormat::Bundle] {
+        let written = convert_model(&exported("dense"), None, format, &out, now).unwrap();
+        let there: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(there, ["out"]);
+        assert!(written.files.iter().all(|file| out.join(file).is_file()));
+        assert!(!out.join("variables/of a run that was killed").exists());
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+    let long = dir.path().join("x".repeat(300));
+    let error = convert_model(&exported("dense"), None, ModelFormat::Bundle, &long, now).unwrap_err();
+    assert_eq!(error.kind(), Kind::FailedPrecondition);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

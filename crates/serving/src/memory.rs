@@ -1,4 +1,4 @@
-//! How much memory this process uses, and how much the machine has.
+//! How much more memory this process uses while something runs, and how much the machine has.
 //!
 //! On Linux the kernel is asked. Elsewhere nothing is measured: a deployment then counts the bytes of its
 //! weights alone, and the machine's memory is not a limit.
@@ -6,13 +6,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use artifact::engine::kilobytes_line;
+pub use artifact::engine::resident_bytes;
+
 /// How often memory is looked at while something runs.
 const SAMPLE_EVERY: Duration = Duration::from_millis(1);
-
-/// Bytes of physical memory this process uses now; `None` where that cannot be measured.
-pub fn resident_bytes() -> Option<u64> {
-    kilobytes_line(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
-}
 
 /// Bytes of physical memory this machine has, or this container may use; `None` where that is not known.
 pub fn machine_bytes() -> Option<u64> {
@@ -76,23 +74,9 @@ impl Climb {
     }
 }
 
-/// The figure of a line `NAME:   123 kB`, in bytes.
-fn kilobytes_line(text: &str, name: &str) -> Option<u64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-    rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_of_proc_are_read() {
-        let text = "VmPeak:\t  999 kB\nVmRSS:\t   12 kB\n";
-        assert_eq!(kilobytes_line(text, "VmRSS:"), Some(12 * 1024));
-        assert_eq!(kilobytes_line(text, "VmSwap:"), None);
-        assert_eq!(kilobytes_line("VmRSS: many kB", "VmRSS:"), None);
-    }
 
     #[cfg(target_os = "linux")]
     #[test]

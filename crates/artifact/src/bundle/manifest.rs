@@ -75,6 +75,10 @@ pub struct Origin {
     pub signature: Option<String>,
     /// Numbers of all weights together.
     pub parameters: u64,
+    /// Bytes of memory that it took to load it and run it once, at least those of its weights; bundles made before this was measured
+    /// say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     /// The engine it runs on, which answered the golden sample: another one could answer otherwise.
     pub engine: EngineKind,
     /// The inputs that take random numbers: where a caller gives none, they are drawn from these seeds.

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use prost::Message;
+use protos::onnx::TensorProto;
+use protos::onnx::tensor_proto::DataType;
 use serde_json::Value;
 
 use super::ImportedModel;
@@ -43,9 +45,11 @@ impl Foreign<'_> {
         let onnx = imported.model.encode_to_vec();
         let signature = &imported.signature;
         let kind = engine::choose(&imported.model)?;
+        let before = engine::resident_bytes();
         let predictor = engine::load(onnx.clone(), signature, 1, kind)?;
         let call = RecordedCall::made(&*predictor)
             .map_err(|reason| Error::Golden { engine: predictor.engine().to_owned(), reason })?;
+        let taken = before.zip(engine::resident_bytes()).map(|(before, after)| after.saturating_sub(before));
         let mut files = match self.folder {
             Some(folder) => kept(folder)?,
             None => Vec::new(),
@@ -86,7 +90,8 @@ impl Foreign<'_> {
             origin: Some(Origin {
                 format: self.format.to_owned(),
                 signature: self.signature.clone(),
-                parameters: parameters(imported),
+                parameters: weights(imported).map(elements).sum(),
+                memory_bytes: Some(taken.unwrap_or_default().max(weights(imported).map(bytes).sum())),
                 engine: kind,
                 samplers: imported.samplers.clone(),
                 notes: imported.notes.clone(),
@@ -106,13 +111,28 @@ fn same_names(imported: &ImportedModel) -> crate::bundle::FormatTensorNames {
     }
 }
 
-/// Numbers of all weights together: floating-point tensors of the graph.
-fn parameters(imported: &ImportedModel) -> u64 {
-    use protos::onnx::tensor_proto::DataType;
-    let floats = [DataType::Float, DataType::Double, DataType::Float16, DataType::Bfloat16].map(i32::from);
+/// The floating-point tensors of the graph.
+fn weights(imported: &ImportedModel) -> impl Iterator<Item = &TensorProto> {
     let tensors = imported.model.graph.iter().flat_map(|graph| &graph.initializer);
-    let weights = tensors.filter(|tensor| tensor.data_type.is_some_and(|dtype| floats.contains(&dtype)));
-    weights.map(|tensor| tensor.dims.iter().map(|size| (*size).max(0) as u64).product::<u64>()).sum()
+    tensors.filter(|tensor| width(tensor).is_some())
+}
+
+/// Bytes of a floating-point element.
+fn width(tensor: &TensorProto) -> Option<u64> {
+    match DataType::try_from(tensor.data_type?).ok()? {
+        DataType::Float16 | DataType::Bfloat16 => Some(2),
+        DataType::Float => Some(4),
+        DataType::Double => Some(8),
+        _ => None,
+    }
+}
+
+fn elements(tensor: &TensorProto) -> u64 {
+    tensor.dims.iter().map(|size| (*size).max(0) as u64).product()
+}
+
+fn bytes(tensor: &TensorProto) -> u64 {
+    elements(tensor) * width(tensor).unwrap_or_default()
 }
 
 /// All plain files under a folder, by path with `/`; what begins with a dot is left behind.

@@ -11,6 +11,10 @@ use crate::format::keras;
 const NO_MODEL: &str = "it is no folder, no .onnx file, no .keras file and no archive (.zip, .tar, .tar.gz)";
 const HDF5: &str = "it is an HDF5 file of older Keras; load it with Keras 3 and save it again with model.save(\"model.keras\"), \
                     or export it with model.export(\"folder\")";
+const PICKLE: &str = "it is a pickle, which is Python code that runs when it is read; export the model as ONNX (torch.onnx.export, \
+                      skl2onnx, onnxmltools) and give that file";
+/// What pickles are called: Python's own, joblib's and PyTorch's.
+const PICKLES: [&str; 6] = ["pkl", "pickle", "joblib", "pt", "pth", "ckpt"];
 /// More files in one folder are not looked at.
 const ENTRIES_MAX: usize = 10_000;
 
@@ -62,6 +66,10 @@ impl Source {
         if let Some(found) = onnx_file(path) {
             return Ok(Self { models: vec![found], _unpacked: None });
         }
+        // PyTorch's are archives with one inside.
+        if is_pickle(path) {
+            return Err(nothing(path, PICKLE));
+        }
         let Some(packing) = Packing::of(path)? else {
             return Err(nothing(path, if is_hdf5(path)? { HDF5 } else { NO_MODEL }));
         };
@@ -88,6 +96,10 @@ fn is_hdf5(path: &Path) -> Result<bool, Error> {
     let mut begin = Vec::new();
     std::fs::File::open(path).map_err(io)?.take(8).read_to_end(&mut begin).map_err(io)?;
     Ok(keras::is_hdf5(&begin))
+}
+
+fn is_pickle(path: &Path) -> bool {
+    path.extension().is_some_and(|end| PICKLES.iter().any(|pickle| end.eq_ignore_ascii_case(pickle)))
 }
 
 fn onnx_file(path: &Path) -> Option<Found> {
@@ -136,6 +148,9 @@ fn in_folder(folder: &Path) -> Result<Vec<Found>, Error> {
         models.push(Found { number: Some(number), ..found });
     }
     if models.is_empty() {
+        if let Some(pickle) = entries(folder)?.iter().find(|path| path.is_file() && is_pickle(path)) {
+            return Err(nothing(pickle, PICKLE));
+        }
         let reason = "it holds no bundle.json, saved_model.pb, .onnx file or config.json with model.weights.h5, nor numbered folders \
                       with them; give the folder that does";
         return Err(nothing(folder, reason));
@@ -216,10 +231,24 @@ mod tests {
         assert!(kinds(one.path()).unwrap_err().contains("several .onnx files"));
         assert!(kinds(folder(&["readme.md"]).path()).unwrap_err().contains("holds no bundle.json"));
         assert!(kinds(folder(&["1/readme.md"]).path()).unwrap_err().contains("numbered folder"));
-        assert!(kinds(&folder(&["x.pt"]).path().join("x.pt")).unwrap_err().contains("no archive"));
+        assert!(kinds(&folder(&["x.md"]).path().join("x.md")).unwrap_err().contains("no archive"));
         let old = folder(&["x.h5"]);
         std::fs::write(old.path().join("x.h5"), b"\x89HDF\r\n\x1a\n and more").unwrap();
         assert!(kinds(&old.path().join("x.h5")).unwrap_err().contains("model.save(\"model.keras\")"));
+    }
+
+    #[test]
+    fn a_pickle_is_refused_with_the_reason() {
+        for name in ["x.pt", "X.PKL", "model.joblib"] {
+            let folder = folder(&[name, "readme.md"]);
+            for path in [folder.path().to_owned(), folder.path().join(name)] {
+                let refusal = kinds(&path).unwrap_err();
+                assert!(refusal.contains("Python code") && refusal.contains(name), "{refusal}");
+            }
+        }
+        // Beside a model it is a file like any other: kept, and never read.
+        let beside = folder(&["saved_model.pb", "optimizer.pkl"]);
+        assert_eq!(kinds(beside.path()).unwrap(), [(Kind::SavedModel, None)]);
     }
 
     #[test]

@@ -88,9 +88,35 @@ impl Show for ModelView {
             ("created", self.created_at.clone()),
             ("artifact", self.artifact_uri.clone()),
             ("sha256", self.bundle_digest.clone()),
+            ("inputs", tensors(&self.signature["inputs"])),
+            ("outputs", tensors(&self.signature["outputs"])),
         ];
         pairs(fixed.into_iter().chain(figures.iter().map(|(name, value)| (name.as_str(), value.clone()))))
     }
+}
+
+/// `x float32 [?, 4], mask bool [?, 4]`: `?` for the batch, and for what is open.
+fn tensors(specs: &Value) -> String {
+    let axis = |size: &Value| size.as_u64().map_or_else(|| "?".to_owned(), |size| size.to_string());
+    let tensor = |spec: &Value| {
+        let sizes: Vec<String> = spec["shape"].as_array().into_iter().flatten().map(axis).collect();
+        let [name, dtype] = ["name", "dtype"].map(|key| spec[key].as_str().unwrap_or_default());
+        format!("{name} {dtype} [{}]", sizes.join(", "))
+    };
+    specs.as_array().into_iter().flatten().map(tensor).collect::<Vec<_>>().join(", ")
+}
+
+/// What a model that was imported takes and needs: `3667 parameters, 122758 bytes, 12.3 MB of memory to run: x float32 [?, 4] -> ...`.
+fn needs(version: &ModelView) -> Option<String> {
+    const MEGABYTE: f64 = 1e6;
+    let (summary, signature) = (&version.summary, &version.signature);
+    let parameters = summary["origin"]["parameters"].as_u64()?;
+    let bytes = summary["bytes"].as_u64()?;
+    let memory = summary["origin"]["memory_bytes"].as_u64()? as f64 / MEGABYTE;
+    let (inputs, outputs) = (tensors(&signature["inputs"]), tensors(&signature["outputs"]));
+    Some(format!(
+        "{parameters} parameters, {bytes} bytes, {memory:.1} MB of memory to run: {inputs} -> {outputs}"
+    ))
 }
 
 /// `{"a": {"b": 1}}` as `a.b  1`.
@@ -132,8 +158,10 @@ impl Serialize for UploadedView {
 impl Show for UploadedView {
     fn text(&self) -> String {
         let mut text = String::new();
-        for ModelView { model, version, artifact_uri, summary, .. } in &self.0 {
+        for view in &self.0 {
+            let ModelView { model, version, artifact_uri, summary, .. } = view;
             text.push_str(&format!("uploaded {model}@{version} to {artifact_uri}\n"));
+            text.extend(needs(view).map(|needs| format!("{needs}\n")));
             for note in summary["origin"]["notes"].as_array().into_iter().flatten() {
                 text.push_str(&format!("note: {}\n", note.as_str().unwrap_or_default()));
             }

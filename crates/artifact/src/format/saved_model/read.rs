@@ -95,7 +95,7 @@ impl SavedModelSource {
         self.graph.signature_def.iter().filter_map(stated).collect()
     }
 
-    /// Converts one signature.
+    /// Converts one signature. Every tensor of the checkpoint is compared with its checksum.
     ///
     /// # Errors
     /// [`Error::Unsupported`] with everything that stands in the way; [`Error::Import`] if there is no such signature,
@@ -117,6 +117,8 @@ impl SavedModelSource {
             let reason = format!("it has no signature \"{signature}\"; it has {}", names.join(", "));
             Error::Import { place: GRAPH_FILE.to_owned(), reason }
         })?;
-        signature::convert(&given, &graph.node, signature, definition)
+        let imported = signature::convert(&given, &graph.node, signature, definition)?;
+        self.checkpoint.check()?;
+        Ok(imported)
     }
 }

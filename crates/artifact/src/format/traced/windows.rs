@@ -219,7 +219,7 @@ impl Target {
         let order: Vec<usize> = [rank - 1, rank - 2].into_iter().chain(0..rank - 2).collect();
         let kernel = self.transpose(kernel, &order)?;
         let first = windows.channels_first(self, x)?;
-        // All that the windows reach, of which the pads are cut off afterwards: engines differ in what they do otherwise.
+        // All that the windows reach.
         let full: Vec<Option<Dim>> = windows
             .sizes_of(x)
             .iter()
@@ -229,16 +229,31 @@ impl Target {
                 last.plus(&Dim::fixed(windows.size[axis]))
             })
             .collect();
+        let pads_of = |axis: usize| {
+            let (full, wanted) = (full[axis].as_ref()?, &wanted[axis]);
+            let behind = full.minus(wanted)?.known()?.checked_sub(pads[axis][0])?;
+            let is_part = behind >= 0 && wanted.known().is_none_or(|size| size > 0);
+            is_part.then_some([pads[axis][0], behind])
+        };
+        let within: Option<Vec<[i64; 2]>> = (0..wanted.len()).map(pads_of).collect();
+        let spatial = match &within {
+            Some(_) => wanted.iter().cloned().map(Some).collect(),
+            None => full,
+        };
         let shape: Vec<Option<Dim>> =
-            [Some(x.shape[0].clone()), Some(Dim::fixed(outer))].into_iter().chain(full).collect();
+            [Some(x.shape[0].clone()), Some(Dim::fixed(outer))].into_iter().chain(spatial).collect();
+        let none = vec![[0, 0]; wanted.len()];
         let call = Call::new("ConvTranspose", &[&first, &kernel])
             .ints("kernel_shape", &windows.size)
             .ints("strides", &windows.strides)
             .ints("dilations", &windows.dilations)
-            .ints("pads", &vec![0; 2 * windows.size.len()]);
+            .ints("pads", &onnx_pads(within.as_ref().unwrap_or(&none)));
         let mut y = self.emit_open(&call, x.dtype, &shape)?;
-        for (at, wanted) in wanted.iter().enumerate() {
-            y = self.cut(&y, at + 2, pads[at][0], wanted)?;
+        if within.is_none() {
+            // Engines differ in what they make of a result that is longer than the windows reach, or of open size.
+            for (at, wanted) in wanted.iter().enumerate() {
+                y = self.cut(&y, at + 2, pads[at][0], wanted)?;
+            }
         }
         windows.back_to_layout(self, &y)
     }

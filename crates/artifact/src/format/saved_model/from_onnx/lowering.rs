@@ -338,6 +338,15 @@ impl Lowering {
         self.emit(Call::typed(operator, output, &[x]), x.dtype, x.shape.clone())
     }
 
+    /// The input of the node added last, if that is of this operator, of one input and its shape, and gives `value`.
+    pub(super) fn just_taken(&self, operator: &str, value: &Value) -> Option<Value> {
+        let Place::Node(reference) = &value.place else { return None };
+        let last = self.body.nodes.last().filter(|node| node.op == operator)?;
+        let is_it = reference.strip_prefix(&last.name).is_some_and(|output| output.starts_with(':'));
+        let input = last.input.first().filter(|_| is_it)?;
+        Some(Value { place: Place::Node(input.clone()), ..value.clone() })
+    }
+
     /// One element from two, which spread.
     pub(super) fn binary(&mut self, operator: &'static str, a: &Value, b: &Value) -> Value {
         let shape = broadcast(&a.shape, &b.shape);
@@ -358,12 +367,13 @@ impl Lowering {
     }
 }
 
-/// A function of nodes that gives values: name, reference and type.
+/// A function of nodes that gives values: name, reference and type. Nodes that no result needs are left out.
 pub(super) fn function(
     mut signature: OpDef,
-    mut nodes: Vec<NodeDef>,
+    nodes: Vec<NodeDef>,
     results: &[(String, String, DataType)],
 ) -> FunctionDef {
+    let mut nodes = needed(nodes, results.iter().map(|(_, reference, _)| reference.as_str()));
     let mut taken: BTreeSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
     taken.extend(signature.input_arg.iter().map(|argument| argument.name.clone()));
     let mut function = FunctionDef::default();
@@ -377,6 +387,21 @@ pub(super) fn function(
     function.signature = Some(signature);
     function.node_def = nodes;
     function
+}
+
+/// The nodes that these results are computed from, in order. Each comes after those it refers to.
+fn needed<'r>(nodes: Vec<NodeDef>, results: impl Iterator<Item = &'r str>) -> Vec<NodeDef> {
+    let node_of = |reference: &str| reference.split(':').next().unwrap_or_default().to_owned();
+    let mut names: BTreeSet<String> = results.map(node_of).collect();
+    let mut kept = Vec::with_capacity(nodes.len());
+    for node in nodes.into_iter().rev() {
+        if names.contains(&node.name) {
+            names.extend(node.input.iter().map(|input| node_of(input)));
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 fn variable_argument(place: usize) -> String {

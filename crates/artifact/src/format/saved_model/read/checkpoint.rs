@@ -3,14 +3,14 @@
 //! Sizes are compared with the shape and with the file before anything is allocated, and every tensor with its
 //! checksum. Tensors stored in slices are refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use predictor::Tensor;
 use prost::Message;
-use protos::tensorflow::{BundleEntryProto, BundleHeaderProto, bundle_header_proto};
+use protos::tensorflow::{BundleEntryProto, BundleHeaderProto, DataType, bundle_header_proto};
 
 use super::constant::{self, ElementType};
 use super::{files, limits, table};
@@ -18,6 +18,9 @@ use crate::Error;
 use crate::format::saved_model::table::mask;
 
 const INDEX: &str = "variables/variables.index";
+const DIFFERS: &str = "its checksum differs; the file is damaged, copy it again";
+/// Bytes that are checksummed at a time.
+const PART_BYTES: usize = 1 << 20;
 
 /// What an index says.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +88,11 @@ impl Checkpoint {
     /// The tensor under `key`.
     pub(super) fn tensor(&self, key: &str) -> Result<Tensor, Error> {
         let refuse = |reason: String| Error::Import { place: format!("{INDEX}, tensor \"{key}\""), reason };
-        let entry = self.index.entries.get(key).ok_or_else(|| refuse("there is none".to_owned()))?;
+        let none = match self.index.entries.is_empty() {
+            true => format!("there is no {INDEX}; copy the whole folder of the model"),
+            false => "there is none".to_owned(),
+        };
+        let entry = self.index.entries.get(key).ok_or_else(|| refuse(none))?;
         if !entry.slices.is_empty() {
             return Err(refuse(
                 "it is stored in slices; save the model without partitioned variables".to_owned(),
@@ -103,7 +110,7 @@ impl Checkpoint {
             other => other,
         })?;
         if mask(crc32c::crc32c(&bytes)) != entry.crc32c {
-            return Err(refuse("its checksum differs; the file is damaged, copy it again".to_owned()));
+            return Err(refuse(DIFFERS.to_owned()));
         }
         constant::from_bytes(shape, stored, &bytes).map_err(refuse)
     }
@@ -127,23 +134,79 @@ impl Checkpoint {
         let whole = crc32c::crc32c_append(crc32c::crc32c_append(crc, checksum), string);
         if string.len() as u64 != length || mask(crc).to_le_bytes() != checksum || mask(whole) != entry.crc32c
         {
-            return Err(refuse("its checksum differs; the file is damaged, copy it again"));
+            return Err(refuse(DIFFERS));
         }
         Ok(string.to_vec())
     }
 
+    /// Compares every tensor with its checksum, also those that nothing here needs: TensorFlow reads them from the files when
+    /// they are given back. Several strings, and what is no tensor, are checksummed otherwise, and left to it.
+    ///
+    /// # Errors
+    /// [`Error::Import`] naming the first that differs or is not there, [`Error::Io`].
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let entries = || self.index.entries.iter().filter(|(_, entry)| entry.slices.is_empty());
+        let shards: BTreeSet<i32> = entries().map(|(_, entry)| entry.shard_id).collect();
+        let sizes = shards.into_iter().filter_map(|shard| self.shard(shard).1.metadata().ok());
+        let there: u64 = sizes.map(|file| file.len()).sum();
+        let claimed = entries().fold(0u64, |sum, (_, entry)| sum.saturating_add_signed(entry.size.max(0)));
+        // Else reading all of it would take as long as somebody who is up to no good likes.
+        if claimed > there {
+            let reason =
+                format!("its tensors have {claimed} bytes, the data files {there}; copy the model again");
+            return Err(Error::Import { place: INDEX.to_owned(), reason });
+        }
+        for (key, entry) in entries() {
+            match DataType::try_from(entry.dtype) {
+                Ok(DataType::DtString) => {
+                    if entry.shape.as_ref().is_none_or(|shape| shape.dim.is_empty()) {
+                        self.string(key)?;
+                    }
+                }
+                Ok(DataType::DtVariant | DataType::DtResource) => {}
+                _ => self.check_entry(key, entry)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_entry(&self, key: &str, entry: &BundleEntryProto) -> Result<(), Error> {
+        let mut checksum = 0;
+        let size = u64::try_from(entry.size).unwrap_or(u64::MAX);
+        for start in (0..size).step_by(PART_BYTES) {
+            let part = (size - start).min(PART_BYTES as u64) as usize;
+            let offset = entry.offset.saturating_add_unsigned(start);
+            checksum = crc32c::crc32c_append(checksum, &self.read_at(entry.shard_id, offset, part)?);
+        }
+        if mask(checksum) == entry.crc32c {
+            return Ok(());
+        }
+        let place = format!("{INDEX}, tensor \"{key}\"");
+        Err(Error::Import { place, reason: DIFFERS.to_owned() })
+    }
+
     fn read(&self, entry: &BundleEntryProto, size: usize) -> Result<Vec<u8>, Error> {
-        let name = format!("variables.data-{:05}-of-{:05}", entry.shard_id, self.index.shards);
+        self.read_at(entry.shard_id, entry.offset, size)
+    }
+
+    /// A data file: its name, and where it is.
+    fn shard(&self, shard: i32) -> (String, PathBuf) {
+        let name = format!("variables.data-{shard:05}-of-{:05}", self.index.shards);
         let path = self.directory.join(&name);
+        (name, path)
+    }
+
+    fn read_at(&self, shard: i32, offset: i64, size: usize) -> Result<Vec<u8>, Error> {
+        let (name, path) = self.shard(shard);
         let io = |action| {
             let path = path.clone();
             move |source| Error::Io { action, path, source }
         };
         let mut file = File::open(&path).map_err(io("open"))?;
         let there = file.metadata().map_err(io("look at"))?.len();
-        let start = u64::try_from(entry.offset).unwrap_or(u64::MAX);
+        let start = u64::try_from(offset).unwrap_or(u64::MAX);
         if start.checked_add(size as u64).is_none_or(|end| end > there) {
-            let reason = format!("it lies at byte {} with {size} bytes, {name} has {there}", entry.offset);
+            let reason = format!("it lies at byte {offset} with {size} bytes, {name} has {there}");
             return Err(Error::Import { place: name, reason });
         }
         file.seek(SeekFrom::Start(start)).map_err(io("read"))?;

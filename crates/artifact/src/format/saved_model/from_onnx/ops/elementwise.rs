@@ -18,7 +18,7 @@ pub(super) const TABLE: &[Entry] = &[
     ("Exp", |l, n| unary(l, n, "Exp")),
     ("Log", |l, n| unary(l, n, "Log")),
     ("Sqrt", |l, n| unary(l, n, "Sqrt")),
-    ("Reciprocal", |l, n| unary(l, n, "Reciprocal")),
+    ("Reciprocal", reciprocal),
     ("Sign", |l, n| unary(l, n, "Sign")),
     ("Floor", |l, n| unary(l, n, "Floor")),
     ("Ceil", |l, n| unary(l, n, "Ceil")),
@@ -90,6 +90,14 @@ fn dropout(_: &mut Lowering, n: &Node<'_>) -> Written {
 fn unary(l: &mut Lowering, n: &Node<'_>, operator: &'static str) -> Written {
     let x = n.input(0)?;
     one(l.unary(operator, "y", &x))
+}
+
+/// One over a root has an operator of its own, which TensorFlow computes otherwise than the two.
+fn reciprocal(l: &mut Lowering, n: &Node<'_>) -> Written {
+    match l.just_taken("Sqrt", &n.input(0)?) {
+        Some(x) => one(l.unary("Rsqrt", "y", &x)),
+        None => unary(l, n, "Reciprocal"),
+    }
 }
 
 fn told(l: &mut Lowering, n: &Node<'_>, operator: &'static str) -> Written {

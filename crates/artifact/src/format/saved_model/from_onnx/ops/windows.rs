@@ -180,7 +180,7 @@ fn by_channel(
     l.emit(call, image.dtype, Some(shape))
 }
 
-/// The gradient of a convolution by its input, which TensorFlow has as an operator; pads are cut off.
+/// The gradient of a convolution by its input, which TensorFlow has as an operator.
 fn transposed_convolution(l: &mut Lowering, n: &Node<'_>) -> Written {
     let (x, kernel) = (n.input(0)?, n.input(1)?);
     let window = Window::of(n, &x, kernel_sizes(n, &kernel)?)?;
@@ -191,17 +191,14 @@ fn transposed_convolution(l: &mut Lowering, n: &Node<'_>) -> Written {
     if n.ints("output_shape").is_some() || n.text("auto_pad", "NOTSET") != "NOTSET" {
         return Err("its padding follows from the shape of its output; export it with pads".to_owned());
     }
-    let beyond = n.ints("output_padding").unwrap_or(vec![0; axes]);
+    let mut beyond = n.ints("output_padding").unwrap_or(vec![0; axes]);
     let groups = groups(n)?;
     if groups > GROUPS_MAX || beyond.iter().any(|size| !(0..=i64::from(i32::MAX)).contains(size)) {
         return Err(format!("it has {groups} groups; more than {GROUPS_MAX} are not written apart"));
     }
-    // TensorFlow gives a row of all that windows reach, and what output_padding adds behind it.
-    let mut grown: Vec<i64> = (0..axes)
-        .map(|at| window.sizes[at] - window.strides[at] + beyond.get(at).copied().unwrap_or(0))
-        .collect();
+    beyond.resize(axes, 0);
     if axes == 1 {
-        grown.insert(0, 1 - window.strides[0]);
+        beyond.insert(0, 0);
     }
     let window = window.flat();
     let image = l.channels_last(&x, axes);
@@ -213,39 +210,67 @@ fn transposed_convolution(l: &mut Lowering, n: &Node<'_>) -> Written {
         filter = l.inserted(&filter, 0);
     }
     let out = kernel.size(1).ok_or("the shape of its kernel is not known")?;
-    let sizes = l.sizes(&image);
-    let (batch, space) = (l.window(&sizes, &[0], &[1]), l.window(&sizes, &[1], &[3]));
-    let (strides, grown) = (l.vector(&window.strides), l.vector(&grown));
-    let scaled = l.binary("Mul", &space, &strides);
-    let space = l.binary("AddV2", &scaled, &grown);
-    let channels = l.vector(&[out]);
-    let target = l.concatenated(&[&batch, &space, &channels], 0);
-    let target = l.cast(&target, protos::tensorflow::DataType::DtInt32);
+    let is_same = same(&window, &beyond);
+    let target = transposed_sizes(l, &image, &window, (&beyond, is_same), out);
     let one_group = |l: &mut Lowering, image: &Value, filter: &Value| {
         let call = Call::new("Conv2DBackpropInput", "output", &[&target, filter, image])
             .dtype("T", image.dtype)
             .ints("strides", &per_axis(&window.strides))
-            .text("padding", "VALID");
+            .text("padding", if is_same { "SAME" } else { "VALID" });
         l.emit(call, image.dtype, open(4))
     };
-    let whole = if groups == 1 {
+    let mut result = if groups == 1 {
         one_group(l, &image, &filter)
     } else {
         let (images, filters) = (l.parted(&image, groups, -1), l.parted(&filter, groups, -1));
         let parts: Vec<Value> = images.iter().zip(&filters).map(|(x, k)| one_group(l, x, k)).collect();
         l.concatenated(&parts.iter().collect::<Vec<_>>(), -1)
     };
-    let [top, left] = [0, 1].map(|at| window.pads[at][0]);
-    let [bottom, right] = [0, 1].map(|at| window.pads[at][1]);
-    let mut result = l.cut(&whole, &[0, top, left], &[0, bottom, right]);
+    if !is_same {
+        let [top, left] = [0, 1].map(|at| window.pads[at][0]);
+        let [bottom, right] = [0, 1].map(|at| window.pads[at][1]);
+        result = l.cut(&result, &[0, top, left], &[0, bottom, right]);
+    }
     if let Some(bias) = n.optional(2) {
         result = l.binary("AddV2", &result, &bias);
     }
-    let mut shape = vec![None; 4];
-    shape[3] = Some(out * groups);
-    result.shape = Some(shape);
-    if axes == 1 {
-        result.shape = Some(vec![None, Some(1), None, Some(out * groups)]);
-    }
+    let height = if axes == 1 { Some(1) } else { None };
+    result.shape = Some(vec![None, height, None, Some(out * groups)]);
     one(l.channels_second(&result, axes)?)
+}
+
+/// Whether the pads of a transposed convolution, less what is added `beyond`, are those that TensorFlow calls the same. The result
+/// could be cut instead, but TensorFlow's kernels sum in another order then.
+fn same(window: &Window, beyond: &[i64]) -> bool {
+    let is_same = |at: usize| {
+        let (size, stride, [before, behind]) = (window.sizes[at], window.strides[at], window.pads[at]);
+        let cut = before + behind - beyond[at];
+        // So many windows, and no other number, fit the result.
+        (size - stride..size).contains(&cut) && before == cut.max(0) / 2
+    };
+    window.pads.iter().flatten().any(|pad| *pad > 0) && (0..2).all(is_same)
+}
+
+/// The shape of what a transposed convolution gives in a group, before anything is cut off.
+fn transposed_sizes(
+    l: &mut Lowering,
+    image: &Value,
+    window: &Window,
+    (beyond, is_same): (&[i64], bool),
+    channels: i64,
+) -> Value {
+    // All that windows reach, and what is added behind it.
+    let grown = |at: usize| {
+        let [before, behind] = if is_same { window.pads[at] } else { [0, 0] };
+        window.sizes[at] - window.strides[at] + beyond[at] - before - behind
+    };
+    let grown = [0, 1].map(grown);
+    let sizes = l.sizes(image);
+    let (batch, space) = (l.window(&sizes, &[0], &[1]), l.window(&sizes, &[1], &[3]));
+    let (strides, grown) = (l.vector(&window.strides), l.vector(&grown));
+    let scaled = l.binary("Mul", &space, &strides);
+    let space = l.binary("AddV2", &scaled, &grown);
+    let channels = l.vector(&[channels]);
+    let target = l.concatenated(&[&batch, &space, &channels], 0);
+    l.cast(&target, protos::tensorflow::DataType::DtInt32)
 }

@@ -5,7 +5,7 @@ use predictor::DataType;
 use super::{Entry, Inputs, one};
 use crate::format::saved_model::read::convert::Converter;
 use crate::format::saved_model::read::node::Node;
-use crate::format::saved_model::read::target::Step;
+use crate::format::saved_model::read::target::{Call, Step};
 use crate::format::saved_model::read::value::{Traced, Value, scalar};
 
 pub(super) const TABLE: &[Entry] = &[
@@ -32,7 +32,7 @@ pub(super) const TABLE: &[Entry] = &[
     ("Relu", |c, _, x| unary(c, x, &["Relu"])),
     ("Rint", |c, _, x| unary(c, x, &["Round"])),
     ("Round", |c, _, x| unary(c, x, &["Round"])),
-    ("Rsqrt", |c, _, x| unary(c, x, &["Sqrt", "Reciprocal"])),
+    ("Rsqrt", |c, _, x| inverse_root(c, x)),
     ("Sigmoid", |c, _, x| unary(c, x, &["Sigmoid"])),
     ("Sign", |c, _, x| unary(c, x, &["Sign"])),
     ("Sin", |c, _, x| unary(c, x, &["Sin"])),
@@ -134,6 +134,17 @@ fn bias_add<'a>(c: &mut Converter<'a>, node: Node<'a>, x: &[Value]) -> Step<Vec<
         return one(c.target.binary("Add", x, &bias)?);
     }
     one(c.target.binary("Add", x, bias)?)
+}
+
+/// Of vectors, which are weights, it is left to whoever runs the graph: TensorFlow refines an estimate of the processor's, so that only
+/// TensorFlow computes a SavedModel that is written of the graph as it computed the one that was read.
+fn inverse_root(c: &mut Converter, x: &[Value]) -> Step<Vec<Value>> {
+    let x = x.tensor(0)?;
+    if x.tensor().is_none() || x.rank() == 0 {
+        return one(c.target.unaries(&["Sqrt", "Reciprocal"], x)?);
+    }
+    let root = c.target.emit(&Call::new("Sqrt", &[x]), x.dtype, x.shape.clone())?;
+    one(c.target.unary("Reciprocal", &root)?)
 }
 
 fn cast(c: &mut Converter, node: Node, x: &[Value]) -> Step<Vec<Value>> {
