@@ -1,4 +1,4 @@
-//! Versions brought into service, counted: how many, how long it took, how many failed.
+//! Versions brought into service: counted, how many, how long it took, how many failed; and at which priority their engines run.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use registry::{Deployment, ModelVersion};
 use serving::{Bucket, Histogram};
 
 use crate::deployed::Loaded;
-use crate::{Platform, Result};
+use crate::{Error, Kind, Platform, Result, background};
 
 /// Upper bounds of the durations' buckets, in seconds. The last bucket has none.
 const BOUNDS_SECONDS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
@@ -58,7 +58,8 @@ impl Platform {
         self.loads.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// [`Platform::load_uncounted`], counted.
+    /// [`Platform::load_uncounted`], counted. The engine of a shadow gives way to all that answer: the system lets no thread
+    /// return from that, so whoever makes it answer loads it anew ([`Platform::load_to_answer`]).
     pub(crate) async fn load(
         &self,
         endpoint: &str,
@@ -67,9 +68,45 @@ impl Platform {
         expected_bytes: u64,
     ) -> Result<Loaded> {
         let begun = Instant::now();
-        let loaded = self.load_uncounted(endpoint, deployment, version, expected_bytes).await;
+        let loaded = match self.is_shadow(&version.project, endpoint, deployment).await? {
+            true => self.load_shadow(endpoint, deployment, version, expected_bytes).await,
+            false => self.load_uncounted(endpoint, deployment, version, expected_bytes).await,
+        };
         self.loads.add(loaded.is_ok(), begun.elapsed());
         loaded
+    }
+
+    /// The same for a deployment that is a shadow and is to answer.
+    pub(crate) async fn load_to_answer(
+        &self,
+        endpoint: &str,
+        deployment: &Deployment,
+        version: &ModelVersion,
+    ) -> Result<Loaded> {
+        let answering = Deployment { shadow_percent: None, ..deployment.clone() };
+        self.load(endpoint, &answering, version, 0).await
+    }
+
+    async fn is_shadow(&self, project: &str, endpoint: &str, deployment: &Deployment) -> Result<bool> {
+        if deployment.shadow_percent.is_none() {
+            return Ok(false);
+        }
+        Ok(self.registry.get_endpoint(project, endpoint).await?.is_shadow(deployment))
+    }
+
+    async fn load_shadow(
+        &self,
+        endpoint: &str,
+        deployment: &Deployment,
+        version: &ModelVersion,
+        expected_bytes: u64,
+    ) -> Result<Loaded> {
+        let platform = self.this.upgrade();
+        let platform = platform.ok_or_else(|| Error::new(Kind::Unavailable, "the server is stopping"))?;
+        let (endpoint, deployment, version) = (endpoint.to_owned(), deployment.clone(), version.clone());
+        let load =
+            async move { platform.load_uncounted(&endpoint, &deployment, &version, expected_bytes).await };
+        background::run_on("shadow", load).await?
     }
 }
 
