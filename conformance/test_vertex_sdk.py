@@ -9,6 +9,7 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform
 from google.cloud.aiplatform.utils import ModelClientWithOverride
+from google.cloud.aiplatform_v1.types import DeployModelResponse
 
 from bundle import PROBABILITY_TOLERANCE, Bundle, difference
 from conftest import Quickstart
@@ -227,7 +228,6 @@ def test_traffic_moves_between_versions_and_back(endpoint: aiplatform.Endpoint):
 
 
 def test_operations_are_polled_listed_and_deleted(server: Server):
-    # Nothing is deployed on it: the SDK's reader of operations knows no fields of ours, which its other readers pass over.
     endpoint = aiplatform.Endpoint.create(display_name="polled", endpoint_id="polled")
     client = endpoint.api_client
     operation = client.update_endpoint_long_running(
@@ -243,6 +243,32 @@ def test_operations_are_polled_listed_and_deleted(server: Server):
     client.delete_operation({"name": name})
     with pytest.raises(exceptions.NotFound):
         client.get_operation({"name": name})
+
+
+def test_every_kind_of_operation_is_read_again(endpoint: aiplatform.Endpoint, model: aiplatform.Model):
+    """The SDK's reader of operations refuses fields it does not know, which its other readers pass over."""
+    client = endpoint.api_client
+    deployed = {
+        "model": model.resource_name,
+        "dedicated_resources": {"machine_spec": {"machine_type": "n1-standard-2"}, "min_replica_count": 1},
+    }
+    deploying = client.deploy_model(endpoint=endpoint.resource_name, deployed_model=deployed)
+    answered = deploying.result(timeout=60).deployed_model
+    name = deploying.operation.name
+    for polled in (client.get_operation({"name": name}), client.wait_operation({"name": name})):
+        response = DeployModelResponse.pb(DeployModelResponse())
+        assert polled.done and polled.response.Unpack(response)
+        assert DeployModelResponse.wrap(response).deployed_model == answered
+    endpoint.undeploy(deployed_model_id=answered.id)
+    client.update_endpoint_long_running(
+        request={"endpoint": {"name": endpoint.resource_name, "display_name": "by-sdk", "labels": {"a": "b"}}}
+    )
+    kinds = set()
+    for listed in client.list_operations({"name": f"projects/default/locations/{LOCATION}"}).operations:
+        assert listed.done and listed.HasField("response")
+        kinds.add(listed.metadata.TypeName().rsplit(".", 1)[-1])
+    changes = ["UploadModel", "CreateEndpoint", "DeployModel", "UndeployModel", "UpdateEndpoint"]
+    assert {f"{change}OperationMetadata" for change in changes} <= kinds
 
 
 def test_what_is_not_offered_is_said_clearly(endpoint: aiplatform.Endpoint):

@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::Value;
 use support::Bellwether;
@@ -121,9 +123,66 @@ fn nothing_is_overwritten_and_no_half_directory_appears() {
     let words = ["restore", "--from", "kept", "--data-dir", "damaged"];
     bellwether.fails(&words, 4, &["model.onnx cannot be restored"]);
     assert!(!bellwether.dir().join("damaged").exists());
+    std::fs::write(&object, &bytes[..bytes.len() / 2]).unwrap();
+    bellwether.fails(&words, 4, &["model.onnx cannot be restored", "--backup NAME"]);
     std::fs::remove_file(&object).unwrap();
     bellwether.fails(&words, 4, &["model.onnx cannot be restored"]);
     assert!(!bellwether.dir().join("damaged").exists());
+}
+
+#[test]
+fn a_list_that_was_cut_short_is_refused_and_an_older_one_comes_back() {
+    let bellwether = deployed();
+    let older = bellwether.ok(&["backup", "--out", "kept"])["name"].as_str().unwrap().to_owned();
+    let newer = bellwether.ok(&["backup", "--out", "kept"])["name"].as_str().unwrap().to_owned();
+    let path = bellwether.dir().join(format!("kept/backups/{newer}.json"));
+    let whole = std::fs::read(&path).unwrap();
+    for end in [0, 1, whole.len() / 2, whole.len() - 2] {
+        std::fs::write(&path, &whole[..end]).unwrap();
+        let words = ["restore", "--from", "kept", "--data-dir", "new"];
+        bellwether.fails(&words, 4, &[&newer, "is damaged", &format!("--backup NAME: {older}")]);
+        assert!(!bellwether.dir().join("new").exists(), "cut at {end}");
+    }
+    bellwether.ok(&["restore", "--from", "kept", "--backup", &older, "--data-dir", "new"]);
+    assert_eq!(bellwether.ok(&["model", "show", "rows", "--data-dir", "new"])["version"], 1);
+}
+
+#[test]
+fn versions_that_are_uploaded_meanwhile_are_in_it_whole_or_not_at_all() {
+    let bellwether = deployed();
+    let folder = bellwether.dir().display().to_string();
+    let serving = bellwether.serve(&["--allow-root", &format!("file://{folder}")]);
+    let url = serving.url.clone();
+    let mut backups = Vec::new();
+    std::thread::scope(|scope| {
+        let uploading = scope.spawn(|| {
+            for _ in 0..8 {
+                bellwether.ok(&["model", "upload", "bundle", "--server", &url]);
+            }
+        });
+        while !uploading.is_finished() {
+            backups.push(bellwether.ok(&["backup", "--out", "kept"])["name"].as_str().unwrap().to_owned());
+        }
+        uploading.join().unwrap();
+    });
+    assert_eq!(serving.terminate(), 0);
+    let mut counts = Vec::new();
+    for (at, name) in backups.iter().enumerate() {
+        let data_dir = format!("restored-{at}");
+        bellwether.ok(&["restore", "--from", "kept", "--backup", name, "--data-dir", &data_dir]);
+        let pruned = bellwether.ok(&["model", "prune", "rows", "--keep", "99", "--data-dir", &data_dir]);
+        let versions = pruned["kept"].as_array().unwrap().clone();
+        // Every one that is there can be loaded: its files are those that were registered.
+        let newest = format!("rows@{}", versions.len());
+        let words = ["predict", "--model", &newest, "--input", "-", "--input-format", "csv", "--out", "-"];
+        let mut child = bellwether.command(&[&words[..], &["--data-dir", &data_dir]].concat());
+        child.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = child.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"a,b\n1,2\n").unwrap();
+        assert!(child.wait().unwrap().success(), "{newest} of {name}");
+        counts.push(versions.len());
+    }
+    assert!(counts.is_sorted() && counts[0] >= 1 && counts.iter().all(|count| *count <= 9), "{counts:?}");
 }
 
 #[test]

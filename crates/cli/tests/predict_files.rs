@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use support::Bellwether;
+use support::market::{PIPELINE, SYMBOLS, dates, prices_csv};
 use support::table::{table_pipeline, write_table};
 
 const ROWS: usize = 400_000;
@@ -144,4 +145,67 @@ fn a_server_answers_a_file_to_the_same_bytes() {
     let none = ["predict", "--endpoint", "e2", "--input", "many.csv", "--out", "x.csv"];
     bellwether.fails(&none, 3, &["e2"]);
     assert!(!Path::new(&bellwether.dir().join("x.csv")).exists());
+}
+
+#[test]
+fn a_server_answers_rows_by_symbol_to_the_same_bytes() {
+    let bellwether = Bellwether::new();
+    bellwether.file("prices.csv", &prices_csv(380));
+    bellwether.file("tiny.toml", PIPELINE);
+    bellwether.ok(&["train", "tiny.toml", "--out", "bundle"]);
+    bellwether.ok(&["model", "upload", "bundle"]);
+    bellwether.ok(&["model", "upload", "bundle"]);
+    bellwether.ok(&["endpoint", "create", "e"]);
+    let deploy = ["endpoint", "deploy", "e", "--model", "tiny@1", "--cpu-cores", "1", "--memory-gb", "1"];
+    bellwether.ok(&deploy);
+    // Each day has all instruments, and one that is not there; some rows have no day.
+    let mut csv = "as_of,symbol,id\n".to_owned();
+    for (at, day) in dates(380).iter().skip(60).step_by(40).enumerate() {
+        for (n, symbol) in SYMBOLS.iter().enumerate() {
+            let day = if n % 5 == 4 { String::new() } else { day.to_string() };
+            csv += &format!("{day},{symbol},{at}-{n}\n");
+        }
+        csv += &format!("{day},NOBODY,{at}-none\n");
+    }
+    bellwether.file("days.csv", &csv);
+    // Rows by symbol among rows of numbers.
+    let mut lines = String::new();
+    for n in 0..50 {
+        lines += &match n % 3 {
+            0 => format!("{{\"id\": {n}, \"symbol\": \"{}\"}}\n", SYMBOLS[n % SYMBOLS.len()]),
+            1 => format!("{{\"id\": {n}, \"momentum\": 0.0{n}, \"volatility\": null}}\n"),
+            _ => format!("{{\"id\": {n}, \"symbol\": \"BBB\", \"as_of\": \"2021-01-{:02}\"}}\n", 1 + n % 28),
+        };
+    }
+    lines += "{\"symbol\": \"AAA\", \"as_of\": \"1999-01-01\"}\n{\"momentum\": 1}\n";
+    bellwether.file("mixed.jsonl", &lines);
+    let asked = |input: &str, out: &str, who: &[&str]| {
+        let words = ["predict", "--input", input, "--out", out, "--keep", "id", "--max-errors", "9"];
+        bellwether.ok(&[&words[..], who].concat())
+    };
+    let read = |name: &str| std::fs::read_to_string(bellwether.dir().join(name)).unwrap();
+    let report = asked("days.csv", "days-here.csv", &["--model", "tiny@1"]);
+    assert_eq!((&report["rows"], &report["errors"]), (&(8 * 13).into(), &8.into()), "{report}");
+    asked("mixed.jsonl", "mixed-here.jsonl", &["--model", "tiny@1"]);
+    let serving = bellwether.serve(&[]);
+    let url = serving.url.clone();
+    for (at, who) in [["--model", "tiny@1"], ["--endpoint", "e"]].iter().enumerate() {
+        let who = [&who[..], &["--server", &url]].concat();
+        for (input, kind) in [("days.csv", "csv"), ("mixed.jsonl", "jsonl")] {
+            let name = input.split('.').next().unwrap();
+            let there = format!("{name}-there-{at}.{kind}");
+            asked(input, &there, &who);
+            assert_eq!(read(&there), read(&format!("{name}-here.{kind}")), "{who:?}");
+            let errors = |of: &str| read(&format!("{of}.errors.jsonl"));
+            assert_eq!(errors(&there), errors(&format!("{name}-here.{kind}")), "{who:?}");
+        }
+    }
+    // A version that no endpoint answers with cannot be asked for symbols there.
+    let none = ["predict", "--model", "tiny@2", "--input", "days.csv", "--out", "x.csv", "--server", &url];
+    bellwether.fails(
+        &none,
+        2,
+        &["days.csv, row 1 (line 2), column \"symbol\"", "tiny@2 alone", "batchPredictionJob"],
+    );
+    assert_eq!(serving.terminate(), 0);
 }

@@ -13,7 +13,7 @@ use crate::vertex::error::ApiError;
 use crate::{grpc, mlflow, open_inference, tensorflow_serving};
 
 /// A client that was refused for load may ask again after so many seconds.
-pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// The protocol of a request. Those that ask models come first: their places are the lanes of latencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,10 +114,15 @@ impl Dialect {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if matches!(kind, Kind::ResourceExhausted | Kind::Unavailable) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            retry_later(headers);
         }
         response
     }
+}
+
+/// Says when to ask again, unless that was said.
+pub(crate) fn retry_later(headers: &mut HeaderMap) {
+    headers.entry(header::RETRY_AFTER).or_insert(RETRY_AFTER);
 }
 
 /// Whether a path is a mount, or below it.

@@ -4,6 +4,7 @@
 //! This version has no keys, so a page could post to the loopback address; browsers then send `Origin`, which
 //! no other client does. Deliberately not here: protection from a client that forges its headers.
 
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version, header};
 use platform::{Error, Kind};
@@ -23,6 +24,12 @@ pub(crate) fn check(headers: &HeaderMap) -> Result<(), Error> {
     }
     let message = "requests of web pages from other origins are refused; call the server from a program or from its own pages";
     Err(Error::new(Kind::PermissionDenied, message))
+}
+
+/// The host and port by which the client has reached this server: HTTP/2 has it in the URI.
+pub(crate) fn host(parts: &Parts) -> Option<&str> {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.or_else(|| parts.uri.authority().map(Authority::as_str))
 }
 
 /// Refuses a request whose host two readers may take for two: with two of them, with none, or with none that can be one

@@ -20,10 +20,24 @@ pub(crate) async fn run<R: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> R + Send + 'static,
 ) -> Result<R> {
+    let giving_way = move || {
+        give_way();
+        work()
+    };
+    run_apart(name, giving_way).await
+}
+
+/// The same at the usual priority: threads that are started there stay on no core.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn run_apart<R: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R> {
     let (done, result) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name(name.to_owned());
     let started = thread.spawn(move || {
-        give_way();
         // Whoever asked may be kept on one.
         crate::leave_core();
         // Whoever asked may have left.
@@ -76,6 +90,15 @@ mod tests {
         assert_eq!(given, (NICENESS.to_string(), IDLE.to_owned()));
         assert_eq!(scheduled(), before);
         assert_ne!(before.1, IDLE);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn threads_give_way_if_the_one_that_starts_them_does() {
+        let started = || std::thread::spawn(scheduled).join().unwrap();
+        let own = scheduled();
+        assert_eq!(run("test", started).await.unwrap(), (NICENESS.to_string(), IDLE.to_owned()));
+        assert_eq!(run_apart("test", started).await.unwrap(), own);
     }
 
     #[tokio::test]

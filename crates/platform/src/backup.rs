@@ -286,3 +286,82 @@ fn object_path(sha256: &str) -> String {
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Kind::FailedPrecondition, format!("cannot read {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use predictor::Signature;
+    use registry::{NewVersion, SqliteStore, Store as _, UploadMode};
+
+    use super::*;
+    use crate::{Options, Platform, file_uri};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const BUNDLE: &[u8] = b"{}";
+
+    fn version(digest: String) -> NewVersion {
+        NewVersion {
+            display_name: String::new(),
+            description: String::new(),
+            artifact_uri: String::new(),
+            bundle_digest: digest,
+            signature: Signature { inputs: Vec::new(), outputs: Vec::new() },
+            summary: serde_json::Value::Null,
+            aliases: Vec::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_upload_under_way_is_no_version_of_what_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let file = |path: &str, bytes: &[u8]| {
+            let path = data_dir.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        };
+        std::fs::create_dir(&data_dir).unwrap();
+        let store = SqliteStore::open(&data_dir.join(REGISTRY_FILE)).await.unwrap();
+        let reserve = || store.reserve_version("default", "m", UploadMode::Either, NOW);
+        let digest = hex::encode(Sha256::digest(BUNDLE));
+        assert_eq!(reserve().await.unwrap(), 1);
+        file("artifacts/default/m/1/bundle.json", BUNDLE);
+        store.commit_version("default", "m", 1, version(digest.clone()), NOW).await.unwrap();
+        // One of whose files some are there, and one that is whole and not registered yet.
+        assert_eq!(reserve().await.unwrap(), 2);
+        file("artifacts/default/m/2/model.onnx", b"half");
+        assert_eq!(reserve().await.unwrap(), 3);
+        file("artifacts/default/m/3/bundle.json", BUNDLE);
+
+        let place = file_uri(&dir.path().join("kept")).unwrap();
+        let request =
+            BackUp { data_dir: data_dir.clone(), place: place.clone(), artifact_root: None, now: NOW };
+        let report = back_up(&request).await.unwrap();
+        assert_eq!((report.files, report.left_out.len()), (4, 0));
+        let restored = dir.path().join("restored");
+        restore(&Restore { place, name: None, data_dir: restored.clone() }).await.unwrap();
+        let options = Options {
+            data_dir: restored.clone(),
+            artifact_root: None,
+            artifact_cache_bytes: crate::ARTIFACT_CACHE_BYTES,
+            allowed_roots: Vec::new(),
+            holder: "test".to_owned(),
+            clock: std::sync::Arc::new(|| NOW),
+        };
+        let platform = Platform::open(options).await.unwrap();
+        let versions = platform.list_model_versions("default", "m").await.unwrap();
+        assert_eq!(versions.iter().map(|version| version.version).collect::<Vec<_>>(), [1]);
+        assert!(restored.join("artifacts/default/m/1").exists());
+        for gone in ["artifacts/default/m/2/model.onnx", "artifacts/default/m/3/bundle.json"] {
+            assert!(!restored.join(gone).exists(), "{gone}");
+        }
+
+        // A version that is registered and has lost its files is told, and there is no such backup.
+        store.commit_version("default", "m", 2, version(digest), NOW).await.unwrap();
+        let later = BackUp { now: Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1), ..request };
+        let refused = back_up(&later).await.unwrap_err();
+        let said = "artifacts/default/m/2/bundle.json is missing; if it is not being deleted now, delete that version";
+        assert!(refused.kind() == Kind::Unavailable && refused.to_string().starts_with(said), "{refused}");
+        assert_eq!(std::fs::read_dir(dir.path().join("kept/backups")).unwrap().count(), 1);
+    }
+}

@@ -278,9 +278,14 @@ impl Platform {
             engine.map(|engine| (engine, bundle.manifest))
         };
         // What is in service must not feel it.
-        let (engine, manifest) = background::run("load", load).await??;
-        // Started here, so that its threads do not give way.
-        Ok(Loaded { engine: engine.start()?, manifest, set, replay })
+        let (prepared, manifest) = background::run("load", load).await??;
+        // Its threads have the priority of the one that starts them.
+        let start = move || prepared.start();
+        let engine = match self.is_shadow(&version.project, endpoint, deployment).await? {
+            true => background::run("shadow", start).await??,
+            false => background::run_apart("start", start).await??,
+        };
+        Ok(Loaded { engine, manifest, set, replay })
     }
 }
 

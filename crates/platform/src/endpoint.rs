@@ -130,7 +130,9 @@ impl Platform {
         };
         shadow_without_traffic(&deployment, request.traffic_split.as_ref())?;
         // The rules are checked before the load, which costs seconds, and again when it is recorded.
-        registry::check_deploy(&endpoint, &deployment, request.traffic_split.as_ref())?;
+        let split = registry::check_deploy(&endpoint, &deployment, request.traffic_split.as_ref())?;
+        let promoted = self.load_promoted(&endpoint, &split).await?;
+        let before = endpoint;
         let loaded = self.load_deployment(&request.project, &request.endpoint, deployment.clone()).await?;
         let recorded = self
             .registry
@@ -143,7 +145,10 @@ impl Platform {
             )
             .await;
         match recorded {
-            Ok(endpoint) => self.reroute(&endpoint, Some(Arc::new(loaded))).await?,
+            Ok(endpoint) => {
+                self.reroute(&endpoint, Some(Arc::new(loaded))).await?;
+                self.move_traffic(&before, &endpoint, promoted).await?;
+            }
             Err(error) => {
                 self.serving.engines().remove(&key(&request.project, &request.endpoint, &deployment.id));
                 return Err(error.into());
@@ -204,9 +209,12 @@ impl Platform {
         traffic_split: Option<BTreeMap<String, u8>>,
     ) -> Result<()> {
         let _changing = self.changes.lock().await;
-        let endpoint =
+        let before = self.registry.get_endpoint(project, endpoint).await?;
+        let split = registry::check_undeploy(&before, deployment_id, traffic_split.as_ref())?;
+        let promoted = self.load_promoted(&before, &split).await?;
+        let after =
             self.registry.undeploy(project, endpoint, deployment_id, traffic_split, self.now()).await?;
-        self.reroute(&endpoint, None).await
+        self.move_traffic(&before, &after, promoted).await
     }
 
     /// Brings back what the registry says is deployed. A deployment that fails is reported and left out; the

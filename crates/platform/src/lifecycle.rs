@@ -133,15 +133,18 @@ impl Platform {
     }
 
     /// Changes an endpoint's name, labels or traffic. The traffic moves at once and as a whole: to go back to what
-    /// answered before is one call.
+    /// answered before is one call. Shadows that get traffic are loaded anew first: their engines gave way to others.
     ///
     /// # Errors
     /// [`Kind::NotFound`](crate::Kind::NotFound), and [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for a split
-    /// that cannot be.
+    /// that cannot be; those of [`Platform::deploy`] for a shadow that cannot be loaded to answer, and nothing has changed.
     pub async fn update_endpoint(&self, project: &str, id: &str, update: EndpointUpdate) -> Result<Endpoint> {
         let _changing = self.changes.lock().await;
+        let before = self.registry.get_endpoint(project, id).await?;
+        let split = registry::check_update(&before, &update)?;
+        let promoted = self.load_promoted(&before, &split).await?;
         let endpoint = self.registry.update_endpoint(project, id, update, self.now()).await?;
-        self.reroute(&endpoint, None).await?;
+        self.move_traffic(&before, &endpoint, promoted).await?;
         Ok(endpoint)
     }
 

@@ -1,4 +1,4 @@
-//! Versions brought into service, counted: how many, how long it took, how many failed.
+//! Versions brought into service: counted, how many, how long it took, how many failed; and at which priority their engines run.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,7 +58,8 @@ impl Platform {
         self.loads.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// [`Platform::load_uncounted`], counted.
+    /// [`Platform::load_uncounted`], counted. The engine of a shadow gives way to all that answer: the system lets no thread
+    /// return from that, so whoever makes it answer loads it anew ([`Platform::load_to_answer`]).
     pub(crate) async fn load(
         &self,
         endpoint: &str,
@@ -70,6 +71,30 @@ impl Platform {
         let loaded = self.load_uncounted(endpoint, deployment, version, expected_bytes).await;
         self.loads.add(loaded.is_ok(), begun.elapsed());
         loaded
+    }
+
+    /// The same for a deployment that is a shadow and is to answer.
+    pub(crate) async fn load_to_answer(
+        &self,
+        endpoint: &str,
+        deployment: &Deployment,
+        version: &ModelVersion,
+    ) -> Result<Loaded> {
+        let answering = Deployment { shadow_percent: None, ..deployment.clone() };
+        self.load(endpoint, &answering, version, 0).await
+    }
+
+    /// Whether a deployment is a shadow as the registry has it now.
+    pub(crate) async fn is_shadow(
+        &self,
+        project: &str,
+        endpoint: &str,
+        deployment: &Deployment,
+    ) -> Result<bool> {
+        if deployment.shadow_percent.is_none() {
+            return Ok(false);
+        }
+        Ok(self.registry.get_endpoint(project, endpoint).await?.is_shadow(deployment))
     }
 }
 

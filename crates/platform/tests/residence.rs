@@ -399,6 +399,98 @@ fn after_one(after: &platform::ShadowReport, before: &platform::ShadowTotals) ->
     (after.totals.answered - before.answered).min(1)
 }
 
+/// How far the threads of a deployment's engine give way to others: their niceness.
+#[cfg(target_os = "linux")]
+fn niceness(endpoint: &str, deployment: &str) -> Vec<i64> {
+    let name = format!(" {endpoint}/{deployment}");
+    let thread = |entry: std::io::Result<std::fs::DirEntry>| {
+        // A thread that has ended meanwhile has no files.
+        let stat = std::fs::read_to_string(entry.unwrap().path().join("stat")).ok()?;
+        let (before, after) = stat.rsplit_once(')')?;
+        // Field 19 of `proc_pid_stat`, the third being the first after the name.
+        before.ends_with(&name).then(|| after.split_whitespace().nth(16)?.parse().ok())?
+    };
+    std::fs::read_dir("/proc/self/task").unwrap().filter_map(thread).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_of_a_shadow_gives_way_until_it_answers() {
+    let fixture = Fixture::new().await;
+    fixture.upload("m", 64, 1.0).await;
+    fixture.upload("m", 64, 40.0).await;
+    fixture.endpoint("e").await;
+    let standing = Standing { shadow_percent: Some(100), ..Standing::default() };
+    let deploy = |id: &str, model: &str, standing: Standing, traffic: bool| {
+        let deployment_id = Some(id.to_owned());
+        fixture.platform.deploy(Deploy { deployment_id, ..deploy("e", model, standing, traffic) })
+    };
+    // Threads of an engine that was replaced end after what they have taken.
+    let settled = |deployment: &'static str, expected: i64| async move {
+        for _ in 0..500 {
+            if niceness("e", deployment) == [expected] {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the threads of {deployment} have {:?}, not {expected}", niceness("e", deployment));
+    };
+    let own = niceness_of_this_thread();
+    deploy("1", "m@1", Standing::default(), true).await.unwrap();
+    deploy("2", "m@2", standing, false).await.unwrap();
+    settled("1", own).await;
+    settled("2", 19).await;
+
+    let split = |one: u8| {
+        let split = BTreeMap::from([("1".to_owned(), one), ("2".to_owned(), 100 - one)]);
+        EndpointUpdate { traffic_split: Some(split), ..EndpointUpdate::default() }
+    };
+    // Any share is answered like all others, and without one it is a shadow again; what it counted stays.
+    let totals =
+        || async { fixture.platform.shadow_reports(P, "e").await.unwrap().remove(0).totals.answered };
+    let mut copies = 0;
+    for share in [50, 0] {
+        assert_eq!(fixture.ask("e", 0.5).await.unwrap().version, 1);
+        copies += 1;
+        for _ in 0..500 {
+            if totals().await == copies {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(totals().await, copies);
+        fixture.platform.update_endpoint(P, "e", split(share)).await.unwrap();
+        settled("2", own).await;
+        fixture.platform.update_endpoint(P, "e", split(100)).await.unwrap();
+        settled("2", 19).await;
+        settled("1", own).await;
+        assert_eq!(totals().await, copies);
+    }
+
+    // Changed in its place it goes on counting; brought back by a restart it gives way too.
+    let resources = ResourceRequest { memory_gb: Some(2.0), ..ResourceRequest::default() };
+    let change = Redeploy { resources, ..Redeploy::default() };
+    fixture.platform.redeploy(P, "e", "2", change).await.unwrap();
+    settled("2", 19).await;
+    assert_eq!(totals().await, copies);
+    let Fixture { _alone, dir, platform } = fixture;
+    drop(platform);
+    let platform = open(&dir.path().join("data")).await;
+    platform.restore_deployments().await.unwrap();
+    settled("2", 19).await;
+    settled("1", own).await;
+    // The last one there is answers.
+    let split = BTreeMap::from([("2".to_owned(), 100)]);
+    platform.undeploy(P, "e", "1", Some(split)).await.unwrap();
+    settled("2", own).await;
+}
+
+#[cfg(target_os = "linux")]
+fn niceness_of_this_thread() -> i64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shadow_that_cannot_keep_up_drops_copies_and_delays_nobody() {
     let fixture = Fixture::new().await;

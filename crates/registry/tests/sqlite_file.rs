@@ -9,17 +9,18 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use registry::{Error, NewEndpoint, SqliteStore, Store, UploadMode};
+use registry::{Error, NewEndpoint, Residence, SqliteStore, Store, UploadMode};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// Databases of every schema there was, as text, with one of everything in them. They must load for ever.
-const SCHEMAS: [&str; 5] = [
+const SCHEMAS: [&str; 6] = [
     include_str!("samples/schema-1.sql"),
     include_str!("samples/schema-2.sql"),
     include_str!("samples/schema-3.sql"),
     include_str!("samples/schema-4.sql"),
     include_str!("samples/schema-5.sql"),
+    include_str!("samples/schema-6.sql"),
 ];
 
 fn new_endpoint(id: &str) -> NewEndpoint {
@@ -74,9 +75,15 @@ async fn databases_of_every_older_schema_load_with_all_they_hold() {
         assert_eq!(version.signature.inputs[0].row_elements(), Some(75));
         assert_eq!(version.summary["metrics"]["rank_ic"], 0.012);
         let endpoint = store.get_endpoint("default", "live").await.unwrap();
-        assert_eq!(endpoint.traffic_split, [("1".to_owned(), 100)].into());
+        let share = |id: &str| endpoint.traffic_split.get(id).copied().unwrap_or_default();
+        assert_eq!((share("1"), share("2")), (100, 0));
         assert_eq!((endpoint.deployments[0].cpu_cores, endpoint.deployments[0].memory_gb), (2.0, 4.0));
         assert_eq!(endpoint.deployments[0].engine.as_deref(), (number >= 5).then_some("rten"));
+        let standing = |at: usize| {
+            endpoint.deployments.get(at).map(|deployment| (deployment.shadow_percent, deployment.residence))
+        };
+        assert_eq!(standing(0), Some((None, Residence::Pinned)), "schema {number}");
+        assert_eq!(standing(1), (number >= 6).then_some((Some(20), Residence::OnDemand)), "schema {number}");
         assert_eq!(store.get_dataset("default", "sp500-20").await.unwrap().snapshot, 1);
         assert_eq!(store.get_operation("default", "1764000000000000").await.unwrap().kind, "UploadModel");
         assert_eq!(store.list_uploading().await.unwrap().len(), 1);
@@ -91,6 +98,16 @@ async fn databases_of_every_older_schema_load_with_all_they_hold() {
         let next = store.reserve_version("default", "sp500-deciles", UploadMode::Either, NOW).await;
         assert_eq!(next.unwrap(), 3);
     }
+}
+
+#[test]
+fn every_schema_there_was_has_a_sample() {
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    assert_eq!(
+        std::fs::read_dir(migrations).unwrap().count(),
+        SCHEMAS.len(),
+        "a change needs tests/samples/schema-N.sql"
+    );
 }
 
 /// Files beside a database, by name.

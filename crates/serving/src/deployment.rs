@@ -52,7 +52,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_rows_per_request: 65_536,
-            max_queued_requests: 1024,
+            max_queued_requests: 256,
             max_batch_rows: 1024,
             max_delay: Duration::ZERO,
         }

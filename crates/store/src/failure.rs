@@ -1,6 +1,7 @@
 //! What a failure of a backend means, in words that fit on a line and hold no secret.
 
 use std::error::Error as StdError;
+use std::io;
 
 use object_store::client::HttpError;
 
@@ -75,10 +76,25 @@ impl Attempt<'_> {
             return Error::Unavailable { action, url, reason, advice: keeper.endpoint() };
         }
         match keeper {
-            Keeper::Folder | Keeper::Memory => Error::Backend { action, url, reason },
+            Keeper::Folder | Keeper::Memory => match of_the_disk(error) {
+                Some(source) => Error::Io { action, url, source },
+                None => Error::Backend { action, url, reason },
+            },
             _ => Error::Refused { action, url, reason },
         }
     }
+}
+
+/// What the system said of a file.
+fn of_the_disk(error: &object_store::Error) -> Option<io::Error> {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(code) = current.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(io::Error::from_raw_os_error(code));
+        }
+        cause = current.source();
+    }
+    None
 }
 
 fn is_of_the_network(error: &object_store::Error) -> bool {
@@ -153,6 +169,19 @@ mod tests {
             error.to_string(),
             "cannot write s3://b/x: SlowDown: ***, slow down. (status 503); it was tried until the limit: check the network, AWS_REGION and AWS_ENDPOINT_URL, then run it again"
         );
+    }
+
+    #[test]
+    fn a_full_disk_is_called_so() {
+        // 28 is `ENOSPC`.
+        let full = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(io::Error::from_raw_os_error(28)),
+        };
+        let url = "file:///a/b".to_owned();
+        let attempt = Attempt { action: "write", url, keeper: Keeper::Folder, secrets: &Secrets::default() };
+        let Error::Io { source, .. } = attempt.failed(&full) else { panic!("another failure") };
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Many rows answered by a server: raw tensors over Open Inference's `POST /v2/models/M/versions/V/infer`, and what of a model must be
-//! known for that.
+//! known for that. Rows by symbol are `infer_symbols`'.
 
 use std::time::Duration;
 
-use platform::batch_predict::{Answerer, BatchModel};
+use platform::batch_predict::{Answerer, BatchModel, SymbolAnswers};
 use platform::{Error, Kind, ModelName, Signature, SymbolRow, Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::infer_symbols::{RemoteSymbols, computes_features};
 use super::resource::last_segment;
 use super::{Client, VERSION_HEADER, segment};
 
@@ -23,6 +24,7 @@ pub(crate) struct RemoteAnswerer {
     client: Client,
     model: BatchModel,
     path: String,
+    symbols: Option<RemoteSymbols>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,6 +71,7 @@ impl Client {
                 return Err(Error::new(Kind::FailedPrecondition, message));
             }
         };
+        let symbols = RemoteSymbols::of(&self, &resource).await?;
         let name = ModelName { project: self.project.clone(), model: model.clone() }.to_string();
         let path = format!("/v2/models/{}/versions/{version}/infer", segment(&name));
         let model = BatchModel {
@@ -78,10 +81,10 @@ impl Client {
             features,
             signature,
             rejects_missing: metadata["nanPolicy"] == "reject",
-            by_symbol: false,
-            data: None,
+            by_symbol: computes_features(metadata),
+            data: symbols.as_ref().and_then(RemoteSymbols::data),
         };
-        Ok(RemoteAnswerer { client: self, model, path })
+        Ok(RemoteAnswerer { client: self, model, path, symbols })
     }
 
     /// The version that an endpoint's traffic goes to.
@@ -135,6 +138,14 @@ impl RemoteAnswerer {
         let json_bytes = reply.headers.get(JSON_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         tensors(&reply.body, json_bytes.unwrap_or(reply.body.len()), &self.model.signature)
     }
+
+    fn no_endpoint(&self) -> Error {
+        let message = format!(
+            "rows by symbol are asked of an endpoint, and the server has none whose traffic goes to {}@{} alone; give it one, or make it a batchPredictionJob of the server",
+            self.model.model, self.model.version
+        );
+        Error::new(Kind::FailedPrecondition, message)
+    }
 }
 
 impl Answerer for RemoteAnswerer {
@@ -143,23 +154,34 @@ impl Answerer for RemoteAnswerer {
     }
 
     fn answer(&self, rows: usize, values: Vec<f32>) -> Result<Vec<Tensor>, Error> {
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..TRIES {
-            match self.ask(rows, &values) {
-                Err(error) if passes(error.kind()) => std::thread::sleep(pause),
-                done => return done,
-            }
-            pause *= 2;
-        }
-        self.ask(rows, &values)
+        patiently(|| self.ask(rows, &values))
     }
 
     fn features(&self, _: &SymbolRow) -> Result<Vec<f32>, Error> {
-        Err(Error::new(
-            Kind::FailedPrecondition,
-            "rows by symbol are answered where the data is; make it a batchPredictionJob of the server",
-        ))
+        Err(self.no_endpoint())
     }
+
+    fn answers_symbols(&self) -> bool {
+        self.symbols.is_some()
+    }
+
+    fn answer_symbols(&self, rows: &[SymbolRow]) -> Result<SymbolAnswers, Error> {
+        let symbols = self.symbols.as_ref().ok_or_else(|| self.no_endpoint())?;
+        symbols.answer(&self.client, &self.model, rows)
+    }
+}
+
+/// Asks until a refusal that passes by itself has passed.
+pub(super) fn patiently<T>(ask: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        match ask() {
+            Err(error) if passes(error.kind()) => std::thread::sleep(pause),
+            done => return done,
+        }
+        pause *= 2;
+    }
+    ask()
 }
 
 /// Whether a refusal passes by itself.

@@ -1,6 +1,7 @@
 //! A client of our own server, over its Vertex AI REST routes: one small typed function per call.
 
 pub(crate) mod infer;
+mod infer_symbols;
 pub(crate) mod job;
 pub(crate) mod key;
 mod lifecycle;

@@ -155,6 +155,17 @@ impl Transport {
         self.exchange(path, Call::Patch(body)).await
     }
 
+    /// Sends a JSON body; blocks.
+    pub(crate) fn post_blocking<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<Reply<T>, Error> {
+        let body =
+            serde_json::to_vec(body).map_err(|error| Error::internal("cannot write the request", error))?;
+        self.exchange_blocking(path, &Call::Post(body))
+    }
+
     /// Sends bytes with a header and takes bytes; blocks.
     pub(crate) fn post_bytes(
         &self,

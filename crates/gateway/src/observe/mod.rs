@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
@@ -23,7 +23,7 @@ pub use current::{About, with_request};
 pub(crate) use current::{Current, answered, asked, dialect_or};
 
 use crate::answered::SERVER_TIMING;
-use crate::dialect::{Dialect, RETRY_AFTER_SECONDS};
+use crate::dialect::{Dialect, retry_later};
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
 use crate::{access, origin};
@@ -67,8 +67,7 @@ pub(crate) async fn observed<F: Future<Output = Response>>(
     };
     let mut response = current.within(answered).await;
     if matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        let headers = response.headers_mut();
-        headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        retry_later(response.headers_mut());
     }
     response
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{multipart, object};
 use crate::body::Paced;
+use crate::origin;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
 use crate::vertex::query::Query;
@@ -38,7 +39,9 @@ pub(super) async fn answer(
             let body = crate::vertex::read(&parts.headers, body, limit).await?;
             let described = if body.is_empty() { Value::Null } else { crate::vertex::fields::tree(&body)? };
             let session = staging.begin(&multipart::upload(bucket, &described, name)?)?;
-            Ok((StatusCode::OK, [(header::LOCATION, location(parts, bucket, &session))]).into_response())
+            let scheme = if gateway.options.tls { "https" } else { "http" };
+            let location = location(scheme, parts, bucket, &session);
+            Ok((StatusCode::OK, [(header::LOCATION, location)]).into_response())
         }
         (&Method::POST, Some("multipart"), None) => {
             let body = crate::vertex::read(&parts.headers, body, limit).await?;
@@ -62,9 +65,9 @@ fn put(staging: &Staging, upload: &StagedUpload, bytes: &[u8]) -> Result<Respons
 }
 
 /// Where the parts go: this server, by the name the client knows it.
-fn location(parts: &Parts, bucket: &str, session: &str) -> String {
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    format!("http://{host}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={session}")
+fn location(scheme: &str, parts: &Parts, bucket: &str, session: &str) -> String {
+    let host = origin::host(parts).unwrap_or("localhost");
+    format!("{scheme}://{host}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={session}")
 }
 
 async fn resume(

@@ -2,7 +2,7 @@
 //! what is wrong, and its numbers, which include bare `NaN` and `Infinity`.
 //!
 //! Source: the behaviour of its `http_rest_api_handler` and `json_tensor`. Like that server, it does not look at `Content-Type`
-//! and answers whatever it does not know with 400. Deliberately not here: what is below `/v1/projects`, which is Vertex AI's.
+//! and answers whatever it does not know with 400. Deliberately not here: `/v1/projects` and what is below it, which is Vertex AI's.
 
 mod decimal;
 pub(crate) mod examples;
@@ -26,11 +26,12 @@ use serde_json::Value;
 use crate::answered;
 use crate::asked::Asked;
 use crate::body::{accepted, compressed, read_decoded};
+use crate::dialect::Dialect;
 use crate::named::{Absence, find};
 use crate::observe::Route;
 use crate::refusal::{Refusal, shown as cut};
 use crate::router::Gateway;
-use crate::vertex::error::ApiError;
+use crate::vertex;
 use path::{Call, Verb};
 use request::PredictRequest;
 
@@ -38,13 +39,12 @@ const JSON: &str = "application/json";
 
 /// Answers any request under `/v1` that is no other protocol's.
 pub(crate) async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
-    if path == "/v1/projects" || path.starts_with("/v1/projects/") {
-        let hint = "see /v1/projects/PROJECT/locations/LOCATION/models and .../endpoints";
-        return ApiError::unknown_path(path, hint).into_response();
+    // `/v1/projects` itself comes here too, as all that is below `/v1` and has no route of its own.
+    if Dialect::of(&request) == Dialect::Vertex {
+        return Box::pin(vertex::answer(State(gateway), request)).await;
     }
-    let (route, answered) = match Call::parse(&parts.method, path) {
+    let (parts, body) = request.into_parts();
+    let (route, answered) = match Call::parse(&parts.method, parts.uri.path()) {
         Ok(call) => (call.verb.route(), answer_call(&gateway, &call, &parts, body).await),
         Err(refusal) => ("tensorflow_serving", Err(refusal)),
     };

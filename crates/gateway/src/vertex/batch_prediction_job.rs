@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::custom_job::{INTERNAL, state};
 use super::error::ApiError;
 use super::fields::Fields;
+use super::listing;
 use super::model_reference;
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
@@ -68,11 +69,7 @@ pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response
 pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
     let listed = gateway.platform.list_batch_jobs(&address.parent.project, &query.page()?).await?;
     let jobs = listed.items.iter().map(|job| written(&gateway.platform, &address.parent, job));
-    let mut page = json!({"batchPredictionJobs": jobs.collect::<Result<Vec<_>, _>>()?});
-    if let Some(next) = listed.next_token {
-        page["nextPageToken"] = json!(next);
-    }
-    Ok(Json(page).into_response())
+    Ok(listing::page("batchPredictionJobs", jobs.collect::<Result<_, _>>()?, listed.next_token))
 }
 
 /// `POST batchPredictionJobs/J:cancel`

@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
 use super::fields::Fields;
+use super::listing;
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
 use super::query::Query;
@@ -58,11 +59,7 @@ pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) ->
         // A pipeline file may be long, and a page has many.
         job["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["env"] = json!([]);
     }
-    let mut page = json!({"customJobs": jobs});
-    if let Some(next) = listed.next_token {
-        page["nextPageToken"] = json!(next);
-    }
-    Ok(Json(page).into_response())
+    Ok(listing::page("customJobs", jobs, listed.next_token))
 }
 
 /// `POST customJobs/J:cancel`

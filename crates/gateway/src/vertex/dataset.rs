@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::fields::Fields;
+use super::listing;
 use super::operation::{self, Finished};
 use super::path::{Address, Parent};
 use super::query::Query;
@@ -99,13 +100,9 @@ pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response
 /// `GET datasets`
 pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
     let listed = gateway.platform.page_of_datasets(&query.page()?).await?;
-    let datasets: Vec<Value> =
+    let datasets =
         listed.items.iter().map(|snapshot| written(&gateway.platform, &address.parent, snapshot)).collect();
-    let mut page = json!({"datasets": datasets});
-    if let Some(next) = listed.next_token {
-        page["nextPageToken"] = json!(next);
-    }
-    Ok(Json(page).into_response())
+    Ok(listing::page("datasets", datasets, listed.next_token))
 }
 
 fn written(platform: &Platform, parent: &Parent, snapshot: &Snapshot) -> Value {

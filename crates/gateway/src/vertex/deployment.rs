@@ -6,7 +6,8 @@
 //! (`pinned` or `on-demand`) and `shadowPercent` (it gets copies of so many of a hundred requests, and its answers are kept,
 //! never returned), and in a reply these and `resources`: `cpuCores`, `memoryGb`, `machineCores` and `machineCoresAsked` (what
 //! this machine has, and what all deployments ask for), and once it is in service `engine`, `threads`, `memoryBytes`, `loads` and
-//! `replay`. A deployment is one replica: its cores scale it.
+//! `replay`. They are in the reply to the change and in the endpoint, not in an operation that is asked for again. A deployment is
+//! one replica: its cores scale it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +40,9 @@ const DEPLOYED_MODEL_MEANINGLESS: &[&str] = &[
     "status",
     "resources",
 ];
+
+/// What we add to Vertex AI's DeployedModel in a reply.
+const OURS: [&str; 3] = ["resources", "load", "shadowPercent"];
 
 /// `POST endpoints/E:deployModel`
 pub(crate) async fn deploy(gateway: &Gateway, address: Address, body: &Bytes) -> Result<Response, ApiError> {
@@ -347,6 +351,21 @@ pub(crate) fn written(
         written["shadowPercent"] = json!(percent);
     }
     written
+}
+
+/// Takes our fields out of the message of an operation, which may hold a deployment or an endpoint with several.
+pub(crate) fn leave_vertex_fields(message: &mut Value) {
+    let ours_out = |deployed: &mut Value| {
+        if let Some(fields) = deployed.as_object_mut() {
+            fields.retain(|name, _| !OURS.contains(&name.as_str()));
+        }
+    };
+    if let Some(deployed) = message.get_mut("deployedModel") {
+        ours_out(deployed);
+    }
+    if let Some(several) = message.get_mut("deployedModels").and_then(Value::as_array_mut) {
+        several.iter_mut().for_each(ours_out);
+    }
 }
 
 /// `GET endpoints/E/shadows`

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use platform::{CreateEndpoint, Endpoint, Error, PAGE_SIZE_MAX, Page, Paged, Platform};
@@ -21,6 +20,7 @@ use super::listing::{self, Listing};
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
 use super::query::Query;
+use crate::origin;
 use crate::router::Gateway;
 
 /// Fields of Vertex AI's Endpoint that only it writes, or that mean nothing on a server of one's own.
@@ -107,11 +107,7 @@ pub(crate) async fn list(
     };
     let mut endpoints: Vec<Value> = listed.items.iter().map(written).collect();
     listing::mask(query, &mut endpoints);
-    let mut page = json!({"endpoints": endpoints});
-    if let Some(next) = listed.next_token {
-        page["nextPageToken"] = json!(next);
-    }
-    Ok(Json(page).into_response())
+    Ok(listing::page("endpoints", endpoints, listed.next_token))
 }
 
 async fn all(platform: &Platform, project: &str) -> Result<Vec<Endpoint>, Error> {
@@ -147,9 +143,7 @@ impl Item for Endpoint {
 
 /// Says where the endpoint is reached over TLS, by the name the client has reached it with.
 fn dedicate(gateway: &Gateway, parts: &Parts, endpoint: &mut Value) {
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| parts.uri.authority().map(axum::http::uri::Authority::as_str));
-    if let Some(host) = host.filter(|_| gateway.options.tls) {
+    if let Some(host) = origin::host(parts).filter(|_| gateway.options.tls) {
         endpoint["dedicatedEndpointEnabled"] = json!(true);
         endpoint["dedicatedEndpointDns"] = json!(host);
     }

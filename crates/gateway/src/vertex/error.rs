@@ -37,18 +37,8 @@ impl ApiError {
         Self { code: StatusCode::METHOD_NOT_ALLOWED, allow: Some(allowed.to_owned()), ..error.into() }
     }
 
-    /// A body over the limit.
-    pub(crate) fn body_too_large(limit: usize) -> Self {
-        let message =
-            format!("the request body is over the limit of {limit} bytes; send fewer instances at a time");
-        Self { code: StatusCode::PAYLOAD_TOO_LARGE, ..Error::new(Kind::InvalidArgument, message).into() }
-    }
-
     /// A body that cannot be had.
     pub(crate) fn no_body(error: BodyError) -> Self {
-        if let BodyError::TooLarge(limit) = error {
-            return Self::body_too_large(limit);
-        }
         let kind = match error {
             BodyError::Slow => Kind::DeadlineExceeded,
             BodyError::Cut => Kind::Cancelled,

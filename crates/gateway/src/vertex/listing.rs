@@ -5,11 +5,13 @@
 
 use std::cmp::Ordering;
 
+use axum::Json;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use platform::{Error, Page, Paged};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::fields::camel_case;
 use super::filter::{Field, Filter, Item, snake_case};
@@ -164,13 +166,20 @@ fn order(text: &str, orderable: &[&'static str]) -> Result<Vec<Order>, Error> {
     Ok(orders)
 }
 
+/// The reply with one page of a list, `name` being what Vertex AI calls it.
+pub(crate) fn page(name: &str, items: Vec<Value>, next_token: Option<String>) -> Response {
+    let mut page = Map::from_iter([(name.to_owned(), Value::Array(items))]);
+    page.extend(next_token.map(|next| ("nextPageToken".to_owned(), Value::String(next))));
+    Json(page).into_response()
+}
+
 /// Leaves of each item what `readMask` names, and the whole of it without one.
 pub(crate) fn mask(query: &Query, items: &mut [Value]) {
     let Some(mask) = query.get("readMask", "read_mask").filter(|mask| *mask != "*") else { return };
     let paths: Vec<Vec<String>> =
         mask.split(',').map(|path| path.trim().split('.').map(camel_case).collect()).collect();
     for item in items {
-        let mut kept = Value::Object(serde_json::Map::new());
+        let mut kept = Value::Object(Map::new());
         for path in &paths {
             keep(item, &mut kept, path);
         }
@@ -184,7 +193,7 @@ fn keep(from: &Value, to: &mut Value, path: &[String]) {
     if rest.is_empty() || !value.is_object() {
         to.insert(first.clone(), value.clone());
     } else {
-        let inner = to.entry(first.clone()).or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let inner = to.entry(first.clone()).or_insert_with(|| Value::Object(Map::new()));
         keep(value, inner, rest);
     }
 }

@@ -202,11 +202,7 @@ fn page_of(gateway: &Gateway, address: &Address, query: &Query, listed: Paged<Mo
     let written = |version: &ModelVersion| written(&gateway.platform, &address.parent, version);
     let mut models: Vec<Value> = listed.items.iter().map(written).collect();
     listing::mask(query, &mut models);
-    let mut page = json!({"models": models});
-    if let Some(next) = listed.next_token {
-        page["nextPageToken"] = json!(next);
-    }
-    Json(page).into_response()
+    listing::page("models", models, listed.next_token)
 }
 
 pub(crate) fn written(platform: &Platform, parent: &Parent, version: &ModelVersion) -> Value {

@@ -1,15 +1,19 @@
 //! Operations: the record of a change that is finished by the time its reply is sent, so `done` is always true.
+//!
+//! The reply to the change has our fields beside Vertex AI's, which its SDK passes over there. An operation that is asked for
+//! again has Vertex AI's alone: what the SDK reads operations with refuses any other.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use platform::{Error, Kind, NewOperation, Operation, Platform};
+use platform::{Error, Kind, NewOperation, Operation, Paged, Platform};
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
+use super::deployment;
 use super::error::ApiError;
 use super::filter::{Field, Item};
-use super::listing::Listing;
+use super::listing::{self, Listing};
 use super::path::{Address, Parent};
 use super::query::Query;
 use crate::router::Gateway;
@@ -62,7 +66,7 @@ pub(crate) async fn finish(
 /// `GET operations/O`, `POST operations/O:wait`
 pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response, ApiError> {
     let operation = found(gateway, address).await?;
-    Ok(Json(written(&address.parent, &operation)).into_response())
+    Ok(Json(polled(&address.parent, &operation)).into_response())
 }
 
 /// `GET operations`, the newest first; of a resource where the path names one.
@@ -77,14 +81,9 @@ pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) ->
         let number = operation.id.parse::<u64>().unwrap_or_default();
         format!("{:020} {}", u64::MAX - number, operation.id)
     };
-    let page = listing.cut(operations, newest_first)?;
-    let operations: Vec<Value> =
-        page.items.iter().map(|operation| written(&address.parent, operation)).collect();
-    let mut reply = json!({"operations": operations});
-    if let Some(next) = page.next_token {
-        reply["nextPageToken"] = json!(next);
-    }
-    Ok(Json(reply).into_response())
+    let Paged { items, next_token } = listing.cut(operations, newest_first)?;
+    let operations = items.iter().map(|operation| polled(&address.parent, operation)).collect();
+    Ok(listing::page("operations", operations, next_token))
 }
 
 /// `POST operations/O:cancel`: an operation is finished when it is recorded, so there is nothing left to cancel.
@@ -125,6 +124,13 @@ impl Item for Operation {
     fn label(&self, _: &str) -> Option<&str> {
         None
     }
+}
+
+/// As it is replied with to whoever asks for it again.
+fn polled(parent: &Parent, operation: &Operation) -> Value {
+    let mut written = written(parent, operation);
+    deployment::leave_vertex_fields(&mut written["response"]);
+    written
 }
 
 fn written(parent: &Parent, operation: &Operation) -> Value {

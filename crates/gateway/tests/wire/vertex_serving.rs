@@ -132,6 +132,45 @@ async fn a_shadow_is_shown_and_counted_and_answers_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operation_that_is_polled_has_the_fields_of_vertex_alone() {
+    let server = Server::deployed().await;
+    let body =
+        json!({"deployedModel": {"model": "tiny-model", "id": "2", "shadowPercent": 10, "cpuCores": 1}});
+    let deployed = server.post_ok("endpoints/tiny:deployModel", &body.to_string()).await;
+    let renamed = json!({"endpoint": {"displayName": "Renamed"}});
+    let updated = server.post_ok("endpoints/tiny:update", &renamed.to_string()).await;
+    let without_ours = |deployed: &Value| {
+        let mut deployed = deployed.clone();
+        for ours in ["resources", "load", "shadowPercent"] {
+            let field = deployed.as_object_mut().unwrap().remove(ours);
+            assert!(
+                field.is_some() || ours == "shadowPercent",
+                "the reply to the change has {ours}: {deployed}"
+            );
+        }
+        deployed
+    };
+    let expected = without_ours(&deployed["response"]["deployedModel"]);
+    let all: Vec<Value> =
+        updated["response"]["deployedModels"].as_array().unwrap().iter().map(without_ours).collect();
+    for prefix in ["/v1", "/ui"] {
+        let poll = async |operation: &Value| {
+            let path = format!("{prefix}/{}", operation["name"].as_str().unwrap());
+            server.get(&path).await.json()["response"].clone()
+        };
+        assert_eq!(poll(&deployed).await["deployedModel"], expected);
+        assert_eq!(poll(&updated).await["deployedModels"], json!(all));
+        let path = format!("{prefix}/projects/default/locations/us-central1/operations");
+        let listed = server.get(&path).await.json();
+        let listed = listed["operations"].as_array().unwrap().clone();
+        let found = listed.iter().find(|operation| operation["name"] == deployed["name"]).unwrap();
+        assert_eq!(found["response"]["deployedModel"], expected);
+    }
+    let shown = server.get_ok("endpoints/tiny").await["deployedModels"][1].clone();
+    assert_eq!((&shown["shadowPercent"], &shown["resources"]["cpuCores"]), (&json!(10), &json!(1.0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_repository_loads_and_unloads_what_is_on_demand() {
     let server = Server::deployed().await;
     let body = json!({"deployedModel": {"id": "1", "load": "on-demand"}, "updateMask": "load"});

@@ -12,6 +12,8 @@ use arrow_array::{Array, ArrayRef, StringArray};
 use arrow_schema::DataType;
 use serde_json::Value;
 
+use crate::civil_time::from_epoch_days;
+
 /// A column of a chunk that is handed on.
 #[derive(Debug, Clone)]
 pub struct Kept(Column);
@@ -132,11 +134,7 @@ fn cell(values: &ArrayRef, row: usize) -> Option<String> {
         DataType::Utf8 => values.as_string::<i32>().value(row).to_owned(),
         DataType::LargeUtf8 => values.as_string::<i64>().value(row).to_owned(),
         DataType::Boolean => values.as_boolean().value(row).to_string(),
-        DataType::Date32 => {
-            let days = values.as_primitive::<Date32Type>().value(row);
-            let epoch = jiff::civil::date(1970, 1, 1);
-            epoch.saturating_add(jiff::Span::new().try_days(days).unwrap_or_default()).to_string()
-        }
+        DataType::Date32 => from_epoch_days(values.as_primitive::<Date32Type>().value(row))?.to_string(),
         DataType::Float32 => number(values.as_primitive::<Float32Type>().value(row)),
         DataType::Float64 => number(values.as_primitive::<Float64Type>().value(row)),
         DataType::Int8 => text!(Int8Type),
@@ -192,7 +190,7 @@ mod tests {
             (csv.join("|"), json.join("|")),
             ("a|\"[1,2]\"|".to_owned(), "\"a\"|[1,2]|null".to_owned())
         );
-        let arrays: [(ArrayRef, &str, &str); 4] = [
+        let arrays: [(ArrayRef, &str, &str); 5] = [
             (Arc::new(Int64Array::from(vec![Some(-7), None])), "-7|", "-7|null"),
             (Arc::new(Float32Array::from(vec![0.1, f32::NAN])), "0.1|NaN", "0.1|null"),
             (Arc::new(BooleanArray::from(vec![true, false])), "true|false", "true|false"),
@@ -201,6 +199,8 @@ mod tests {
                 "2020-01-02|1970-01-01",
                 "\"2020-01-02\"|\"1970-01-01\"",
             ),
+            // A day that no calendar has is no other day.
+            (Arc::new(Date32Array::from(vec![-1, i32::MAX])), "1969-12-31|", "\"1969-12-31\"|null"),
         ];
         for (array, csv, json) in arrays {
             let kept = Kept::array("x", array).unwrap();

@@ -20,6 +20,7 @@ use super::columns::{AS_OF, Asked, Columns, SYMBOL};
 use super::csv_rows::{date, narrowed};
 use super::kept::Kept;
 use super::{RowChunk, RowFault, RowReader, RowShape, SymbolRow};
+use crate::civil_time::from_epoch_days;
 
 /// Rows decoded at once.
 const BATCH_ROWS: usize = 4096;
@@ -248,10 +249,8 @@ type Days = Vec<Result<Option<Date>, String>>;
 
 fn days(column: &ArrayRef) -> Result<Days, String> {
     if column.data_type() == &DataType::Date32 {
-        let day = |days: i32| {
-            let span = jiff::Span::new().try_days(days).map_err(|error| error.to_string())?;
-            jiff::civil::date(1970, 1, 1).checked_add(span).map_err(|error| error.to_string())
-        };
+        let day =
+            |days: i32| from_epoch_days(days).ok_or_else(|| format!("day {days} since 1970 is out of range"));
         let column = column.as_primitive::<Date32Type>();
         return Ok(column.iter().map(|days| days.map(day).transpose()).collect());
     }

@@ -63,7 +63,8 @@ pub async fn restore(request: &Restore) -> Result<RestoreReport> {
     for (path, entry) in &manifest.files {
         let expected = Expected { sha256: entry.sha256.clone(), bytes: entry.bytes };
         let bytes = store.get_verified(&object_path(&entry.sha256), &expected).await.map_err(|error| {
-            Error::from(error).of_kind(Kind::FailedPrecondition).context(format!("{path} cannot be restored"))
+            let said = format!("{path} cannot be restored; another backup, --backup NAME, may have it whole");
+            Error::from(error).of_kind(Kind::FailedPrecondition).context(said)
         })?;
         write(&beside, path, &bytes)?;
     }
@@ -114,15 +115,18 @@ async fn read(store: &store::Store, name: Option<&str>) -> Result<Manifest> {
     let text = store.get_limited(&path, MANIFEST_BYTES_MAX).await?;
     let damaged =
         |why: String| Error::new(Kind::FailedPrecondition, format!("{} {why}", store.url_of(&path)));
-    let value: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|error| damaged(format!("is damaged: {error}")))?;
+    let not_whole = |error: serde_json::Error| {
+        let others: Vec<&str> = names.iter().filter(|name| *name != found).map(String::as_str).collect();
+        let others = if others.is_empty() { "there is no other".to_owned() } else { others.join(", ") };
+        damaged(format!("is damaged: {error}; bring another one back with --backup NAME: {others}"))
+    };
+    let value: serde_json::Value = serde_json::from_slice(&text).map_err(not_whole)?;
     if value["version"] != VERSION {
         let message =
             format!("is of version {}, this build reads {VERSION}; use a newer build", value["version"]);
         return Err(damaged(message));
     }
-    let manifest: Manifest =
-        serde_json::from_value(value).map_err(|error| damaged(format!("is damaged: {error}")))?;
+    let manifest: Manifest = serde_json::from_value(value).map_err(not_whole)?;
     let plain = |path: &String| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match manifest.files.iter().find(|(path, entry)| !plain(path) || !is_digest(&entry.sha256)) {

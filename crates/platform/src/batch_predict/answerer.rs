@@ -11,7 +11,7 @@ use market::row_file::SymbolRow;
 use predictor::Tensor;
 use serving::{Limits, LoadSpec, Resources};
 
-use super::BatchModel;
+use super::{BatchModel, SymbolAnswers};
 use crate::dataset::LoadedDataset;
 use crate::deployed::{engine_of, feature_set};
 use crate::predict::{Known, features_of_symbol};
@@ -38,6 +38,20 @@ pub trait Answerer: Send + Sync {
     /// # Errors
     /// What is wrong with this row; the run goes on.
     fn features(&self, row: &SymbolRow) -> Result<Vec<f32>>;
+
+    /// Whether it answers rows by symbol by [`Answerer::answer_symbols`], and does not tell their features.
+    fn answers_symbols(&self) -> bool {
+        false
+    }
+
+    /// The outputs for instruments.
+    ///
+    /// # Errors
+    /// Whatever keeps it from answering: the run ends with it. What is wrong with single rows is in the answers.
+    fn answer_symbols(&self, rows: &[SymbolRow]) -> Result<SymbolAnswers> {
+        let message = format!("{} rows by symbol are to be answered by their features", rows.len());
+        Err(Error::new(Kind::Internal, message))
+    }
 }
 
 /// A version in this process.

@@ -9,6 +9,7 @@ mod errors;
 mod journal;
 mod parts;
 mod run;
+mod symbols;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ use crate::{Control, Error, Kind, Result};
 pub use answerer::{Answerer, LocalAnswerer};
 pub(crate) use parts::errors_file;
 pub use run::{Streams, run};
+pub use symbols::SymbolAnswers;
 
 /// Rows to answer.
 #[derive(Debug, Clone)]

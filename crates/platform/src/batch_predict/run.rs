@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use jiff::civil::Date;
 use market::row_file::{
     AnswerBlock, AnswerColumn, AnswerFormat, AnswerLayout, AnswerWriter, NumberType, Numbers, RowChunk,
     RowFile, RowFormat, RowShape, RowSource, SymbolRow,
@@ -18,6 +17,7 @@ use serde_json::json;
 use super::errors::RowError;
 use super::journal::Journal;
 use super::parts::{Parts, Reached, Sink, errors_file};
+use super::symbols::There;
 use super::{Answerer, BatchObserver, BatchPredict, BatchReport, RowsProgress};
 use crate::files::unwritable;
 use crate::{Control, Error, Kind, Result};
@@ -299,8 +299,9 @@ impl<'a> Plan<'a> {
         let width = self.shape.width;
         let mut faults: BTreeMap<usize, (Option<String>, String)> =
             chunk.faults.drain(..).map(|fault| (fault.row, (fault.column, fault.reason))).collect();
+        let there = self.there(&chunk.symbols, &mut faults)?;
         for row in 0..chunk.rows {
-            if faults.contains_key(&row) {
+            if faults.contains_key(&row) || there.has(row) {
                 continue;
             }
             let values = &mut chunk.features[row * width..(row + 1) * width];
@@ -319,7 +320,7 @@ impl<'a> Plan<'a> {
             _ => (0..chunk.rows).map(|row| !faults.contains_key(&row)).collect(),
         };
         let features = std::mem::take(&mut chunk.features);
-        let outputs = self.outputs(&answered, chunk.rows, features)?;
+        let outputs = self.outputs(&answered, chunk.rows, features, there)?;
         let errors = faults
             .into_iter()
             .map(|(row, (column, reason))| RowError {
@@ -340,10 +341,40 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// Has rows by symbol answered, if that is done where the data is.
+    fn there(
+        &self,
+        symbols: &[Option<SymbolRow>],
+        faults: &mut BTreeMap<usize, (Option<String>, String)>,
+    ) -> Result<There> {
+        if !self.answerer.answers_symbols() {
+            return Ok(There::default());
+        }
+        let asked = symbols.iter().enumerate().filter(|(row, _)| !faults.contains_key(row));
+        let asked: Vec<(usize, SymbolRow)> =
+            asked.filter_map(|(row, symbol)| Some((row, self.as_of(symbol.as_ref()?)))).collect();
+        if asked.is_empty() {
+            return Ok(There::default());
+        }
+        let (places, rows): (Vec<usize>, Vec<SymbolRow>) = asked.into_iter().unzip();
+        let answers = self.answerer.answer_symbols(&rows)?;
+        let mut there = There { rows: vec![false; symbols.len()], outputs: answers.outputs };
+        for (at, row) in places.into_iter().enumerate() {
+            match answers.refused.get(&at) {
+                Some(reason) => drop(faults.insert(row, (Some("symbol".to_owned()), reason.clone()))),
+                None => there.rows[row] = true,
+            }
+        }
+        Ok(there)
+    }
+
+    /// A row by symbol with its day.
+    fn as_of(&self, row: &SymbolRow) -> SymbolRow {
+        SymbolRow { symbol: row.symbol.clone(), as_of: row.as_of.or(self.request.as_of) }
+    }
+
     fn fill(&self, symbol: &SymbolRow, values: &mut [f32]) -> Result<(), String> {
-        let as_of: Option<Date> = symbol.as_of.or(self.request.as_of);
-        let row = SymbolRow { symbol: symbol.symbol.clone(), as_of };
-        let features = self.answerer.features(&row).map_err(|error| error.to_string())?;
+        let features = self.answerer.features(&self.as_of(symbol)).map_err(|error| error.to_string())?;
         values.copy_from_slice(&features);
         Ok(())
     }
@@ -364,16 +395,29 @@ impl<'a> Plan<'a> {
         Some((name, reason))
     }
 
-    fn outputs(&self, answered: &[bool], rows: usize, features: Vec<f32>) -> Result<Vec<Numbers>> {
-        let width = self.shape.width;
-        let asked = if answered.is_empty() { rows } else { answered.iter().filter(|one| **one).count() };
-        let values = if asked == rows {
+    fn outputs(
+        &self,
+        answered: &[bool],
+        rows: usize,
+        features: Vec<f32>,
+        there: There,
+    ) -> Result<Vec<Numbers>> {
+        let width = self.shape.width.max(1);
+        // Of the rows that are answered, in their order.
+        let are_there: Vec<bool> = (0..rows)
+            .filter(|row| answered.get(*row).is_none_or(|answered| *answered))
+            .map(|row| there.has(row))
+            .collect();
+        let (asked, here) = (are_there.len(), are_there.iter().filter(|there| !**there).count());
+        let values = if here == rows {
             features
         } else {
-            let rows = features.chunks(width.max(1)).zip(answered).filter(|(_, answered)| **answered);
-            rows.flat_map(|(row, _)| row).copied().collect()
+            let is_here = |row: usize| answered.get(row).is_none_or(|answered| *answered) && !there.has(row);
+            let rows = features.chunks(width).enumerate().filter(|(row, _)| is_here(*row));
+            rows.flat_map(|(_, row)| row).copied().collect()
         };
-        let tensors = if asked == 0 { Vec::new() } else { self.answerer.answer(asked, values)? };
+        let tensors = if here == 0 { Vec::new() } else { self.answerer.answer(here, values)? };
+        let tensors = there.among(tensors, &are_there)?;
         let columns = self.layout.outputs.iter().enumerate();
         let column = |(at, column): (usize, &AnswerColumn)| {
             let tensor = tensors.get(at).cloned();

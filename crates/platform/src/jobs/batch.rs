@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use artifact::bundle::Manifest;
 use jiff::civil::Date;
 use market::row_file::RowFormat;
 use registry::{Job, MadeVersion, NewJob};
@@ -191,12 +192,9 @@ impl Platform {
     }
 
     /// Settles which files are read, and which snapshot rows by symbol are looked up in.
-    pub(super) async fn settle_batch(&self, project: &str, spec: &BatchSpec) -> Result<BatchInputs> {
+    pub(super) async fn settle_batch(&self, spec: &BatchSpec, bundle: &Manifest) -> Result<BatchInputs> {
         let files = self.find_rows(&spec.sources, spec.format)?;
-        let bundle = self.open_start(project, &spec.model).await?;
-        let name = bundle.manifest.dataset["name"]
-            .as_str()
-            .filter(|_| !bundle.manifest.features.expressions.is_empty());
+        let name = bundle.dataset["name"].as_str().filter(|_| !bundle.features.expressions.is_empty());
         let dataset = match name {
             None => None,
             Some(name) => match self.show_dataset(name, None).await {

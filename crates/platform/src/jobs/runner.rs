@@ -218,15 +218,15 @@ impl Turn {
 
     async fn prepare_batch(&self, job: &Job) -> Result<Task> {
         let (platform, spec) = (&self.context.platform, BatchSpec::of(job)?);
+        let bundle = platform.place_start(&self.project, &spec.model, &self.files).await?;
         let inputs = match BatchInputs::of(job)? {
             Some(inputs) => inputs,
             None => {
-                let settled = platform.settle_batch(&self.project, &spec).await?;
+                let settled = platform.settle_batch(&spec, &bundle.manifest).await?;
                 self.settle(&settled).await?;
                 settled
             }
         };
-        platform.place_start(&self.project, &spec.model, &self.files).await?;
         Ok(batch::task(platform, self.name(), &self.files, (&spec, &inputs)))
     }
 

@@ -50,11 +50,16 @@ impl Platform {
         self.open_version(&found).await
     }
 
-    /// Puts the bundle of a version into a job's directory, unless an earlier attempt did.
-    pub(super) async fn place_start(&self, project: &str, start: &StartVersion, files: &Files) -> Result<()> {
+    /// Puts the bundle of a version into a job's directory, unless an earlier attempt did, and opens it.
+    pub(super) async fn place_start(
+        &self,
+        project: &str,
+        start: &StartVersion,
+        files: &Files,
+    ) -> Result<Bundle> {
         let directory = files.start();
-        if holds(&directory, start).await? {
-            return Ok(());
+        if let Some(bundle) = placed(&directory, start).await? {
+            return Ok(bundle);
         }
         let bundle = self.open_start(project, start).await?;
         let placed = tokio::task::spawn_blocking(move || {
@@ -62,17 +67,18 @@ impl Platform {
             if directory.exists() {
                 std::fs::remove_dir_all(&directory).map_err(|error| unwritable(&directory, &error))?;
             }
-            export::write(&bundle, ModelFormat::Bundle, &directory).map(|_| ())
+            export::write(&bundle, ModelFormat::Bundle, &directory)?;
+            Ok(bundle)
         });
         placed.await.map_err(|error| Error::internal("copying a bundle stopped unexpectedly", error))?
     }
 }
 
-/// Whether a directory holds the whole bundle of a version.
-async fn holds(directory: &Path, start: &StartVersion) -> Result<bool> {
+/// The bundle of a version, if a directory holds the whole of it.
+async fn placed(directory: &Path, start: &StartVersion) -> Result<Option<Bundle>> {
     let (directory, digest) = (directory.to_owned(), start.digest.clone());
     let looked = tokio::task::spawn_blocking(move || {
-        Bundle::open(&directory).is_ok_and(|bundle| bundle.digest == digest)
+        Bundle::open(&directory).ok().filter(|bundle| bundle.digest == digest)
     });
     looked.await.map_err(|error| Error::internal("reading a bundle stopped unexpectedly", error))
 }

@@ -2,12 +2,14 @@
 //! never returned.
 //!
 //! A copy never makes anybody wait: its room in the shadow's queue is taken before the question is answered, and where there
-//! is none the copy is dropped and counted. Copies are computed one after the other by a thread of the lowest priority, and
-//! what came of them is written below `shadow/` in the data directory, apart from all data sets.
+//! is none the copy is dropped and counted. Copies are computed one after the other by an engine whose threads have the lowest
+//! priority, as has the one that compares and writes down what came of them, below `shadow/` in the data directory, apart from
+//! all data sets.
 
 mod compare;
 mod log;
 mod report;
+mod turn;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -19,7 +21,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::deployed::DeployedModel;
 use crate::predict::{Instance, PredictReply, Question};
-use crate::{Platform, Tensor, background};
+use crate::{Error, Platform, Tensor, background};
 use compare::Compared;
 use log::Log;
 pub use report::{ShadowReport, ShadowTotals};
@@ -158,16 +160,26 @@ impl Platform {
                 continue;
             };
             let at_work = before.iter().flat_map(|before| before.iter()).find(|shadow| shadow.is_of(model));
-            match at_work {
-                Some(shadow) => shadows.push(Arc::clone(shadow)),
-                None => shadows.extend(self.start_shadow(endpoint, Arc::clone(model))),
+            if let Some(shadow) = at_work {
+                shadows.push(Arc::clone(shadow));
+                continue;
             }
+            // One that is loaded anew goes on counting.
+            let same = |shadow: &&Arc<Shadow>| shadow.model.deployment.id == deployment.id;
+            let counts = before.iter().flat_map(|before| before.iter()).find(same);
+            let counts = counts.map(|shadow| Arc::clone(&shadow.counts));
+            shadows.extend(self.start_shadow(endpoint, Arc::clone(model), counts));
         }
         if shadows.is_empty() { None } else { Some(shadows.into()) }
     }
 
     /// Without a thread or a folder there is no shadow, which is no reason for others not to be answered.
-    fn start_shadow(&self, endpoint: &Endpoint, model: Arc<DeployedModel>) -> Option<Arc<Shadow>> {
+    fn start_shadow(
+        &self,
+        endpoint: &Endpoint,
+        model: Arc<DeployedModel>,
+        counts: Option<Arc<Counts>>,
+    ) -> Option<Arc<Shadow>> {
         let folder = self.shadow_folder(&endpoint.project, &endpoint.id);
         self.forget_old_shadows(&folder, endpoint);
         let opened = Log::open(&folder.join(&model.deployment.id));
@@ -178,7 +190,8 @@ impl Platform {
                 return None;
             }
         };
-        let counts = Arc::new(Counts { totals: Mutex::new(totals), ..Counts::default() });
+        let counts =
+            counts.unwrap_or_else(|| Arc::new(Counts { totals: Mutex::new(totals), ..Counts::default() }));
         let (queue, copied) = mpsc::channel(QUEUE_MAX);
         let follower = Follower {
             platform: self.this.clone(),
@@ -211,9 +224,12 @@ impl Follower {
     fn follow(mut self, runtime: &tokio::runtime::Handle, mut copied: mpsc::Receiver<Copied>) {
         while let Some(copied) = copied.blocking_recv() {
             let Some(platform) = self.platform.upgrade() else { return };
-            let answer = runtime.block_on(platform.compute(&self.model, copied.question.clone(), None));
-            drop(platform);
-            self.keep(&copied, answer);
+            let (model, question) = (Arc::clone(&self.model), copied.question.clone());
+            // Asked from a thread of the runtime: this one would start threads for it that give way to everybody.
+            let asked = runtime.spawn(async move { platform.compute(&model, question, None).await });
+            let answer = runtime.block_on(asked);
+            let answer = answer.map_err(|error| Error::internal("a copy stopped unexpectedly", error));
+            self.keep(&copied, answer.and_then(|answer| answer));
         }
     }
 
