@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_apart() {
-        let reset = HttpError::new(HttpErrorKind::Request, std::io::Error::other("reset"));
+        let reset = HttpError::new(HttpErrorKind::Request, io::Error::other("reset"));
         let network = object_store::Error::Generic { store: "S3", source: Box::new(reset) };
         assert!(matches!(failed("read", &network), Error::Unavailable { .. }));
         let expired = "status code: 400 Bad Request: <Code>ExpiredToken</Code>";
