@@ -10,7 +10,7 @@ const PARENT: &str = "projects/default/locations/us-central1";
 /// Reads an operation back under every path a client may poll: as it was, but for fields that are ours.
 async fn poll(server: &Server, operation: &Value) {
     let mut polled = operation.clone();
-    if let Some(deployed) = polled["response"]["deployedModel"].as_object_mut() {
+    if let Some(deployed) = polled.pointer_mut("/response/deployedModel").and_then(Value::as_object_mut) {
         deployed.retain(|name, _| !["resources", "load"].contains(&name.as_str()));
     }
     let name = operation["name"].as_str().unwrap();
