@@ -27,7 +27,7 @@ fn load(limits: Limits) -> Deployment {
 async fn answers_are_the_same_bit_for_bit_whoever_else_asks() {
     let bundle = bundle(|_| {});
     let engine = bundle.load(1).unwrap();
-    let deployment = Arc::new(load(Limits::default()));
+    let deployment = Arc::new(load(Limits { max_queued_requests: 420, ..Limits::default() }));
     let pool = rows(100, 5);
     let direct = engine.predict(vec![pool.clone()]).unwrap().remove(0);
     let sizes = [1usize, 2, 3, 7, 20, 64, 100];
