@@ -40,6 +40,11 @@ const JSON: &str = "application/json";
 /// The length of the JSON before raw tensors.
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
+/// Whether raw tensors follow the JSON of a request.
+pub(crate) fn has_raw_tensors(headers: &HeaderMap) -> bool {
+    headers.contains_key(JSON_LENGTH)
+}
+
 /// Answers any request under `/v2`.
 pub(crate) async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();

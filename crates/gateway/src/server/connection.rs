@@ -24,15 +24,17 @@ use super::reply::Reply;
 use super::socket::Socket;
 use super::watch::Limits;
 use crate::connections;
-use crate::origin;
 use crate::question::{QuestionPath, is_grpc_question};
 use crate::router::Service;
 use crate::tls::Tls;
+use crate::{open_inference, origin};
 
 /// A client that has not agreed on a cipher by then is cut off.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Larger bodies are read and answered where other threads can take over other work.
 const SMALL_BODY_BYTES: u64 = 64 << 10;
+/// Raw tensors are copied, not read: to hand each piece of them to another thread would cost more.
+const RAW_BODY_BYTES: u64 = 1 << 20;
 
 /// A connection that nobody has read from yet.
 pub(super) struct Accepted {
@@ -142,8 +144,10 @@ async fn answer(
         let question = QuestionPath::of(path);
         // What a packed body becomes nobody knows.
         let packed = request.headers().contains_key(header::CONTENT_ENCODING);
+        let is_raw = open_inference::has_raw_tensors(request.headers());
+        let most_bytes = if is_raw { RAW_BODY_BYTES } else { SMALL_BODY_BYTES };
         let here = match request.body().size_hint().upper() {
-            Some(bytes) => bytes <= SMALL_BODY_BYTES && !packed && question.is_some(),
+            Some(bytes) => bytes <= most_bytes && !packed && question.is_some(),
             // A gRPC call does not say how long it is; it is decoded fast.
             None => is_grpc_question(path),
         };
