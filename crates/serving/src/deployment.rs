@@ -164,7 +164,7 @@ impl Deployment {
         Self::made_ready(StartSpec { name, resources, limits, weights_bytes }, || {
             // One thread a call: the deployment's own threads are the only ones that compute.
             let predictor = bundle.load_on(engine.unwrap_or_else(|| bundle.engine()), 1)?;
-            run_as_worker(|| bundle.verify_golden(&*predictor))?;
+            bundle.verify_golden(&*predictor)?;
             Ok(predictor)
         })
     }
@@ -179,11 +179,22 @@ impl Deployment {
     /// # Errors
     /// [`Error::Resources`] for resources that cannot be, [`Error::OverMemory`] with both numbers,
     /// [`Error::FirstRun`], [`Error::Threads`], and whatever `load` fails with.
-    pub fn start(spec: StartSpec, load: impl FnOnce() -> Result<Box<dyn Predictor>>) -> Result<Self> {
+    pub fn start(spec: StartSpec, load: impl FnOnce() -> Result<Box<dyn Predictor>> + Send) -> Result<Self> {
         Self::made_ready(spec, load)?.start()
     }
 
-    fn made_ready(spec: StartSpec, load: impl FnOnce() -> Result<Box<dyn Predictor>>) -> Result<Prepared> {
+    /// All on one thread that engines compute on directly.
+    fn made_ready(
+        spec: StartSpec,
+        load: impl FnOnce() -> Result<Box<dyn Predictor>> + Send,
+    ) -> Result<Prepared> {
+        run_as_worker(|| Self::made_ready_here(spec, load))
+    }
+
+    fn made_ready_here(
+        spec: StartSpec,
+        load: impl FnOnce() -> Result<Box<dyn Predictor>>,
+    ) -> Result<Prepared> {
         let StartSpec { name, resources, limits, weights_bytes } = spec;
         let (threads, budget_bytes) = resources.check()?;
         let over = |needed_bytes| Error::OverMemory { name: name.clone(), needed_bytes, budget_bytes };
@@ -200,13 +211,13 @@ impl Deployment {
         if fitting == 0 {
             return Err(over(model_bytes + row_bytes));
         }
-        let batching = climb.watch(|| run_as_worker(|| Batching::of(&*predictor)));
+        let batching = climb.watch(|| Batching::of(&*predictor));
         let rows = match batching {
             Batching::On { .. } => limits.max_batch_rows,
             Batching::Off { .. } => limits.max_rows_per_request,
         };
         let rows = rows.min(fitting);
-        climb.watch(|| run_as_worker(|| warm_up(&*predictor, rows))).map_err(|error| Error::FirstRun {
+        climb.watch(|| warm_up(&*predictor, rows)).map_err(|error| Error::FirstRun {
             name: name.clone(),
             rows,
             reason: error.to_string(),
@@ -216,7 +227,7 @@ impl Deployment {
             return Err(over(memory_bytes));
         }
         let quick_rows = match limits.max_delay {
-            Duration::ZERO => run_as_worker(|| quick::rows(&*predictor, &batching)).min(rows),
+            Duration::ZERO => quick::rows(&*predictor, &batching).min(rows),
             // Requests are to wait for others.
             _ => 0,
         };

@@ -34,8 +34,12 @@ thread_local! {
 }
 
 /// Runs `work` on a thread that engines compute on directly: a call of a single-threaded model from inside costs
-/// no hand-over to another thread. For the loops of serving threads; the calling thread waits for the result.
+/// no hand-over to another thread. For the loops of serving threads; the calling thread waits for the result. On such a
+/// thread it is done where it is.
 pub fn run_as_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    if is_worker() {
+        return work();
+    }
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
