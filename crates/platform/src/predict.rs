@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answerer::Answerer;
 use crate::dataset::{LoadedDataset, days_between};
-use crate::deployed::DeployedModel;
+use crate::deployed::{DeployedModel, Engine};
 use crate::in_service::Picked;
 use crate::shadow::{self, Shadows};
 use crate::traffic::Together;
@@ -185,11 +185,14 @@ impl Target {
     /// the model takes.
     ///
     /// # Errors
-    /// What `read` says of the first.
-    pub fn read<T, E>(
+    /// What `read` says of the first; [`Kind::ResourceExhausted`] if as many wait as may, and then it is not read at all.
+    pub fn read<T, E: From<Error>>(
         &self,
         read: impl Fn(&Signature) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        if let Engine::Pinned(engine) = &self.model.engine {
+            engine.has_room().map_err(Error::from)?;
+        }
         read(self.signature()).or_else(|refused| match self.model.samplers.asked() {
             Some(_) => read(&self.model.manifest.signature).map_err(|_| refused),
             None => Err(refused),

@@ -266,6 +266,20 @@ impl Deployment {
         answer.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
+    /// Whether one more request may wait, asked before it is read: what is refused anyway need not be.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`], and the request is counted as refused.
+    pub fn has_room(&self) -> Result<()> {
+        let limit = self.shared.limits.max_queued_requests;
+        if self.shared.queue.len() < limit.max(1) {
+            return Ok(());
+        }
+        let counting = self.shared.counting.here();
+        add(&counting.requests, 1);
+        Err(self.overloaded(format!("the limit is {limit}"))).inspect_err(|error| counting.failed(error))
+    }
+
     /// Whether the tensors fit the signature, the limits and the memory that is left.
     fn admit(&self, inputs: &[Tensor]) -> Result<Admitted> {
         let rows = self.check(inputs)?;

@@ -173,13 +173,16 @@ async fn a_full_queue_refuses_at_once() {
         refused.to_string(),
         "deployment \"e/1\" is overloaded: 3 requests are waiting, the limit is 3; try again later"
     );
+    // Before it is read it is refused in the same words, and counts as well.
+    assert_eq!(deployment.has_room().unwrap_err().to_string(), refused.to_string());
     seen.gate.set(true);
     for (n, asked) in asked.into_iter().enumerate() {
         assert_eq!(doubled(&asked.await.unwrap().unwrap()), [n as f32 * 2.0, 2.0, 4.0]);
     }
     let counters = deployment.counters();
-    assert_eq!((counters.requests, counters.rows, counters.queued), (5, 4, 0));
-    assert_eq!(counters.errors.by_kind()[2], ("overloaded", 1));
+    assert_eq!((counters.requests, counters.rows, counters.queued), (6, 4, 0));
+    assert_eq!(counters.errors.by_kind()[2], ("overloaded", 2));
+    assert!(deployment.has_room().is_ok());
     assert_eq!(counters.compute.buckets.last().unwrap().count, 4);
     assert!(deployment.predict(row(9.0), None).await.is_ok());
 }
