@@ -22,7 +22,7 @@ OVERLOAD = 4
 # A request: enough to compute that what it costs the client, on the same cores, to send four times as many is little beside it.
 OVERLOAD_ROWS = 16
 # As many requests wait; an accepted one waits for those, for the batch that is computed and for its own.
-QUEUED_MAX, QUEUES_MAX, MORE_KB_MAX = 1024, 1.5, 100.0
+QUEUED_MAX, QUEUES_MAX, MORE_KB_MAX = 256, 3.0, 100.0
 # The large model is swapped so often while it is asked, or fewer times if that takes long. It is asked in runs of some seconds each,
 # one right after the other: the worst p99 of them counts.
 SWAPS_UNDER_LOAD_MAX, SWAPPING_SECONDS_MAX, ASKED_SECONDS = 3, 20.0, 3.0
