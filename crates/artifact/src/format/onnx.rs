@@ -4,7 +4,7 @@ pub(crate) mod nodes;
 mod operator;
 pub(crate) mod proto;
 mod read;
-mod tensors;
+pub(crate) mod tensors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

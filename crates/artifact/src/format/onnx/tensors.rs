@@ -18,7 +18,11 @@ pub fn tensors(model: &[u8]) -> Result<Vec<(String, Tensor)>, Error> {
     initializers.iter().filter(|tensor| tensor.data_type == Some(float)).map(tensor_of).collect()
 }
 
-fn tensor_of(tensor: &TensorProto) -> Result<(String, Tensor), Error> {
+/// Name and elements of a float32 tensor whose bytes are in the file itself.
+///
+/// # Errors
+/// As [`tensors`].
+pub(crate) fn tensor_of(tensor: &TensorProto) -> Result<(String, Tensor), Error> {
     let name = tensor.name().to_owned();
     let refuse =
         |reason: String| Error::Load { engine: "onnx", reason: format!("tensor \"{name}\": {reason}") };

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use predictor::TensorData;
 use prost::Message;
 use protos::onnx::tensor_proto::DataType;
 use protos::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 use super::{Binary, Chain, MatMul, Step};
 use crate::format::onnx::nodes::{attribute, data_type, is_standard};
+use crate::format::onnx::tensors::tensor_of;
 
 /// A file over this is not looked at: its weights would be in memory twice, and the graph costs it little.
 const MODEL_BYTES_MAX: usize = 8 << 20;
@@ -80,7 +82,7 @@ impl Layers {
     pub(super) fn chain(&self, biases: Biases) -> Chain {
         let mut steps = Vec::with_capacity(self.layers.len());
         let mut widest = self.width;
-        let mut layers = self.layers.iter().peekable();
+        let mut layers = self.layers.iter();
         while let Some(layer) = layers.next() {
             let step = match layer {
                 Layer::MatMul { weights, inputs, units } => {
@@ -198,14 +200,12 @@ impl Reading<'_> {
         if data_type(tensor) != DataType::Float || !tensor.external_data.is_empty() {
             return None;
         }
-        let shape =
-            tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect::<Option<Vec<usize>>>()?;
-        let values: Vec<f32> = match tensor.raw_data() {
-            [] => tensor.float_data.clone(),
-            bytes => bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect(),
-        };
-        let count = shape.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim))?;
-        (values.len() == count).then_some((shape, values))
+        let (_, tensor) = tensor_of(tensor).ok()?;
+        let shape = tensor.shape().to_vec();
+        match tensor.into_data() {
+            TensorData::Float32(values) => Some((shape, values)),
+            _ => None,
+        }
     }
 
     /// A constant for each column of the current rows.
