@@ -64,7 +64,7 @@ use jiff::Timestamp;
 pub use answerer::Answerer;
 pub use builtin::{BuiltinDataset, QUICKSTART_ORIGIN, QUICKSTART_PIPELINE};
 pub use certify::Certified;
-pub use cores::{core_count, leave_core, run_on_core};
+pub use cores::{OwnCore, core_count, leave_core, run_on_core};
 pub use dataset::{ImportDataset, ImportMode, ImportedDataset};
 pub use deployed::DeploymentStatus;
 pub use endpoint::{CreateEndpoint, Deploy, Redeploy, Standing};

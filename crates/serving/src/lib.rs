@@ -26,6 +26,7 @@ pub use memory::{machine_bytes, resident_bytes};
 pub use per_thread::PerThread;
 pub use sizes::BatchSize;
 pub use table::{Key, Stay, Table};
+pub use worker::computed;
 
 /// What every call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -18,6 +18,14 @@ use crate::{Error, Limits, Reply, Result};
 const OTHERS_MAX: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// Nanoseconds that threads of deployments have computed.
+static COMPUTED_NS: AtomicU64 = AtomicU64::new(0);
+
+/// How long the threads of all deployments of this process have computed, which callers do not that compute by themselves.
+pub fn computed() -> Duration {
+    Duration::from_nanos(COMPUTED_NS.load(Ordering::Relaxed))
+}
+
 /// What the callers and the threads of a deployment share.
 pub(crate) struct Shared {
     pub(crate) name: String,
@@ -72,7 +80,9 @@ pub(crate) fn work(shared: &Shared) {
     };
     let until = |first: &Request| (together && !max_delay.is_zero()).then(|| first.since + max_delay);
     while let Some((_turn, requests)) = shared.queue.pop(joins, until) {
+        let begun = Instant::now();
         answer(shared, requests);
+        COMPUTED_NS.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 }
 

@@ -35,7 +35,7 @@ thread_local! {
 
 /// Runs `work` on a thread that engines compute on directly: a call of a single-threaded model from inside costs
 /// no hand-over to another thread. For the loops of serving threads; the calling thread waits for the result. On such a
-/// thread it is done where it is.
+/// thread it is done where it is. The system shows the name of the calling thread.
 pub fn run_as_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if is_worker() {
         return work();
@@ -49,13 +49,27 @@ pub fn run_as_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     }
     let pool = Arc::new(ThreadPool::with_num_threads(1));
     let inside = Arc::clone(&pool);
+    let name = std::thread::current().name().map(str::to_owned);
     pool.run(move || {
+        show_name(name);
         OWN_POOL.set(Some(inside));
         IS_WORKER.set(true);
         let _leave = Leave;
         work()
     })
 }
+
+/// What the system shows this thread as: the first 15 bytes.
+#[cfg(target_os = "linux")]
+fn show_name(name: Option<String>) {
+    // Whoever looks for it misses no more than a name.
+    if let Some(name) = name.and_then(|name| std::ffi::CString::new(name).ok()) {
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn show_name(_name: Option<String>) {}
 
 /// Whether this thread is one that engines compute on directly, see [`run_as_worker`].
 pub fn is_worker() -> bool {

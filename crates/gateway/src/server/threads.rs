@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use platform::OwnCore;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
@@ -53,7 +54,7 @@ impl Threads {
                 .on_thread_start(platform::leave_core)
                 .build()?;
             std::thread::Builder::new().name(format!("connections {core}")).spawn(move || {
-                platform::run_on_core(core, || runtime.block_on(answer_all(answering, hears)));
+                platform::run_on_core(core, |own| runtime.block_on(answer_all(answering, hears, own)));
             })?;
             Ok(Thread { told, open: Arc::default() })
         };
@@ -85,7 +86,7 @@ struct Open {
     task: AbortHandle,
 }
 
-async fn answer_all(answering: Arc<Answering>, mut hears: UnboundedReceiver<Told>) {
+async fn answer_all(answering: Arc<Answering>, mut hears: UnboundedReceiver<Told>, mut core: OwnCore) {
     let begun = Instant::now();
     let limits = answering.limits;
     let mut all: Vec<Open> = Vec::new();
@@ -108,6 +109,7 @@ async fn answer_all(answering: Arc<Answering>, mut hears: UnboundedReceiver<Told
                 }
             },
             _ = look.tick(), if !all.is_empty() => {
+                core.look();
                 let now = begun.elapsed();
                 all.retain_mut(|open| !open.task.is_finished() && match open.watch.overdue(&limits, now) {
                     None => true,
