@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Version, header};
+use axum::http::{HeaderMap, Version, header};
 use axum::response::Response;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -142,15 +142,7 @@ async fn answer(
     } else {
         let path = request.uri().path();
         let question = QuestionPath::of(path);
-        // What a packed body becomes nobody knows.
-        let packed = request.headers().contains_key(header::CONTENT_ENCODING);
-        let is_raw = open_inference::has_raw_tensors(request.headers());
-        let most_bytes = if is_raw { RAW_BODY_BYTES } else { SMALL_BODY_BYTES };
-        let here = match request.body().size_hint().upper() {
-            Some(bytes) => bytes <= most_bytes && !packed && question.is_some(),
-            // A gRPC call does not say how long it is; it is decoded fast.
-            None => is_grpc_question(path),
-        };
+        let here = is_quick(question, path, request.headers(), request.body().size_hint().upper());
         let request = request.map(Body::new);
         match question {
             Some(question) if here => service.answer_question(question, request).await,
@@ -168,6 +160,16 @@ async fn answer(
         }
     };
     Ok(response.map(|body| Reply::new(body, asked)))
+}
+
+/// Whether a request is read and answered on the thread of its connection, if so many bytes are all of its body.
+fn is_quick(question: Option<QuestionPath>, path: &str, headers: &HeaderMap, bytes: Option<u64>) -> bool {
+    let most = if open_inference::has_raw_tensors(headers) { RAW_BODY_BYTES } else { SMALL_BODY_BYTES };
+    // What a packed body becomes nobody knows.
+    let is_small =
+        bytes.is_some_and(|bytes| bytes <= most) && !headers.contains_key(header::CONTENT_ENCODING);
+    // A gRPC call need not say how long it is; it is decoded fast.
+    question.is_some() && is_small || is_grpc_question(path)
 }
 
 /// A request that is answered on another runtime, until its client leaves.
@@ -190,6 +192,21 @@ impl Drop for Elsewhere {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_questions_and_those_over_grpc_stay_on_their_thread() {
+        let is_quick =
+            |path, headers: &HeaderMap, bytes| is_quick(QuestionPath::of(path), path, headers, bytes);
+        let (plain, json) = (HeaderMap::new(), "/v1/projects/p/locations/l/endpoints/e:predict");
+        assert!(is_quick(json, &plain, Some(SMALL_BODY_BYTES)));
+        assert!(!is_quick(json, &plain, Some(SMALL_BODY_BYTES + 1)) && !is_quick(json, &plain, None));
+        let packed = HeaderMap::from_iter([(header::CONTENT_ENCODING, "gzip".parse().unwrap())]);
+        assert!(!is_quick(json, &packed, Some(100)));
+        let grpc = "/inference.GRPCInferenceService/ModelInfer";
+        assert!(is_quick(grpc, &plain, None) && is_quick(grpc, &plain, Some(400)));
+        assert!(!is_quick("/inference.GRPCInferenceService/RepositoryModelLoad", &plain, Some(9)));
+        assert!(!is_quick("/v1/projects/p/locations/l/models", &plain, Some(9)));
+    }
 
     fn bytes_of<A, F>(_: impl FnOnce(A) -> F) -> usize {
         size_of::<F>()
