@@ -425,10 +425,11 @@ async fn the_engine_of_a_shadow_gives_way_until_it_answers() {
         let deployment_id = Some(id.to_owned());
         fixture.platform.deploy(Deploy { deployment_id, ..deploy("e", model, standing, traffic) })
     };
-    // Threads of an engine that was replaced end after what they have taken.
+    // Threads of an engine that was replaced end after what they have taken. Of one that has a core, one computes and the
+    // other, which started it, waits.
     let settled = |deployment: &'static str, expected: i64| async move {
         for _ in 0..500 {
-            if niceness("e", deployment) == [expected] {
+            if niceness("e", deployment) == [expected, expected] {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

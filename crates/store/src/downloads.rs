@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, Store};
+use crate::{Error, Scratch, Store};
 
 /// A temporary folder of fetched objects, deleted when this is dropped.
 #[derive(Debug)]
 pub struct Downloads {
-    folder: tempfile::TempDir,
+    folder: Scratch,
     count: AtomicU64,
 }
 
@@ -18,7 +18,7 @@ impl Downloads {
     /// # Errors
     /// [`Error::Io`] if that is full or read only.
     pub fn new() -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("bellwether-").tempdir().map_err(|source| {
+        let folder = Scratch::new().map_err(|source| {
             let url = std::env::temp_dir().display().to_string();
             Error::Io { action: "make a temporary folder in", url, source }
         })?;

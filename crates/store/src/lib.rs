@@ -19,6 +19,7 @@ mod failure;
 mod options;
 mod path;
 mod retry;
+mod scratch;
 mod upload;
 mod wire;
 
@@ -36,6 +37,7 @@ pub use environment::Environment;
 pub use error::Error;
 pub use options::{Options, Retry, Transfer};
 use retry::with_retries;
+pub use scratch::Scratch;
 
 /// The most bytes [`Store::get`] reads: 2 GiB.
 pub const MAX_OBJECT_BYTES: u64 = 2 << 30;

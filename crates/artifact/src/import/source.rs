@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use store::Scratch;
+
 use super::archive::{Packing, unpack};
 use crate::Error;
 use crate::bundle::{MANIFEST, ONNX_MODEL};
@@ -48,7 +50,7 @@ pub struct Source {
     /// One model, or numbered versions of one, the lowest number first.
     pub models: Vec<Found>,
     /// Holds what was unpacked for as long as it is read.
-    _unpacked: Option<tempfile::TempDir>,
+    _unpacked: Option<Scratch>,
 }
 
 impl Source {
@@ -73,13 +75,13 @@ impl Source {
         let Some(packing) = Packing::of(path)? else {
             return Err(nothing(path, if is_hdf5(path)? { HDF5 } else { NO_MODEL }));
         };
-        let unpacked = tempfile::tempdir().map_err(|source| Error::Io {
-            action: "make a temporary folder for",
-            path: path.to_owned(),
-            source,
-        })?;
-        unpack(path, packing, unpacked.path())?;
-        let models = in_folder(&only_folder(unpacked.path())?).map_err(|error| match error {
+        let no_folder =
+            |source| Error::Io { action: "make a temporary folder for", path: path.to_owned(), source };
+        let unpacked = Scratch::new().map_err(no_folder)?;
+        let into = unpacked.path().join("unpacked");
+        std::fs::create_dir(&into).map_err(no_folder)?;
+        unpack(path, packing, &into)?;
+        let models = in_folder(&only_folder(&into)?).map_err(|error| match error {
             Error::Import { reason, .. } => nothing(path, &reason),
             other => other,
         })?;
