@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnx_networks import Network
+from onnx_networks import INT64, Network
 from program import Program, Server
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -164,3 +164,73 @@ def test_200_megabytes_of_weights_in_50_are_refused_with_the_numbers(program: Pr
         assert len(server.get(f"{ENDPOINTS}/e").json["deployedModels"]) == 1
     finally:
         assert server.stop() == 0, server.log.read_text()
+
+
+def test_memory_is_measured_the_same_every_time(program: Program):
+    """What was freed before hides nothing of it, and what loading took for a while is no part of it: an accepted model comes back."""
+    program.succeed("model", "upload", table(program.folder / "table.onnx", 60), "--model", "table")
+    program.succeed("endpoint", "create", "e")
+    server, sizes = program.serve(), []
+    deploy = {"deployedModel": {"model": "projects/default/locations/l/models/table", "memoryGb": 0.1}}
+    for again in range(6):
+        if again == 3:
+            server.process.kill()
+            server.process.wait()
+            server = program.serve()
+        else:
+            answer = server.post(f"{ENDPOINTS}/e:deployModel", deploy)
+            assert answer.status == 200, answer.text
+        sizes += [deployed["resources"]["memoryBytes"] for deployed in server.get(f"{ENDPOINTS}/e").json["deployedModels"]]
+    assert server.stop() == 0, server.log.read_text()
+    assert 60e6 <= min(sizes) and max(sizes) < 1.01 * min(sizes) + 100e3, sizes
+
+
+def attention(path: Path) -> Path:
+    """Sequences of any length, each step of which looks at all others."""
+    net = Network()
+    x = net.input("features", "steps", 2)
+    scores = net("Softmax", net("MatMul", x, net("Transpose", x, perm=[0, 2, 1])), axis=2)
+    net.output("p", net("MatMul", scores, x), "steps", 2)
+    onnx.save(net.model(), path)
+    return path
+
+
+def test_what_the_caller_makes_large_stays_within_the_memory(program: Program):
+    """A million steps would take 4 TB: refused with the numbers, and the server goes on."""
+    program.succeed("model", "upload", attention(program.folder / "attention.onnx"), "--model", "attention")
+    program.succeed("endpoint", "create", "e")
+    program.succeed("endpoint", "deploy", "e", "--model", "attention", "--memory-gb", "0.2")
+    server = program.serve()
+    for steps, rows, status in ((1000, 1, 200), (1000, 200, 200), (1_000_000, 1, 400), (20_000, 1, 400), (1000, 1, 200)):
+        body = {"instances": [[[0.5, 1.0]] * steps] * rows}
+        answer = server.post("/v1/models/attention:predict", body)
+        assert answer.status == status, (steps, rows, answer.text[:300])
+        if status == 400:
+            assert re.search(rf"an open axis has {steps} elements: .* may take \d+ MB of memory, and the deployment has \d+ MB", answer.text)
+    # 200 rows of 1,000 steps together would take 800 MB and more.
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())[1]) / 1e3
+    assert peak < 500, f"{peak} MB"
+    assert server.stop() == 0, server.log.read_text()
+
+
+def test_what_only_the_engine_sees_is_the_callers_fault_all_the_same(program: Program):
+    """A row of a table that it has not got: no inner error, in any protocol, and with the reason."""
+    net = Network()
+    place = net.input("place", dtype=INT64)
+    net.output("p", net("Gather", net.weight("table", 10, 4), place), 4)
+    onnx.save(net.model(), program.folder / "table.onnx")
+    program.succeed("model", "upload", program.folder / "table.onnx", "--model", "table")
+    program.succeed("endpoint", "create", "e")
+    program.succeed("endpoint", "deploy", "e", "--model", "table")
+    server = program.serve()
+    tensor = {"name": "place", "shape": [1], "datatype": "INT64"}
+    for path, body in (
+        (f"{ENDPOINTS}/e:predict", lambda place: {"instances": [place]}),
+        ("/v1/models/table:predict", lambda place: {"instances": [place]}),
+        ("/v2/models/table/infer", lambda place: {"inputs": [tensor | {"data": [place]}]}),
+        ("/endpoints/e/invocations", lambda place: {"instances": [place]}),
+    ):
+        assert server.post(path, body(9)).status == 200, path
+        refused = server.post(path, body(10))
+        assert refused.status == 400 and "cannot compute these inputs" in refused.text, (path, refused.text)
+    assert server.stop() == 0, server.log.read_text()

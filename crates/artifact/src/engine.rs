@@ -150,15 +150,28 @@ pub fn unsupported(model: &ModelProto, kind: EngineKind) -> Result<Vec<Unsupport
     }
 }
 
-/// The engine for a model: trees for tree ensembles, rten where it knows all operators, else ONNX Runtime.
+/// What users are to know of how an engine computes a model, in words.
+pub fn notes(model: &ModelProto, kind: EngineKind) -> Vec<String> {
+    match kind {
+        EngineKind::Rten => rten::notes(model),
+        EngineKind::Trees | EngineKind::OnnxRuntime => Vec::new(),
+    }
+}
+
+/// The engine for a model: trees for tree ensembles, rten where it knows all operators, else ONNX Runtime; that one too for
+/// what is float64 if it is there.
 ///
 /// # Errors
 /// [`Error::Unsupported`] with everything that stands in the way if none takes it.
 pub fn choose(model: &ModelProto) -> Result<EngineKind, Error> {
     let built_in = if trees::has_trees(model) { EngineKind::Trees } else { EngineKind::Rten };
     let mut missing = unsupported(model, built_in)?;
+    let double = || model.graph.as_ref().is_some_and(rten::computes_double);
     if missing.is_empty() {
-        return Ok(built_in);
+        let exact = built_in == EngineKind::Rten
+            && double()
+            && unsupported(model, EngineKind::OnnxRuntime).is_ok_and(|refused| refused.is_empty());
+        return Ok(if exact { EngineKind::OnnxRuntime } else { built_in });
     }
     let onnxruntime = match unsupported(model, EngineKind::OnnxRuntime) {
         Ok(refused) if refused.is_empty() => return Ok(EngineKind::OnnxRuntime),

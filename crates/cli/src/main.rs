@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use platform::{Error, Kind};
+use platform::{CountingAllocator, Error, Kind};
 
 use args::data::DataVerb;
 use args::endpoint::EndpointVerb;
@@ -36,7 +36,7 @@ use log::Log;
 use output::Output;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: CountingAllocator<mimalloc::MiMalloc> = CountingAllocator(mimalloc::MiMalloc);
 
 /// Work on other threads that nobody waits for any more gets this long at the end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);

@@ -38,7 +38,7 @@ mod pipeline;
 mod placebo;
 mod predict;
 mod prepare;
-mod program_pages;
+mod program_memory;
 mod read_only;
 mod replay;
 mod report;
@@ -98,7 +98,7 @@ pub use placebo::{ModelCheck, Outcome};
 pub use portfolio::report::Command;
 pub use predict::{DatasetUse, Instance, PredictReply, PredictRequest, Question, Target};
 pub use predictor::{DataType, Signature, Tensor, TensorData, TensorSpec};
-pub use program_pages::release_program_pages;
+pub use program_memory::{CountingAllocator, release_program_pages};
 pub use read_only::PinnedSnapshot;
 pub use registry::{
     AliasChange, ApiKey, Deployment, Endpoint, EndpointUpdate, Job, JobState, MadeVersion, ModelVersion,

@@ -34,6 +34,11 @@ pub trait Predictor: Send + Sync {
     fn row_tolerance(&self) -> f64 {
         0.0
     }
+
+    /// Whether it has an allocator of its own, beside the program's.
+    fn allocates_outside(&self) -> bool {
+        false
+    }
 }
 
 /// Why a prediction failed.

@@ -45,6 +45,14 @@ impl Batching {
         }
     }
 
+    /// The fewest rows that a call of the engine has.
+    pub(crate) fn least_rows(&self) -> usize {
+        match self {
+            Self::On { least_rows } => *least_rows,
+            Self::Off { .. } => 1,
+        }
+    }
+
     /// Computes `rows` rows. No call of the engine has more than `max_batch_rows`.
     pub(crate) fn run(
         &self,
@@ -118,8 +126,14 @@ fn sample(signature: &Signature) -> Vec<Tensor> {
 
 /// So many rows of zeros; an open inner axis has one element.
 pub(crate) fn zeros(signature: &Signature, rows: usize) -> Result<Vec<Tensor>, PredictError> {
+    zeros_of(signature, rows, 1)
+}
+
+/// So many rows of zeros whose open inner axes have `size` elements.
+pub(crate) fn zeros_of(signature: &Signature, rows: usize, size: usize) -> Result<Vec<Tensor>, PredictError> {
     let of_spec = |spec: &TensorSpec| {
-        let open = |(index, axis): (usize, &Option<usize>)| axis.unwrap_or(if index == 0 { rows } else { 1 });
+        let open =
+            |(index, axis): (usize, &Option<usize>)| axis.unwrap_or(if index == 0 { rows } else { size });
         let shape: Vec<usize> = spec.shape.iter().enumerate().map(open).collect();
         let n = shape.iter().try_fold(1usize, |n, axis| n.checked_mul(*axis)).unwrap_or(usize::MAX);
         let data = match spec.dtype {

@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 
 use crate::batch::{self, Batching};
 use crate::counters::{Counters, add};
-use crate::memory::Climb;
+use crate::memory::{self, Taken};
+use crate::open_axes::OpenAxes;
 use crate::per_thread::PerThread;
 use crate::queue::{Queue, Refusal};
 use crate::quick;
-use crate::worker::{self, Request, Reserved, Shared};
+use crate::worker::{self, Progress, Request, Reserved, Shared};
 use crate::{Error, Result};
 
 /// The most cores a deployment may ask for.
@@ -106,7 +107,7 @@ pub struct Deployment {
     shared: Arc<Shared>,
     threads: usize,
     memory_bytes: u64,
-    /// The memory budget less what the model takes.
+    /// The memory budget less what the model takes and what computing does.
     left_bytes: u64,
     /// What the tensors of the requests under way take.
     in_use_bytes: Arc<AtomicU64>,
@@ -172,9 +173,10 @@ impl Deployment {
     /// Loads a predictor, runs it on the largest batch it may be asked for, measures the memory both take, and
     /// starts its threads. Blocks while it computes.
     ///
-    /// The memory is the highest climb of the process's memory meanwhile, and at least the bytes of the weights.
-    /// What else the process takes meanwhile is counted too, so the figure is rather too high than too low; where
-    /// memory cannot be measured (not on Linux), the weights alone count.
+    /// The memory is what the loaded model holds, at least the bytes of its weights, and for each thread what the largest batch
+    /// takes while it is computed. Both are counted by the program's allocator ([`count_allocated`](crate::count_allocated)); where
+    /// that does not count, or an engine has its own, they are how the process grows, with what else it takes meanwhile.
+    /// Where nothing can be measured (not on Linux), the weights alone count.
     ///
     /// # Errors
     /// [`Error::Resources`] for resources that cannot be, [`Error::OverMemory`] with both numbers,
@@ -202,30 +204,39 @@ impl Deployment {
         if weights_bytes > budget_bytes {
             return Err(over(weights_bytes));
         }
-        let climb = Climb::begin();
-        let predictor = climb.watch(load)?;
-        let model_bytes = climb.bytes().max(weights_bytes);
+        let outside = |loaded: &Result<Box<dyn Predictor>>| {
+            loaded.as_ref().is_ok_and(|model| model.allocates_outside())
+        };
+        let (predictor, Taken { kept, .. }) = memory::measured(load, outside);
+        let predictor = predictor?;
+        let model_bytes = kept.max(weights_bytes);
         let Some(left_bytes) = budget_bytes.checked_sub(model_bytes) else { return Err(over(model_bytes)) };
         let row_bytes = row_bytes(&predictor.signature().inputs) + row_bytes(&predictor.signature().outputs);
         let fitting = usize::try_from(left_bytes / row_bytes.max(1)).unwrap_or(usize::MAX);
         if fitting == 0 {
             return Err(over(model_bytes + row_bytes));
         }
-        let batching = climb.watch(|| Batching::of(&*predictor));
+        let outside = predictor.allocates_outside();
+        let (batching, tried) = memory::measured(|| Batching::of(&*predictor), |_| outside);
         let rows = match batching {
             Batching::On { .. } => limits.max_batch_rows,
             Batching::Off { .. } => limits.max_rows_per_request,
         };
         let rows = rows.min(fitting);
-        climb.watch(|| warm_up(&*predictor, rows)).map_err(|error| Error::FirstRun {
-            name: name.clone(),
-            rows,
-            reason: error.to_string(),
-        })?;
-        let memory_bytes = climb.bytes().max(model_bytes);
-        if memory_bytes > budget_bytes {
-            return Err(over(memory_bytes));
+        let (warm, batch) = memory::measured(|| warm_up(&*predictor, rows), |_| outside);
+        warm.map_err(|error| Error::FirstRun { name: name.clone(), rows, reason: error.to_string() })?;
+        // Each thread may compute such a batch at the same time.
+        let call = tried.most.max(batch.most);
+        let memory_bytes = model_bytes.saturating_add(call.saturating_mul(threads as u64));
+        // A call of each thread may take its part at the same time.
+        let call_bytes = left_bytes / threads as u64;
+        // What is left is for the tensors of those that wait; there must be room for one.
+        let least_bytes = memory_bytes.saturating_add(row_bytes);
+        if least_bytes > budget_bytes {
+            return Err(over(least_bytes));
         }
+        let left_bytes = budget_bytes - memory_bytes;
+        let open_axes = OpenAxes::of(&*predictor, batching.least_rows(), call_bytes);
         let quick_rows = match limits.max_delay {
             Duration::ZERO => quick::rows(&*predictor, &batching).min(rows),
             // Requests are to wait for others.
@@ -233,7 +244,8 @@ impl Deployment {
         };
         let queue = Queue::new(limits.max_queued_requests, threads);
         let counting = PerThread::default();
-        let shared = Arc::new(Shared { name, predictor, queue, counting, limits, batching, quick_rows });
+        let shared =
+            Arc::new(Shared { name, predictor, queue, counting, limits, batching, open_axes, quick_rows });
         let in_use_bytes = Arc::default();
         Ok(Prepared(Self { shared, threads, memory_bytes, left_bytes, in_use_bytes }))
     }
@@ -260,7 +272,8 @@ impl Deployment {
             return worker::answer_here(shared, inputs, rows, deadline);
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request { inputs, rows, reply, since: Instant::now(), deadline, bytes };
+        let progress = Progress::default();
+        let request = Request { inputs, rows, reply, since: Instant::now(), deadline, bytes, progress };
         self.enqueue(request).inspect_err(|error| shared.counting.here().failed(error))?;
         // The threads answer everything that was queued, unless one of them is killed.
         answer.await.unwrap_or_else(|_| Err(self.stopped()))
@@ -305,11 +318,19 @@ impl Deployment {
     }
 
     fn check(&self, inputs: &[Tensor]) -> Result<usize> {
-        let rows = self.signature().check_inputs(inputs).map_err(|error| match error {
+        let refused = |error| match error {
             PredictError::Input(reason) | PredictError::Engine(reason) => Error::Input(reason),
-        })?;
+        };
+        let rows = self.signature().check_inputs(inputs).map_err(refused)?;
         let limit = self.shared.limits.max_rows_per_request;
-        if rows > limit { Err(Error::TooManyRows { rows, limit }) } else { Ok(rows) }
+        if rows > limit {
+            return Err(Error::TooManyRows { rows, limit });
+        }
+        // What is not computed in slices must fit as it is.
+        let batching = &self.shared.batching;
+        let least = if matches!(batching, Batching::On { .. }) { batching.least_rows() } else { rows };
+        self.shared.open_axes.rows_max(inputs, least).map_err(refused)?;
+        Ok(rows)
     }
 
     fn overloaded(&self, what: String) -> Error {

@@ -77,6 +77,13 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Puts an entry that was taken behind all others, however many wait and whether it is closed.
+    pub(crate) fn put_back(&self, entry: T) {
+        let mut state = self.lock();
+        state.entries.push_back(entry);
+        self.wake(state);
+    }
+
     /// A turn for a caller, if one is free, or becomes so within the time it would take to wake a thread, and nobody waits
     /// for it.
     pub(crate) fn turn(&self) -> Option<Turn<'_, T>> {
@@ -189,6 +196,20 @@ mod tests {
         queue.close();
         assert_eq!(queue.push(4), Err(Refusal::Closed));
         assert_eq!((queue.len(), one(&queue), one(&queue)), (1, Some(vec![2]), None));
+    }
+
+    #[test]
+    fn what_is_put_back_comes_after_all_others() {
+        let queue = Queue::new(2, 1);
+        assert_eq!((queue.push(1), queue.push(2)), (Ok(()), Ok(())));
+        assert_eq!(one(&queue), Some(vec![1]));
+        assert_eq!(queue.push(3), Ok(()));
+        queue.close();
+        queue.put_back(1);
+        assert_eq!(
+            [one(&queue), one(&queue), one(&queue), one(&queue)],
+            [Some(vec![2]), Some(vec![3]), Some(vec![1]), None]
+        );
     }
 
     #[test]

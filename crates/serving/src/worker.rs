@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{self, Batching};
 use crate::counters::{Counting, add};
+use crate::open_axes::OpenAxes;
 use crate::per_thread::PerThread;
 use crate::queue::Queue;
 use crate::{Error, Limits, Reply, Result};
@@ -34,8 +35,22 @@ pub(crate) struct Shared {
     pub(crate) counting: PerThread<Counting>,
     pub(crate) limits: Limits,
     pub(crate) batching: Batching,
+    /// What rows cost whose size the caller chooses.
+    pub(crate) open_axes: OpenAxes,
     /// The most rows that a caller computes by itself.
     pub(crate) quick_rows: usize,
+}
+
+impl Shared {
+    /// The most rows of one call of the engine, if they are like these.
+    fn rows_max(&self, inputs: &[Tensor]) -> usize {
+        let limit = match self.batching {
+            Batching::On { .. } => self.limits.max_batch_rows.max(1),
+            Batching::Off { .. } => return usize::MAX,
+        };
+        // What does not fit was refused before.
+        self.open_axes.rows_max(inputs, self.batching.least_rows()).map_or(limit, |most| most.min(limit))
+    }
 }
 
 /// A request on its way.
@@ -47,6 +62,18 @@ pub(crate) struct Request {
     /// Nobody wants the answer later than this.
     pub(crate) deadline: Option<Instant>,
     pub(crate) bytes: Reserved,
+    pub(crate) progress: Progress,
+}
+
+/// How far a request has come that is computed in slices, other requests between them.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Of the rows that are done.
+    outputs: Vec<Tensor>,
+    rows: usize,
+    /// What it waited until the first slice.
+    waited: Option<Duration>,
+    compute: Duration,
 }
 
 /// Bytes of the memory budget that a request holds until it is gone.
@@ -110,39 +137,81 @@ pub(crate) fn answer_here(
         return Err(error);
     }
     let Computed { outputs, compute } = compute(shared, inputs, rows, begun);
-    counted(shared, rows, outputs.map_err(|error| refusal(shared, &error, true)), [Duration::ZERO, compute])
+    counted(shared, rows, outputs.map_err(|error| refusal(shared, error)), [Duration::ZERO, compute])
 }
 
-/// Computes requests together and answers each.
-fn answer(shared: &Shared, mut requests: Vec<Request>) {
+/// Computes requests together and answers each. Where that fails each is computed by itself: one that the engine does not take
+/// shall not cost its neighbours their answers.
+fn answer(shared: &Shared, requests: Vec<Request>) {
     let begun = Instant::now();
-    requests = requests.into_iter().filter_map(|request| wanted(shared, request, begun)).collect();
-    let Some((first, others)) = requests.split_first_mut() else { return };
-    let mut inputs = std::mem::take(&mut first.inputs);
-    // They were found alike before they were taken.
-    let joined = others.iter().try_for_each(|other| batch::append(&mut inputs, &other.inputs));
-    let rows = requests.iter().map(|request| request.rows).sum();
-    let Computed { outputs, compute } = match joined {
-        Ok(()) => compute(shared, inputs, rows, begun),
-        Err(error) => Computed { outputs: Err(error), compute: Duration::ZERO },
-    };
-    let wait = |request: &Request| begun.saturating_duration_since(request.since);
-    match outputs {
-        Ok(outputs) => {
-            let counts: Vec<usize> = requests.iter().map(|request| request.rows).collect();
-            for (request, outputs) in requests.into_iter().zip(batch::parts(outputs, &counts)) {
-                let times = [wait(&request), compute];
-                reply(shared, request, Ok(outputs), times);
-            }
+    let mut requests: Vec<Request> =
+        requests.into_iter().filter_map(|request| wanted(shared, request, begun)).collect();
+    if let [one] = requests.as_slice()
+        && one.rows > shared.rows_max(&one.inputs)
+    {
+        return requests.into_iter().for_each(|one| answer_slice(shared, one, begun));
+    }
+    if let [_, _, ..] = requests.as_slice() {
+        requests = match answer_together(shared, requests, begun) {
+            Ok(()) => return,
+            Err(each) => each,
+        };
+    }
+    for request in requests {
+        let begun = Instant::now();
+        let Some(mut request) = wanted(shared, request, begun) else { continue };
+        let inputs = std::mem::take(&mut request.inputs);
+        let Computed { outputs, compute } = compute(shared, inputs, request.rows, begun);
+        let outputs = outputs.map_err(|error| refusal(shared, error));
+        let times = [begun.saturating_duration_since(request.since), compute];
+        reply(shared, request, outputs, times);
+    }
+}
+
+/// Computes the next rows of a request that is too large for one call, and puts it behind all others if there are more.
+fn answer_slice(shared: &Shared, mut request: Request, begun: Instant) {
+    let rows = request.progress.rows;
+    let end = request.rows.min(rows.saturating_add(shared.rows_max(&request.inputs)));
+    let Computed { outputs, compute } =
+        compute(shared, batch::take(&request.inputs, rows..end), end - rows, begun);
+    let Request { progress, since, .. } = &mut request;
+    let waited = *progress.waited.get_or_insert_with(|| begun.saturating_duration_since(*since));
+    progress.compute += compute;
+    progress.rows = end;
+    let times = [waited, progress.compute];
+    let all = outputs.and_then(|outputs| {
+        if progress.outputs.is_empty() {
+            progress.outputs = outputs;
+            return Ok(());
         }
+        batch::append(&mut progress.outputs, &outputs)
+    });
+    match all {
         Err(error) => {
-            let alone = requests.len() == 1;
-            for request in requests {
-                let times = [wait(&request), compute];
-                reply(shared, request, Err(refusal(shared, &error, alone)), times);
-            }
+            let error = refusal(shared, error);
+            reply(shared, request, Err(error), times);
+        }
+        Ok(()) if end < request.rows => shared.queue.put_back(request),
+        Ok(()) => {
+            let outputs = std::mem::take(&mut request.progress.outputs);
+            reply(shared, request, Ok(outputs), times);
         }
     }
+}
+
+/// Gives the requests back if they cannot be computed together.
+fn answer_together(shared: &Shared, requests: Vec<Request>, begun: Instant) -> Result<(), Vec<Request>> {
+    let mut inputs = requests[0].inputs.clone();
+    // They were found alike before they were taken.
+    let joined = requests[1..].iter().try_for_each(|other| batch::append(&mut inputs, &other.inputs));
+    let counts: Vec<usize> = requests.iter().map(|request| request.rows).collect();
+    let computed = joined.map(|()| compute(shared, inputs, counts.iter().sum(), begun));
+    let Ok(Computed { outputs: Ok(outputs), compute }) = computed else { return Err(requests) };
+    for (request, outputs) in requests.into_iter().zip(batch::parts(outputs, &counts)) {
+        let times = [begun.saturating_duration_since(request.since), compute];
+        reply(shared, request, Ok(outputs), times);
+    }
+    Ok(())
 }
 
 /// What a call of the engine gave, and how long it took.
@@ -152,22 +221,25 @@ struct Computed {
 }
 
 fn compute(shared: &Shared, inputs: Vec<Tensor>, rows: usize, begun: Instant) -> Computed {
-    let outputs = shared.batching.run(&*shared.predictor, inputs, rows, shared.limits.max_batch_rows);
+    let (batching, limit) = (&shared.batching, shared.limits.max_batch_rows);
+    // Whoever does not fit was refused before.
+    let most =
+        shared.open_axes.rows_max(&inputs, batching.least_rows()).map_or(limit, |most| most.min(limit));
+    let outputs = batching.run(&*shared.predictor, inputs, rows, most);
     let compute = begun.elapsed();
     // Each slice was a call of the engine.
-    for slice in shared.batching.slices(rows, shared.limits.max_batch_rows) {
+    for slice in batching.slices(rows, most) {
         let share = slice.len() as f64 / rows.max(1) as f64;
         shared.counting.here().computed(slice.len(), compute.mul_f64(share));
     }
     Computed { outputs, compute }
 }
 
-/// What a request is told that was computed in vain, `alone` or beside others.
-fn refusal(shared: &Shared, error: &PredictError, alone: bool) -> Error {
+/// What a request is told that was computed in vain.
+fn refusal(shared: &Shared, error: PredictError) -> Error {
     match error {
-        // What one request got wrong was found before it was queued.
-        PredictError::Input(reason) if alone => Error::Input(reason.clone()),
-        PredictError::Input(reason) | PredictError::Engine(reason) => {
+        PredictError::Input(reason) => Error::Input(reason),
+        PredictError::Engine(reason) => {
             tracing::error!(deployment = shared.name, reason, "the engine failed");
             Error::Engine(shared.name.clone())
         }

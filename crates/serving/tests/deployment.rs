@@ -17,6 +17,12 @@ use serving::{Deployment, Error, Key, Limits, Resources, StartSpec, Stay, Table}
 
 const COLUMNS: usize = 3;
 
+/// Has the memory of what this thread loads counted, and not how the process grows, in which all other tests are. These engines say of
+/// nothing that they take it.
+fn counted() {
+    serving::count_allocated(0);
+}
+
 /// A gate that engines wait at, and that tests open.
 #[derive(Default)]
 struct Gate {
@@ -397,15 +403,18 @@ async fn requests_stay_within_the_memory_budget() {
     wide.outputs[0].shape[1] = Some(WIDE);
     let seen = Arc::new(Seen::default());
     seen.gate.set(true);
-    // Whatever else this process does while measuring is counted: the budget is far above it, the weights
-    // are declared as nearly all of it.
+    // The weights are declared as nearly all of the budget.
     let start = StartSpec {
         name: "e/1".to_owned(),
         resources: Resources { cpu_cores: 1.0, memory_gb: 100.0 },
         limits: Limits { max_rows_per_request: 1000, ..Limits::default() },
         weights_bytes: 99_990_000_000,
     };
-    let deployment = Deployment::start(start, || Ok(Box::new(Wide(wide, Arc::clone(&seen))))).unwrap();
+    let deployment = Deployment::start(start, || {
+        counted();
+        Ok(Box::new(Wide(wide, Arc::clone(&seen))))
+    })
+    .unwrap();
     assert_eq!(deployment.memory_bytes(), 99_990_000_000);
     let rows = |n: usize| vec![Tensor::float32(vec![n, WIDE], vec![0.0; n * WIDE]).unwrap()];
     let refused = deployment.predict(rows(126), None).await.unwrap_err();
@@ -477,7 +486,11 @@ fn a_table_keeps_the_sum_of_memory_within_the_machine() {
         let engine = Doubler { signature: signature(), seen };
         let resources = Resources { cpu_cores: 1.0, memory_gb: 1000.0 };
         let spec = StartSpec { resources, weights_bytes, ..spec(1.0, Limits::default()) };
-        Deployment::start(spec, || Ok(Box::new(engine))).unwrap()
+        let load = || {
+            counted();
+            Ok(Box::new(engine) as Box<dyn Predictor>)
+        };
+        Deployment::start(spec, load).unwrap()
     };
     table.insert(key("2"), of_size(120_000_000_000), Stay::Always).unwrap();
     let refused = table.insert(key("1"), of_size(90_000_000_000), Stay::Always).unwrap_err();
@@ -521,20 +534,22 @@ async fn what_waits_is_computed_together_and_each_gets_its_own() {
 }
 
 #[tokio::test]
-async fn a_failure_of_a_batch_is_told_to_all_in_it() {
+async fn what_the_engine_does_not_take_costs_its_neighbours_nothing() {
     let (deployment, seen) = start_batching(1.0, Limits::default());
     let first = occupy(&deployment, &seen).await;
-    let asked: Vec<Asked> = [FAIL, 1.0].into_iter().map(|value| ask(&deployment, value)).collect();
-    until("both wait", || deployment.counters().queued == 2).await;
+    let asked: Vec<Asked> = [FAIL, 1.0, BLAME].into_iter().map(|value| ask(&deployment, value)).collect();
+    until("all wait", || deployment.counters().queued == 3).await;
     seen.gate.set(true);
     for one in first {
         one.await.unwrap().unwrap();
     }
-    for one in asked {
-        let error = one.await.unwrap().unwrap_err();
-        assert!(matches!(error, Error::Engine(_)), "{error}");
-    }
-    assert_eq!(deployment.counters().errors.engine, 2);
+    let [failed, good, blamed] = <[Asked; 3]>::try_from(asked).ok().unwrap();
+    assert!(matches!(failed.await.unwrap(), Err(Error::Engine(_))));
+    assert_eq!(doubled(&good.await.unwrap().unwrap()), [2.0, 2.0, 4.0]);
+    let blamed = blamed.await.unwrap().unwrap_err();
+    assert!(matches!(&blamed, Error::Input(reason) if reason == "feature 0 is below zero"), "{blamed}");
+    let errors = deployment.counters().errors;
+    assert_eq!((errors.engine, errors.input), (1, 1));
     assert!(deployment.predict(row(1.0), None).await.is_ok());
 }
 
@@ -643,4 +658,30 @@ fn a_model_is_freed_by_a_thread_of_its_own() {
     assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "a caller has it still");
     drop(caller);
     assert_eq!(told.recv_timeout(Duration::from_secs(20)).unwrap(), "m0 e/1");
+}
+
+#[tokio::test]
+async fn a_large_request_lets_others_in_between_its_slices() {
+    let (deployment, seen) = start(1.0, Limits::default());
+    let first = occupy(&deployment, &seen).await;
+    let values: Vec<f32> = (0..10 * COLUMNS).map(|at| 100.0 + at as f32).collect();
+    let large = Tensor::float32(vec![10, COLUMNS], values.clone()).unwrap();
+    let large = tokio::spawn({
+        let deployment = Arc::clone(&deployment);
+        async move { deployment.predict(vec![large], None).await }
+    });
+    until("it waits", || deployment.counters().queued == 1).await;
+    let small = ask(&deployment, 5.0);
+    until("both wait", || deployment.counters().queued == 2).await;
+    seen.gate.set(true);
+    assert_eq!(doubled(&small.await.unwrap().unwrap())[0], 10.0);
+    let reply = large.await.unwrap().unwrap();
+    assert_eq!(doubled(&reply), values.iter().map(|x| 2.0 * x).collect::<Vec<f32>>());
+    for one in first {
+        one.await.unwrap().unwrap();
+    }
+    // One row is computed at a time: the other request after the first of ten.
+    let order = seen.values.lock().unwrap().clone();
+    assert_eq!(order.iter().position(|value| *value == 5.0), Some(2), "{order:?}");
+    assert_eq!(order.len(), 12, "{order:?}");
 }

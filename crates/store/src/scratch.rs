@@ -55,10 +55,11 @@ fn sweep(place: &Path) {
     let Ok(entries) = fs::read_dir(place) else { return };
     for entry in entries.take(ENTRIES_MAX).flatten() {
         let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        if is_ours && is_left_behind(&entry.path()) {
-            if let Err(error) = fs::remove_dir_all(entry.path()) {
-                tracing::debug!(%error, folder = %entry.path().display(), "cannot delete a temporary folder that was left behind");
-            }
+        if is_ours
+            && is_left_behind(&entry.path())
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::debug!(%error, folder = %entry.path().display(), "cannot delete a temporary folder that was left behind");
         }
     }
 }

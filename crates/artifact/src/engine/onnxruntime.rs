@@ -188,7 +188,12 @@ impl OnnxRuntimePredictor {
         for (spec, tensor) in self.signature.inputs.iter().zip(inputs) {
             values.push((Cow::Borrowed(spec.name.as_str()), to_value(tensor).map_err(fail)?.into()));
         }
-        let outputs = session.run(values).map_err(fail)?;
+        let outputs = session.run(values).map_err(|error| match error.code() {
+            ort::ErrorCode::InvalidArgument => {
+                PredictError::Input(format!("the model cannot compute these inputs: {error}"))
+            }
+            _ => fail(error),
+        })?;
         let one = |spec: &TensorSpec| {
             let value = outputs
                 .get(&spec.name)
@@ -202,6 +207,10 @@ impl OnnxRuntimePredictor {
 impl Predictor for OnnxRuntimePredictor {
     fn row_tolerance(&self) -> f64 {
         1e-6
+    }
+
+    fn allocates_outside(&self) -> bool {
+        true
     }
 
     fn signature(&self) -> &Signature {

@@ -3,7 +3,9 @@
 //! It has tensors of float32 and int32 (and bytes): int64 and bool are computed as int32, float64 as float32, and
 //! converted where a model is called.
 
+mod asked_sizes;
 mod chain;
+mod narrow;
 mod operators;
 mod quirks;
 
@@ -12,13 +14,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use predictor::{DataType, PredictError, Predictor, Signature, Tensor, TensorData, TensorSpec};
-use rten::{Dimension, Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueType};
+use rten::{
+    Dimension, Model, ModelOptions, NodeId, RunError, RunErrorKind, RunOptions, ThreadPool, Value,
+    ValueOrView, ValueType,
+};
 use rten_tensor::Layout;
 
 use super::outputs;
 use crate::Error;
 use crate::graph::shape_text;
+use asked_sizes::AskedSizes;
 use chain::{Chain, Layers};
+pub(super) use narrow::{computes_double, notes};
 pub(super) use operators::unsupported;
 
 pub(super) const VERSION: &str = "0.27";
@@ -92,6 +99,8 @@ pub(super) struct RtenPredictor {
     shared_pool: Option<Arc<ThreadPool>>,
     /// The short way for a few rows, if there is one.
     chain: Option<Chain>,
+    /// What callers could make as large as they like.
+    asked: AskedSizes,
 }
 
 impl RtenPredictor {
@@ -99,6 +108,7 @@ impl RtenPredictor {
         let fail = |reason: String| Error::Load { engine: ENGINE, reason };
         let bytes = quirks::rewrite(bytes);
         let layers = Layers::of(&bytes);
+        let nodes = asked_sizes::nodes(&bytes);
         // The bytes may be anything, and rten may panic on a graph it did not expect.
         let loaded =
             catch_unwind(AssertUnwindSafe(|| ModelOptions::with_all_ops().prepack_weights(true).load(bytes)));
@@ -109,7 +119,8 @@ impl RtenPredictor {
         let output_ids = ids(&model, model.output_ids(), &signature.outputs, "output").map_err(fail)?;
         let shared_pool = (threads > 1).then(|| Arc::new(ThreadPool::with_num_threads(threads)));
         let signature = signature.clone();
-        let mut loaded = Self { model, signature, input_ids, output_ids, shared_pool, chain: None };
+        let asked = AskedSizes::of(nodes, &model).map_err(fail)?;
+        let mut loaded = Self { model, signature, input_ids, output_ids, shared_pool, chain: None, asked };
         if let Some(layers) = layers
             && loaded.shared_pool.is_none()
         {
@@ -133,6 +144,22 @@ impl RtenPredictor {
     }
 }
 
+impl RtenPredictor {
+    /// Some of the model's values, of these inputs.
+    fn run(&self, inputs: Vec<Tensor>, wanted: &[NodeId]) -> Result<Vec<Value>, PredictError> {
+        let mut values = Vec::with_capacity(inputs.len());
+        for (id, tensor) in self.input_ids.iter().zip(inputs) {
+            values.push((*id, to_value(tensor)?));
+        }
+        let pool = self.shared_pool.as_ref().map_or_else(own_pool, Arc::clone);
+        let options = RunOptions::default().with_thread_pool(Some(pool));
+        let run = || self.model.run(values, wanted, Some(options));
+        catch_unwind(AssertUnwindSafe(run))
+            .map_err(|_| PredictError::Engine("it panicked".to_owned()))?
+            .map_err(|error| fault(&error))
+    }
+}
+
 impl Predictor for RtenPredictor {
     fn signature(&self) -> &Signature {
         &self.signature
@@ -146,16 +173,10 @@ impl Predictor for RtenPredictor {
         if let Some(outputs) = self.by_chain(&inputs, rows) {
             return outputs;
         }
-        let mut values = Vec::with_capacity(inputs.len());
-        for (id, tensor) in self.input_ids.iter().zip(inputs) {
-            values.push((*id, to_value(tensor)?));
+        if !self.asked.is_empty() {
+            self.asked.check(|ids| self.run(inputs.clone(), ids))?;
         }
-        let pool = self.shared_pool.as_ref().map_or_else(own_pool, Arc::clone);
-        let options = RunOptions::default().with_thread_pool(Some(pool));
-        let run = || self.model.run(values, &self.output_ids, Some(options));
-        let outputs = catch_unwind(AssertUnwindSafe(run))
-            .map_err(|_| PredictError::Engine("it panicked".to_owned()))?
-            .map_err(|error| PredictError::Engine(error.to_string()))?;
+        let outputs = self.run(inputs, &self.output_ids)?;
         self.signature
             .outputs
             .iter()
@@ -166,6 +187,16 @@ impl Predictor for RtenPredictor {
 
     fn engine(&self) -> &str {
         ENGINE
+    }
+}
+
+/// Whose fault it is. A model that has run before, as all that are served have, stumbles over the values or the shapes it was given.
+fn fault(error: &RunError) -> PredictError {
+    match error.kind() {
+        RunErrorKind::OperatorError | RunErrorKind::InvalidInput => {
+            PredictError::Input(format!("the model cannot compute these inputs: {error}"))
+        }
+        _ => PredictError::Engine(error.to_string()),
     }
 }
 
@@ -218,11 +249,19 @@ fn to_value(tensor: Tensor) -> Result<ValueOrView<'static>, PredictError> {
             PredictError::Input(format!("{x} does not fit int32, in which the engine rten computes int64"))
         })
     };
+    let rounded = |x: f64| {
+        let single = x as f32;
+        if single.is_infinite() && x.is_finite() {
+            let reason = format!("{x:e} does not fit float32, in which the engine rten computes float64");
+            return Err(PredictError::Input(reason));
+        }
+        Ok(single)
+    };
     let integers = |data: Vec<i32>| Value::from(rten_tensor::Tensor::from_data(&shape, data));
     let floats = |data: Vec<f32>| Value::from(rten_tensor::Tensor::from_data(&shape, data));
     let value = match tensor.into_data() {
         TensorData::Float32(data) => floats(data),
-        TensorData::Float64(data) => floats(data.into_iter().map(|x| x as f32).collect()),
+        TensorData::Float64(data) => floats(data.into_iter().map(rounded).collect::<Result<_, _>>()?),
         TensorData::Int32(data) => integers(data),
         TensorData::Int64(data) => integers(data.into_iter().map(narrowed).collect::<Result<_, _>>()?),
         TensorData::Bool(data) => integers(data.into_iter().map(i32::from).collect()),

@@ -94,7 +94,7 @@ impl Foreign<'_> {
                 memory_bytes: Some(taken.unwrap_or_default().max(weights(imported).map(bytes).sum())),
                 engine: kind,
                 samplers: imported.samplers.clone(),
-                notes: imported.notes.clone(),
+                notes: [imported.notes.clone(), engine::notes(&imported.model, kind)].concat(),
             }),
         };
         Ok(BundleParts { manifest, files })

@@ -1,16 +1,56 @@
-//! Gives back the pages of the program that are not in use.
+//! The program's memory: an allocator that counts what each thread takes, and pages that are given back.
+//!
+//! What a model takes is measured by counting ([`CountingAllocator`]): the growth of the process hides what is taken from memory freed before.
 //!
 //! A start goes through a good part of the program once: arguments, registry, models. The kernel maps 64 KiB around each
 //! place that is touched and keeps them mapped, more than half of what an idle server holds. What is asked for again is
 //! mapped again from the page cache, at a microsecond or two for 64 KiB.
 //!
-//! This is the one place with `unsafe` code: no safe interface offers it.
+//! This is the one place with `unsafe` code: no safe interface offers either.
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
+use std::alloc::{GlobalAlloc, Layout};
 use std::ops::Range;
 #[cfg(target_os = "linux")]
 use std::sync::OnceLock;
+
+/// An allocator that tells [`serving::count_allocated`] what each thread takes and gives back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CountingAllocator<A>(pub A);
+
+/// No allocation is larger than `isize::MAX`.
+fn count(bytes: usize) -> i64 {
+    bytes as i64
+}
+
+// SAFETY: every call is passed on as it came, and what it gave is returned as it was; the counting neither allocates nor panics.
+#[allow(unsafe_code)]
+unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        serving::count_allocated(count(layout.size()));
+        // SAFETY: as the caller promises.
+        unsafe { self.0.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        serving::count_allocated(-count(layout.size()));
+        // SAFETY: as the caller promises.
+        unsafe { self.0.dealloc(place, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        serving::count_allocated(count(layout.size()));
+        // SAFETY: as the caller promises.
+        unsafe { self.0.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        serving::count_allocated(count(size) - count(layout.size()));
+        // SAFETY: as the caller promises.
+        unsafe { self.0.realloc(place, layout, size) }
+    }
+}
 
 /// A mapping of memory, as `/proc/self/smaps` tells of it.
 #[derive(Debug, PartialEq, Eq)]
