@@ -36,6 +36,13 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// There is no room for the change on the disk.
+    #[error("the disk that holds the registry is full; free some space and try again")]
+    DiskFull {
+        /// What the database said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The database failed.
     #[error("{message}")]
     Internal {
@@ -66,7 +73,7 @@ impl From<sqlx::Error> for Error {
         const FULL: &str = "13";
         let code = error.as_database_error().and_then(|error| error.code());
         let message = match (&error, code.as_deref()) {
-            (_, Some(FULL)) => "the disk that holds the registry is full; free some space and try again",
+            (_, Some(FULL)) => return Self::DiskFull { source: error.into() },
             (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => return Self::unreadable(error),
             _ => "the registry database failed; the log has the detail",
         };
@@ -90,6 +97,21 @@ pub(crate) const NAMES_READ: i64 = NAMES_SHOWN as i64 + 1;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_from_other_faults() {
+        let pool = sqlx::sqlite::SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect("sqlite::memory:")
+            .await
+            .unwrap();
+        sqlx::query("CREATE TABLE t (x)").execute(&pool).await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 2").execute(&pool).await.unwrap();
+        let full = sqlx::query("INSERT INTO t VALUES (zeroblob(100000))").execute(&pool).await.unwrap_err();
+        assert!(matches!(Error::from(full), Error::DiskFull { .. }));
+        let other = sqlx::query("INSERT INTO u VALUES (1)").execute(&pool).await.unwrap_err();
+        assert!(matches!(Error::from(other), Error::Internal { .. }));
+    }
 
     #[test]
     fn names_are_listed_up_to_a_limit() {

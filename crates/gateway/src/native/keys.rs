@@ -86,6 +86,12 @@ async fn create(gateway: &Gateway, caller: &Caller, body: &[u8]) -> Result<Value
     let expires_at: Option<Timestamp> = fields.take("expireTime")?;
     fields.finish(&[])?;
     caller.allow(project.as_deref(), Scope::Admin)?;
+    // From the first one on nobody without a key could make another, here.
+    if !gateway.platform.keys_required() && (scope, &project, expires_at) != (Scope::Admin, &None, None) {
+        let message = "the first key has to be one of the scope admin for all projects that does not expire, or nobody could make others; \
+                     make that one first";
+        return Err(Error::new(Kind::FailedPrecondition, message).into());
+    }
     let request = CreateKey { project, display_name, scope, expires_at };
     let created = gateway.platform.create_key(request).await?;
     let mut reply = written(&created.key);

@@ -149,6 +149,10 @@ async fn a_key_does_what_its_scope_and_project_say() {
 #[tokio::test]
 async fn keys_are_made_listed_and_revoked_over_the_wire() {
     let server = Server::empty(GatewayOptions::default()).await;
+    let desk_first = r#"{"scope": "predict", "project": "default"}"#;
+    let refused = ask(&server, ["POST", "/bellwether/v1/keys", desk_first], None).await;
+    let message = refused.refused(400, "FAILED_PRECONDITION");
+    assert!(message.starts_with("the first key has to be one of the scope admin"), "{message}");
     let first = r#"{"scope": "admin", "displayName": "operator"}"#;
     let made = ask(&server, ["POST", "/bellwether/v1/keys", first], None).await.json();
     let admin = made["key"].as_str().unwrap().to_owned();
