@@ -132,6 +132,61 @@ def test_a_host_is_named_once(hostile: Hostile):
     assert counted() != before
 
 
+# Pages in a browser on this machine: what browsers send, byte by byte.
+
+FOREIGN = {"host": "127.0.0.1:8080", "origin": "http://evil.example", "content-type": "application/json"}
+# The page's site has let its own name lead to this machine (DNS rebinding).
+REBOUND = {"host": "evil.example", "origin": "http://evil.example", "content-type": "application/json"}
+PATHS = {
+    PREDICT: lambda answer: answer.json["error"],
+    f"/v2/models/{ROWS}/infer": lambda answer: answer.json["error"],
+    "/invocations": lambda answer: answer.json["error_code"] == "PERMISSION_DENIED" and answer.json["message"],
+    f"/endpoints/{ROWS}/invocations":
+        lambda answer: answer.headers["x-amzn-errortype"] == "AccessDeniedException" and answer.json["message"],
+    f"{VERTEX}/{ROWS}:predict": lambda answer: answer.json["error"]["status"] == "PERMISSION_DENIED" and answer.json["error"]["message"],
+    "/bellwether/v1/keys": lambda answer: answer.json["error"]["status"] == "PERMISSION_DENIED" and answer.json["error"]["message"],
+}
+
+
+@pytest.mark.parametrize("page", [FOREIGN, REBOUND], ids=["foreign", "rebound"])
+def test_pages_of_other_sites_hear_no_in_the_words_of_each_protocol(hostile: Hostile, page: dict[str, str]):
+    for path, said in PATHS.items():
+        answer = hostile.ask("POST", path, GOOD, page)
+        assert answer.status == 403 and "web pages" in said(answer), (path, answer)
+    for path in (INFER, TFS_PREDICT):
+        answer = hostile.ask("POST", path, b"", page | {"content-type": "application/grpc"})
+        assert (answer.status, answer.headers["grpc-status"], answer.body) == (200, "7", b""), (path, answer)
+    hostile.is_unharmed()
+
+
+def test_pages_of_its_own_and_programs_are_answered_under_any_name(hostile: Hostile):
+    for host in ("localhost:8080", "models.localhost", "127.0.0.1:8080", "[::1]:8080", "192.168.1.5"):
+        own = {"host": host, "origin": f"http://{host}", "content-type": "application/json"}
+        assert hostile.ask("POST", PREDICT, GOOD, own).status == 200, host
+        assert hostile.ask("GET", "/bellwether/v1/keys", headers={"host": host, "accept-language": "en"}).status == 200, host
+    for host in ("models:8080", "models.internal", "evil.example"):
+        assert hostile.ask("POST", PREDICT, GOOD, {"host": host, "content-type": "application/json"}).status == 200, host
+        for program in ({}, {"user-agent": "node", "accept": "*/*", "accept-language": "*", "sec-fetch-mode": "cors"}):
+            assert hostile.ask("GET", "/bellwether/v1/keys", headers={"host": host} | program).status == 200, (host, program)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "added",
+    [
+        # Firefox and Chrome over http to a name send no Sec-Fetch-*; a page can do without Referer, not without Accept-Language.
+        {"accept-language": "en-US,en;q=0.5", "referer": "http://evil.example/"}, {"accept-language": "en-US,en;q=0.9"},
+        {"referer": "http://evil.example/"}, {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"},
+    ],
+    ids=lambda added: " ".join(added),
+)
+def test_a_rebound_page_reads_nothing(hostile: Hostile, method: str, added: dict[str, str]):
+    for path in ("/bellwether/v1/keys", f"/v1/models/{ROWS}", "/v2", "/metrics", "/storage/v1/b"):
+        answer = hostile.ask(method, path, headers={"host": "evil.example", "user-agent": "Mozilla/5.0", "accept": "*/*"} | added)
+        assert answer.status == 403, (path, answer)
+        assert method == "HEAD" or b"web pages" in answer.body, (path, answer)
+
+
 def test_what_is_announced_is_not_waited_for(hostile: Hostile):
     with hostile.line() as line:
         line.send(POST + b"expect: 100-continue\r\ncontent-length: 1000000000000\r\n\r\n")
