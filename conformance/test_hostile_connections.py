@@ -73,13 +73,34 @@ def test_chunks_that_are_none(hostile: Hostile):
         b"0x5\r\n12345\r\n0\r\n\r\n", b"-5\r\n12345\r\n0\r\n\r\n", b"+5\r\n12345\r\n0\r\n\r\n", b"fffffffffffffffff\r\n12345\r\n0\r\n\r\n",
         b"5\n12345\n0\n\n", b"5\r\n12345X0\r\n\r\n", b"g\r\n", b"\r\n\r\n",
         b"5 5\r\n12345\r\n0\r\n\r\n", b"5;" + b"x" * 100_000 + b"\r\n12345\r\n0\r\n\r\n", b"0\r\n" + b"x: y\r\n" * 20_000 + b"\r\n",
+        b"%x\r\n%b\r\n0\r\nno trailer\r\n\r\n" % (len(GOOD), GOOD), b"%x\r\n%b\r\n0\r\na\0: b\r\n\r\n" % (len(GOOD), GOOD),
     ]:
         with hostile.line() as line:
             line.send(chunked + body + SMUGGLED)
             first = line.answer()
-            assert first.status in (0, 400, 431, 499), (body[:40], first)
+            # What goes on after the answer may have the line reset before it is read.
+            assert first.status in ((0, 400) if len(body) > 1000 else (400,)), (body[:40], first)
+            assert first.status == 0 or first.headers["x-request-id"] and "CR LF" in first.json["error"], (body[:40], first)
             assert line.is_closed(), body[:40]
     hostile.is_unharmed()
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"transfer-encoding: chunked, chunked\r\n", 400), (b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", 400),
+        (b"transfer-encoding: gzip, chunked\r\n", 501), (b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", 501),
+        (b"transfer-encoding: identity, Chunked\r\n", 501), (b"transfer-encoding: \xb5, chunked\r\n", 501),
+    ],
+    ids=repr,
+)
+def test_a_body_is_chunked_once_and_nothing_else(hostile: Hostile, head: bytes, status: int):
+    """RFC 9112, section 6.1: never chunked twice, and 501 for a coding that is not understood."""
+    with hostile.line() as line:
+        line.send(POST + head + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD) + SMUGGLED)
+        first = line.answer()
+        assert first.status == status and "transfer-encoding" in first.json["error"] and first.headers["x-request-id"], first
+        assert line.is_closed(), "what follows is read as a request"
 
 
 def test_chunked_is_of_http_1_1_alone(hostile: Hostile):
