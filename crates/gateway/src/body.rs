@@ -192,13 +192,15 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Option<Coding> {
     named("deflate").then_some(Coding::Deflate)
 }
 
-fn name_of(one: &str) -> &str {
+/// What is listed, without its weight and other parameters.
+pub(crate) fn name_of(one: &str) -> &str {
     one.split(';').next().unwrap_or_default().trim()
 }
 
 /// Whether its weight is 0.
-fn is_refused(one: &str) -> bool {
-    let weight = one.split(';').skip(1).find_map(|part| part.trim().strip_prefix("q="));
+pub(crate) fn is_refused(one: &str) -> bool {
+    let weight =
+        one.split(';').skip(1).find_map(|part| part.trim().strip_prefix(['q', 'Q'])?.strip_prefix('='));
     weight.and_then(|weight| weight.trim().parse::<f32>().ok()) == Some(0.0)
 }
 

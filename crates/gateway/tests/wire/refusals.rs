@@ -43,6 +43,10 @@ async fn a_client_may_not_name_any_directory() {
     let answer = server.post("models:upload", &upload("file:///etc")).await;
     answer.refused(403, "PERMISSION_DENIED");
     server.post("models:upload", &upload("gs://bucket/x")).await.refused(400, "INVALID_ARGUMENT");
+    for uri in ["file:///etc\0", "\u{1}file:///etc", "file:///e\ttc"] {
+        let message = server.post("models:upload", &upload(uri)).await.refused(400, "INVALID_ARGUMENT");
+        assert!(message.contains("control character"), "{message}");
+    }
     std::fs::create_dir(&server.bundle).unwrap();
     let empty = upload(&format!("file://{}", server.bundle.display()));
     let message = server.post("models:upload", &empty).await.refused(400, "INVALID_ARGUMENT");
