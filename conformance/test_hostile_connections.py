@@ -73,13 +73,34 @@ def test_chunks_that_are_none(hostile: Hostile):
         b"0x5\r\n12345\r\n0\r\n\r\n", b"-5\r\n12345\r\n0\r\n\r\n", b"+5\r\n12345\r\n0\r\n\r\n", b"fffffffffffffffff\r\n12345\r\n0\r\n\r\n",
         b"5\n12345\n0\n\n", b"5\r\n12345X0\r\n\r\n", b"g\r\n", b"\r\n\r\n",
         b"5 5\r\n12345\r\n0\r\n\r\n", b"5;" + b"x" * 100_000 + b"\r\n12345\r\n0\r\n\r\n", b"0\r\n" + b"x: y\r\n" * 20_000 + b"\r\n",
+        b"%x\r\n%b\r\n0\r\nno trailer\r\n\r\n" % (len(GOOD), GOOD), b"%x\r\n%b\r\n0\r\na\0: b\r\n\r\n" % (len(GOOD), GOOD),
     ]:
         with hostile.line() as line:
             line.send(chunked + body + SMUGGLED)
             first = line.answer()
-            assert first.status in (0, 400, 431, 499), (body[:40], first)
+            # What goes on after the answer may have the line reset before it is read.
+            assert first.status in ((0, 400) if len(body) > 1000 else (400,)), (body[:40], first)
+            assert first.status == 0 or first.headers["x-request-id"] and "CR LF" in first.json["error"], (body[:40], first)
             assert line.is_closed(), body[:40]
     hostile.is_unharmed()
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"transfer-encoding: chunked, chunked\r\n", 400), (b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", 400),
+        (b"transfer-encoding: gzip, chunked\r\n", 501), (b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", 501),
+        (b"transfer-encoding: identity, Chunked\r\n", 501), (b"transfer-encoding: \xb5, chunked\r\n", 501),
+    ],
+    ids=repr,
+)
+def test_a_body_is_chunked_once_and_nothing_else(hostile: Hostile, head: bytes, status: int):
+    """RFC 9112, section 6.1: never chunked twice, and 501 for a coding that is not understood."""
+    with hostile.line() as line:
+        line.send(POST + head + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD) + SMUGGLED)
+        first = line.answer()
+        assert first.status == status and "transfer-encoding" in first.json["error"] and first.headers["x-request-id"], first
+        assert line.is_closed(), "what follows is read as a request"
 
 
 def test_chunked_is_of_http_1_1_alone(hostile: Hostile):
@@ -130,6 +151,61 @@ def test_a_host_is_named_once(hostile: Hostile):
             answer = line.answer("GET")
             assert answer.status == 400 and answer.headers["x-request-id"] and "host" in answer.json["error"], (head, answer)
     assert counted() != before
+
+
+# Pages in a browser on this machine: what browsers send, byte by byte.
+
+FOREIGN = {"host": "127.0.0.1:8080", "origin": "http://evil.example", "content-type": "application/json"}
+# The page's site has let its own name lead to this machine (DNS rebinding).
+REBOUND = {"host": "evil.example", "origin": "http://evil.example", "content-type": "application/json"}
+PATHS = {
+    PREDICT: lambda answer: answer.json["error"],
+    f"/v2/models/{ROWS}/infer": lambda answer: answer.json["error"],
+    "/invocations": lambda answer: answer.json["error_code"] == "PERMISSION_DENIED" and answer.json["message"],
+    f"/endpoints/{ROWS}/invocations":
+        lambda answer: answer.headers["x-amzn-errortype"] == "AccessDeniedException" and answer.json["message"],
+    f"{VERTEX}/{ROWS}:predict": lambda answer: answer.json["error"]["status"] == "PERMISSION_DENIED" and answer.json["error"]["message"],
+    "/bellwether/v1/keys": lambda answer: answer.json["error"]["status"] == "PERMISSION_DENIED" and answer.json["error"]["message"],
+}
+
+
+@pytest.mark.parametrize("page", [FOREIGN, REBOUND], ids=["foreign", "rebound"])
+def test_pages_of_other_sites_hear_no_in_the_words_of_each_protocol(hostile: Hostile, page: dict[str, str]):
+    for path, said in PATHS.items():
+        answer = hostile.ask("POST", path, GOOD, page)
+        assert answer.status == 403 and "web pages" in said(answer), (path, answer)
+    for path in (INFER, TFS_PREDICT):
+        answer = hostile.ask("POST", path, b"", page | {"content-type": "application/grpc"})
+        assert (answer.status, answer.headers["grpc-status"], answer.body) == (200, "7", b""), (path, answer)
+    hostile.is_unharmed()
+
+
+def test_pages_of_its_own_and_programs_are_answered_under_any_name(hostile: Hostile):
+    for host in ("localhost:8080", "models.localhost", "127.0.0.1:8080", "[::1]:8080", "192.168.1.5"):
+        own = {"host": host, "origin": f"http://{host}", "content-type": "application/json"}
+        assert hostile.ask("POST", PREDICT, GOOD, own).status == 200, host
+        assert hostile.ask("GET", "/bellwether/v1/keys", headers={"host": host, "accept-language": "en"}).status == 200, host
+    for host in ("models:8080", "models.internal", "evil.example"):
+        assert hostile.ask("POST", PREDICT, GOOD, {"host": host, "content-type": "application/json"}).status == 200, host
+        for program in ({}, {"user-agent": "node", "accept": "*/*", "accept-language": "*", "sec-fetch-mode": "cors"}):
+            assert hostile.ask("GET", "/bellwether/v1/keys", headers={"host": host} | program).status == 200, (host, program)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "added",
+    [
+        # Firefox and Chrome over http to a name send no Sec-Fetch-*; a page can do without Referer, not without Accept-Language.
+        {"accept-language": "en-US,en;q=0.5", "referer": "http://evil.example/"}, {"accept-language": "en-US,en;q=0.9"},
+        {"referer": "http://evil.example/"}, {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"},
+    ],
+    ids=lambda added: " ".join(added),
+)
+def test_a_rebound_page_reads_nothing(hostile: Hostile, method: str, added: dict[str, str]):
+    for path in ("/bellwether/v1/keys", f"/v1/models/{ROWS}", "/v2", "/metrics", "/storage/v1/b"):
+        answer = hostile.ask(method, path, headers={"host": "evil.example", "user-agent": "Mozilla/5.0", "accept": "*/*"} | added)
+        assert answer.status == 403, (path, answer)
+        assert method == "HEAD" or b"web pages" in answer.body, (path, answer)
 
 
 def test_what_is_announced_is_not_waited_for(hostile: Hostile):
@@ -346,16 +422,16 @@ def message(payload: bytes, flag: int = 0, length: int | None = None) -> bytes:
         ("nothing", (), b"", {13, 12, 3}),
         ("half a head", (), b"\0\0\0", {13}),
         ("less than it says", (), message(b"\x0a\x04rows", length=1000), {13}),
-        ("more than all", (), message(b"", length=0xFFFFFFFF), {8, 11}),
+        ("more than all", (), message(b"", length=0xFFFFFFFF), {8}),
         ("packed, by no method", (), message(b"\x0a\x04rows", flag=1), {13}),
         ("an unknown flag", (), message(b"\x0a\x04rows", flag=7), {13}),
         ("no gzip", (("grpc-encoding", "gzip"),), message(b"\x0a\x04rows", flag=1), {13, 3}),
-        ("a bomb", (("grpc-encoding", "gzip"),), message(gzip.compress(bytes(40 << 20), 9), flag=1), {8, 11}),
+        ("a bomb", (("grpc-encoding", "gzip"),), message(gzip.compress(bytes(40 << 20), 9), flag=1), {8}),
         ("an unknown method of packing", (("grpc-encoding", "br"),), message(b"\x0a\x04rows", flag=1), {12}),
         ("a timeout of words", (("grpc-timeout", "soon"),), message(b"\x0a\x04rows"), {3, 13}),
         ("a timeout of 9 digits", (("grpc-timeout", "123456789S"),), message(b"\x0a\x04rows"), {3, 13}),
         ("a timeout that has passed", (("grpc-timeout", "0n"),), message(b"\x0a\x04rows"), {4}),
-        ("no messages but text", (), b"hello world, this is no message", {8, 11, 13}),
+        ("no messages but text", (), b"hello world, this is no message", {8, 13}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -418,6 +494,7 @@ WRONG = [
     (INFER, "too few contents", infer(raw=(), contents=pb((6, bytes(12)))), Code.INVALID_ARGUMENT),
     (INFER, "infinite", infer(raw=(tensor_bytes([1, 2, 3, float("inf")]),)), Code.INVALID_ARGUMENT),
     (INFER, "too many rows", infer(shape=(65_537, 4), raw=(bytes(16 * 65_537),)), Code.INVALID_ARGUMENT),
+    (INFER, "over the limit", b"\x2a\0" * 17_000_000, Code.RESOURCE_EXHAUSTED),
     (INFER, "empty inputs", b"\x2a\0" * 2_000_000, Code.RESOURCE_EXHAUSTED),
     (INFER, "empty contents", pb((1, ROWS.encode())) + pb((5, pb((5, pb((8, b"")))))) * 500_000, Code.RESOURCE_EXHAUSTED),
     (INFER, "a long name", infer(name=b"x" * 1_000_000), Code.INVALID_ARGUMENT),

@@ -15,6 +15,7 @@ use flate2::Compression;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 
+use crate::framing;
 use crate::pace::{self, Pace, Wait};
 
 /// Smaller replies are sent as they are: they fit a packet either way.
@@ -30,6 +31,8 @@ pub(crate) enum BodyError {
     TooLarge(usize),
     /// The client stopped sending.
     Cut,
+    /// Its chunks are none.
+    Misframed,
     /// The client sends too slowly.
     Slow,
     /// Its coding is not offered.
@@ -57,7 +60,7 @@ impl Paced {
     /// The next bytes; none at the end.
     ///
     /// # Errors
-    /// [`BodyError::Slow`], [`BodyError::Cut`].
+    /// [`BodyError::Slow`], [`BodyError::Cut`], [`BodyError::Misframed`].
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -70,6 +73,9 @@ impl Paced {
             };
             match frame {
                 None => break,
+                Some(Err(error)) if framing::is_broken(&error) => {
+                    return Poll::Ready(Err(BodyError::Misframed));
+                }
                 Some(Err(_)) => return Poll::Ready(Err(BodyError::Cut)),
                 // Trailers mean nothing here.
                 Some(Ok(frame)) => {
@@ -86,7 +92,7 @@ impl Paced {
 /// Reads a body within the limit; one that is announced too long is not read at all.
 ///
 /// # Errors
-/// [`BodyError::TooLarge`], [`BodyError::Cut`], [`BodyError::Slow`].
+/// [`BodyError::TooLarge`], [`BodyError::Cut`], [`BodyError::Misframed`], [`BodyError::Slow`].
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -186,13 +192,15 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Option<Coding> {
     named("deflate").then_some(Coding::Deflate)
 }
 
-fn name_of(one: &str) -> &str {
+/// What is listed, without its weight and other parameters.
+pub(crate) fn name_of(one: &str) -> &str {
     one.split(';').next().unwrap_or_default().trim()
 }
 
 /// Whether its weight is 0.
-fn is_refused(one: &str) -> bool {
-    let weight = one.split(';').skip(1).find_map(|part| part.trim().strip_prefix("q="));
+pub(crate) fn is_refused(one: &str) -> bool {
+    let weight =
+        one.split(';').skip(1).find_map(|part| part.trim().strip_prefix(['q', 'Q'])?.strip_prefix('='));
     weight.and_then(|weight| weight.trim().parse::<f32>().ok()) == Some(0.0)
 }
 

@@ -10,6 +10,7 @@ mod asked;
 mod body;
 mod connections;
 mod dialect;
+mod framing;
 #[doc(hidden)]
 pub mod fuzz;
 mod grpc;

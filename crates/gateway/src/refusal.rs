@@ -77,6 +77,9 @@ impl From<BodyError> for Refusal {
                 format!("the request body is over the limit of {limit} bytes; send fewer rows at a time"),
             ),
             BodyError::Cut => Self::new(status::of(Kind::Cancelled).0, "the request body ended early"),
+            BodyError::Misframed => Self::invalid(
+                "the request body is not chunked as its transfer-encoding says: sizes in hexadecimal, lines that end with CR LF",
+            ),
             BodyError::Slow => Self::new(StatusCode::REQUEST_TIMEOUT, SLOW_BODY),
             BodyError::Coding(name) => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -268,7 +268,8 @@ impl Platform {
         let of_route = |(_, route): (RouteKey, Arc<Route>)| {
             route.deployed.iter().map(|(_, model)| model.deployment.cpu_cores).sum::<f64>()
         };
-        self.serving.all().into_iter().map(of_route).sum()
+        // An empty sum is -0.0.
+        self.serving.all().into_iter().map(of_route).fold(0.0, |all, cores| all + cores)
     }
 
     /// Counters of everything in memory, for monitoring.

@@ -7,6 +7,9 @@ pub const DEFAULT_CPU_CORES: f64 = 2.0;
 /// Memory of a deployment that asks for nothing, in GB (10^9 bytes).
 pub const DEFAULT_MEMORY_GB: f64 = 4.0;
 
+/// No machine has more: a number beyond this is no budget, in GB (10^9 bytes).
+const MEMORY_GB_MAX: f64 = 1e6;
+
 /// What a deployment asks for; nothing given means the defaults.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResourceRequest {
@@ -22,7 +25,7 @@ impl ResourceRequest {
     /// Cores and memory in GB: what is given directly, else the machine type's, else the defaults.
     ///
     /// # Errors
-    /// [`crate::Kind::InvalidArgument`] for an unknown machine type or a number that is not positive and finite.
+    /// [`crate::Kind::InvalidArgument`] for an unknown machine type, a number that is not positive and finite, or more than 10^6 GB.
     pub fn resolve(&self) -> Result<(f64, f64)> {
         let machine = self.machine_type.as_deref().map(machine).transpose()?;
         let cores = self.cpu_cores.or(machine.map(|m| m.0)).unwrap_or(DEFAULT_CPU_CORES);
@@ -31,6 +34,10 @@ impl ResourceRequest {
             if !(value.is_finite() && value > 0.0) {
                 return Err(Error::invalid(field, format!("{field} must be a positive number, got {value}")));
             }
+        }
+        if memory > MEMORY_GB_MAX {
+            let message = format!("memory_gb must be at most {MEMORY_GB_MAX}, got {memory:e}");
+            return Err(Error::invalid("memory_gb", message));
         }
         Ok((cores, memory))
     }
@@ -147,6 +154,9 @@ mod tests {
         assert!(ask(None, None, Some("n1-standard-3")).resolve().is_err());
         assert!(ask(Some(0.0), None, None).resolve().is_err());
         assert!(ask(None, Some(f64::NAN), None).resolve().is_err());
+        assert_eq!(ask(None, Some(1e6), None).resolve().unwrap(), (2.0, 1e6));
+        let beyond = ask(None, Some(1e300), None).resolve().unwrap_err().to_string();
+        assert!(beyond.contains("memory_gb must be at most 1000000, got 1e300"), "{beyond}");
     }
 
     #[test]

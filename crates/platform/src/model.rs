@@ -249,6 +249,10 @@ pub(crate) fn version_prefix(project: &str, model: &str, version: u32) -> String
 
 /// The path of a `file://` URI.
 pub(crate) fn file_path(uri: &str) -> std::result::Result<PathBuf, String> {
+    // They are passed over where URIs are read: what is opened would not be what was named.
+    if uri.contains(char::is_control) {
+        return Err("holds a control character".to_owned());
+    }
     let parsed = url::Url::parse(uri).map_err(|error| format!("is not a URI ({error})"))?;
     if parsed.scheme() != "file" {
         return Err(format!("has scheme {}://; this version reads file:// only", parsed.scheme()));

@@ -92,6 +92,7 @@ fn lies_under(uri: &str, root: &str) -> bool {
     let odd = |part: &str| matches!(part, "." | "..");
     (rest.is_empty() || rest.starts_with('/'))
         && !rest.contains(['%', '?', '#', '\\', '@'])
+        && !rest.contains(char::is_control)
         && !rest.split('/').any(odd)
 }
 
@@ -178,6 +179,8 @@ mod tests {
             ("gs://models/a/../b", false),
             ("gs://models/a/%2e%2e/b", false),
             ("gs://models/a?x=/b", false),
+            ("gs://models/a/net.onnx\0", false),
+            ("gs://models/a/n\tet.onnx", false),
             ("s3://models/a", false),
         ] {
             assert_eq!(lies_under(uri, "gs://models/a/"), under, "{uri}");

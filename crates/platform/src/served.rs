@@ -163,6 +163,8 @@ impl Platform {
         let picked = named.number(choice).and_then(|number| named.pick(number));
         picked.map(Target::new).ok_or_else(|| {
             let what = match choice {
+                // Where a protocol's numbers go further than ours.
+                VersionChoice::Number(0) => "such version".to_owned(),
                 VersionChoice::Number(number) => format!("version {number}"),
                 VersionChoice::Alias(alias) => format!("a version with the alias \"{alias}\""),
                 VersionChoice::Default => "a version".to_owned(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, TryFutureExt as _};
 use platform::{Caller, Error, Kind, ModelName, Scope, Target, VersionChoice};
@@ -277,6 +277,10 @@ fn finished(answered: Result<Response, NoCall>, route: Route) -> Response {
         Err(NoCall::Refused(status)) => refused(&status),
         Err(NoCall::NotGrpc(code, why)) => (code, why).into_response(),
     };
+    // That a message is over the limit is OUT_OF_RANGE for tonic; for gRPC's other servers it is RESOURCE_EXHAUSTED. So in `open`.
+    if response.headers().get(Status::GRPC_STATUS).is_some_and(|code| code == "11") {
+        response.headers_mut().insert(Status::GRPC_STATUS, HeaderValue::from_static("8"));
+    }
     response.extensions_mut().insert(route);
     response
 }

@@ -52,6 +52,10 @@ impl Open {
             match next {
                 Some(Ok(answer)) => Some((Ok(answer), Some((answers, ending)))),
                 Some(Err(status)) => {
+                    let status = match status.code() {
+                        Code::OutOfRange => Status::resource_exhausted(status.message()),
+                        _ => status,
+                    };
                     ending.code = status.code();
                     Some((Err(status), None))
                 }

@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::answered;
 use crate::asked::Asked;
-use crate::body::{accepted, compressed, read_decoded};
+use crate::body::{accepted, compressed, is_refused, name_of, read_decoded};
 use crate::named::{Absence, find, segment};
 use crate::observe::Route;
 use crate::refusal::{Refusal, shown};
@@ -261,15 +261,14 @@ fn read(gateway: &Gateway, target: &Target, form: Form, body: Bytes) -> Result<I
     }
 }
 
-/// A stream is answered with a stream, unless the client names something else; and to whoever names it.
+/// A stream is answered with a stream, unless the client names something else or gives it the weight 0; and to whoever names it.
 fn wants_stream(headers: &HeaderMap, form: Form) -> bool {
     let listed = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let listed: Vec<&str> = listed
-        .flat_map(|list| list.split(','))
-        .map(|one| one.split(';').next().unwrap_or_default().trim())
-        .collect();
-    let named = |name: &str| listed.iter().any(|one| one.eq_ignore_ascii_case(name));
-    named(arrow::STREAM) || (form == Form::Arrow && !named(JSON))
+    let (refused, taken): (Vec<&str>, Vec<&str>) =
+        listed.flat_map(|list| list.split(',')).partition(|one| is_refused(one));
+    let in_list = |list: &[&str], name: &str| list.iter().any(|one| name_of(one).eq_ignore_ascii_case(name));
+    in_list(&taken, arrow::STREAM)
+        || (form == Form::Arrow && !in_list(&taken, JSON) && !in_list(&refused, arrow::STREAM))
 }
 
 #[cfg(test)]
@@ -306,6 +305,12 @@ mod tests {
         assert!(!wants_stream(&HeaderMap::new(), Form::Csv));
         assert!(wants_stream(&accept("*/*"), Form::Arrow));
         assert!(!wants_stream(&accept("application/json"), Form::Arrow));
+        for none in ["q=0", "Q=0.000", "x=y; q=0"] {
+            let refused = format!("*/*, {}; {none}", arrow::STREAM);
+            assert!(!wants_stream(&accept(&refused), Form::Arrow), "{refused}");
+            assert!(!wants_stream(&accept(&refused), Form::Json), "{refused}");
+        }
+        assert!(wants_stream(&accept("application/json;q=0"), Form::Arrow));
         assert!(wants_stream(
             &accept("application/json;q=0.5, application/vnd.apache.arrow.stream"),
             Form::Json

@@ -14,7 +14,7 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http_body_util::BodyExt as _;
 
 pub(crate) use counts::{Route, Status, Why};
@@ -25,7 +25,6 @@ pub(crate) use current::{Current, answered, asked, dialect_or};
 use crate::answered::SERVER_TIMING;
 use crate::dialect::{Dialect, retry_later};
 use crate::router::Gateway;
-use crate::vertex::error::ApiError;
 use crate::{access, origin};
 use trace_context::TraceContext;
 
@@ -78,9 +77,9 @@ fn admitted(
     mut request: Request,
     dialect: Dialect,
 ) -> Result<Request, Box<Response>> {
-    if let Err(error) = origin::check(request.headers()) {
+    if let Err(error) = origin::check(&request, || gateway.platform.authenticate(None).is_err()) {
         gateway.counts.refused(dialect, Why::Origin);
-        return Err(Box::new(ApiError::from(error).into_response()));
+        return Err(Box::new(dialect.refusal(error)));
     }
     if let Err(refusal) = access::check(&gateway.platform, &mut request, dialect) {
         let unknown =

@@ -7,12 +7,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Version, header};
 use axum::response::Response;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use platform::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -27,7 +28,7 @@ use crate::connections;
 use crate::question::{QuestionPath, is_grpc_question};
 use crate::router::Service;
 use crate::tls::Tls;
-use crate::{open_inference, origin};
+use crate::{framing, open_inference, origin};
 
 /// A client that has not agreed on a cipher by then is cut off.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,12 +138,19 @@ async fn answer(
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Reply>, JoinError> {
     let Answering { service, elsewhere, .. } = &*asked.0.answering;
-    let response = if let Err(error) = origin::one_host(request.version(), request.headers()) {
-        Box::pin(service.refuse(request.map(Body::new), error)).await
+    let bytes = request.body().size_hint().upper();
+    let response = if let Err(error) = doubtful(&request, bytes) {
+        let version = request.version();
+        let mut response = Box::pin(service.refuse(request.map(Body::new), error)).await;
+        if version < Version::HTTP_2 {
+            // What follows may be part of it.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     } else {
         let path = request.uri().path();
         let question = QuestionPath::of(path);
-        let here = is_quick(question, path, request.headers(), request.body().size_hint().upper());
+        let here = is_quick(question, path, request.headers(), bytes);
         let request = request.map(Body::new);
         match question {
             Some(question) if here => service.answer_question(question, request).await,
@@ -160,6 +168,17 @@ async fn answer(
         }
     };
     Ok(response.map(|body| Reply::new(body, asked)))
+}
+
+/// Refuses a request that two readers could read as two, if so many bytes are all of its body.
+///
+/// # Errors
+/// Those of [`origin::one_host`] and [`framing::check`].
+fn doubtful<B>(request: &hyper::Request<B>, bytes: Option<u64>) -> Result<(), Error> {
+    let (version, headers) = (request.version(), request.headers());
+    origin::one_host(version, headers)?;
+    // One that says its length has no transfer coding, and HTTP/2 knows none.
+    if bytes.is_none() && version == Version::HTTP_11 { framing::check(headers) } else { Ok(()) }
 }
 
 /// Whether a request is read and answered on the thread of its connection, if so many bytes are all of its body.

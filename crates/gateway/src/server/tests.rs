@@ -221,3 +221,69 @@ async fn a_request_without_one_host_is_written_down_as_any_other() {
     );
     assert_eq!(server.metric(counted).await, 1);
 }
+
+/// All that the server says to a request with such headers and such a body till it closes the line; the client would listen on.
+async fn said(server: &Server, headers: &str, body: &str) -> String {
+    let mut line = server.line().await;
+    let request = format!(
+        "POST /bellwether/v1/keys HTTP/1.1\r\nhost: a\r\nx-request-id: mine\r\n{headers}\r\n\r\n{body}"
+    );
+    line.write_all(&[request.as_bytes(), ALIVE].concat()).await.unwrap();
+    let mut said = Vec::new();
+    let _ = tokio::time::timeout(SLACK, line.read_to_end(&mut said)).await.expect("the line is closed");
+    String::from_utf8(said).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_are_none_are_the_fault_of_who_sends_them() {
+    let server = server().await;
+    for body in [
+        "g\r\n",
+        "\r\n\r\n",
+        "-2\r\n{}\r\n0\r\n\r\n",
+        "2\n{}\n0\n\n",
+        "2\r\n{}X0\r\n\r\n",
+        "2 2\r\n{}\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\n{}",
+        "2\r\n{}\r\n0\r\nno trailer\r\n\r\n",
+        "2\r\n{}\r\n0\r\na\0: b\r\n\r\n",
+    ] {
+        let answer = said(&server, "transfer-encoding: chunked", body).await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{body:?}: {answer}");
+        assert!(answer.contains("x-request-id: mine") && answer.contains("CR LF"), "{body:?}: {answer}");
+        assert!(
+            answer.contains("\"status\":\"INVALID_ARGUMENT\"") && !answer.contains(" 200 "),
+            "{body:?}: {answer}"
+        );
+    }
+    // One that leaves is another matter.
+    let mut line = server.line().await;
+    line.write_all(b"POST /bellwether/v1/keys HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{")
+        .await
+        .unwrap();
+    line.shutdown().await.unwrap();
+    let mut answer = String::new();
+    line.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 499 "), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_coding_is_taken_for_chunks() {
+    let server = server().await;
+    for (headers, status) in [
+        ("transfer-encoding: chunked, chunked", "400 Bad Request"),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: chunked", "400 Bad Request"),
+        ("transfer-encoding: gzip, chunked", "501 Not Implemented"),
+        ("transfer-encoding: gzip\r\ntransfer-encoding: chunked", "501 Not Implemented"),
+        ("transfer-encoding: identity, chunked", "501 Not Implemented"),
+    ] {
+        let answer = said(&server, headers, "2\r\n{}\r\n0\r\n\r\n").await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{headers}: {answer}");
+        assert!(
+            answer.contains("connection: close\r\n") && answer.contains("x-request-id: mine"),
+            "{headers}: {answer}"
+        );
+        assert!(answer.contains("transfer-encoding") && !answer.contains(" 200 "), "{headers}: {answer}");
+    }
+    assert_eq!(server.metric("bellwether_http_requests_total{route=\"unmatched\",code=\"501\"}").await, 3);
+}

@@ -154,6 +154,7 @@ async fn endpoints_are_made_deployed_to_and_emptied() {
     finished(&operation, "UndeployModel", "UndeployModelResponse");
     poll(&server, &operation).await;
     assert_eq!(server.get_ok("endpoints/tiny").await["deployedModels"], json!([]));
+    assert!(server.platform.cores_asked().is_sign_positive(), "none are asked for, which is 0 and not -0");
     let message = server
         .post("endpoints/tiny:predict", r#"{"instances": [[1]]}"#)
         .await

@@ -53,6 +53,7 @@ async fn a_raw_question_may_have_any_form_and_says_who_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_is_changed_in_its_place() {
     let server = Server::deployed().await;
+    assert_eq!(server.platform.cores_asked(), 1.0);
     let before = server.post_ok("endpoints/tiny:predict", &format!("{{\"instances\": [{ROW}]}}")).await;
     let body = json!({
         "deployedModel": {"id": "1", "dedicatedResources": {"machineSpec": {"machineType": "n1-standard-2"},
@@ -78,6 +79,7 @@ async fn a_deployment_is_changed_in_its_place() {
     for (body, words) in [
         (json!({"deployedModel": {"id": "9"}}), "deployed: 1"),
         (json!({"deployedModel": {"id": "1", "memoryGb": 0.000001}}), "raise memory_gb"),
+        (json!({"deployedModel": {"id": "1", "memoryGb": 1e300}}), "memory_gb must be at most 1000000"),
         (json!({"deployedModel": {"id": "1"}, "updateMask": "explanationSpec"}), "these can be changed"),
     ] {
         let answer = server.post("endpoints/tiny:mutateDeployedModel", &body.to_string()).await;

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use axum::http::uri::PathAndQuery;
 use gateway::GatewayOptions;
 use platform::{CreateKey, Scope};
 use prost::Message as _;
@@ -9,6 +10,7 @@ use protos::serving::inference::*;
 use protos::serving::tensorflow::serving::{GetModelStatusRequest, ModelSpec};
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
+use tonic_prost::ProstCodec;
 
 use super::{call, call_with, client};
 use crate::fixture::{Answer, Server};
@@ -48,17 +50,25 @@ async fn what_is_over_a_limit_is_refused() {
     let request =
         ModelInferRequest { raw_input_contents: vec![vec![0; 2 << 20].into()], ..Default::default() };
     let refused = call::<_, ()>(&server, INFER, request.clone()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     assert!(refused.message().contains("1048576 bytes"), "{refused}");
     // 2 MiB of zeros are 2 KB when compressed; what counts is what they unpack to.
     let squeezing = client(&server).send_compressed(CompressionEncoding::Gzip);
-    let refused = call_with::<_, ()>(squeezing, INFER, tonic::Request::new(request)).await.unwrap_err();
+    let refused =
+        call_with::<_, ()>(squeezing, INFER, tonic::Request::new(request.clone())).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     let many = raw(&server, INFER, framed(0, 1_000_000, &[0x2a, 0].repeat(500_000))).await;
     assert_eq!(many.header("grpc-status"), "8", "{}", many.header("grpc-message"));
     // A long message that never comes.
     assert_eq!(raw(&server, INFER, framed(0, 1_000_000, b"short")).await.header("grpc-status"), "13");
-    assert_eq!(raw(&server, INFER, framed(0, u32::MAX, b"short")).await.header("grpc-status"), "11");
+    assert_eq!(raw(&server, INFER, framed(0, u32::MAX, b"short")).await.header("grpc-status"), "8");
+    let mut streaming = client(&server);
+    streaming.ready().await.unwrap();
+    let codec: ProstCodec<ModelInferRequest, ModelStreamInferResponse> = ProstCodec::default();
+    let path = PathAndQuery::from_static("/inference.GRPCInferenceService/ModelStreamInfer");
+    let requests = tonic::Request::new(futures::stream::iter([request.clone()]));
+    let mut replies = streaming.streaming(requests, path, codec).await.unwrap().into_inner();
+    assert_eq!(replies.message().await.unwrap_err().code(), Code::ResourceExhausted);
 
     let full =
         Server::empty(GatewayOptions { max_concurrent_requests: 0, ..GatewayOptions::default() }).await;
