@@ -141,7 +141,7 @@ async fn an_operation_that_is_polled_has_the_fields_of_vertex_alone() {
     let updated = server.post_ok("endpoints/tiny:update", &renamed.to_string()).await;
     let without_ours = |deployed: &Value| {
         let mut deployed = deployed.clone();
-        for ours in ["resources", "load", "shadowPercent"] {
+        for ours in ["resources", "load", "limits", "shadowPercent"] {
             let field = deployed.as_object_mut().unwrap().remove(ours);
             assert!(
                 field.is_some() || ours == "shadowPercent",
