@@ -12,7 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, TryFutureExt as _};
-use platform::{Caller, Error, Kind, ModelName, Scope, Target, VersionChoice};
+use platform::{Caller, Error, Kind, ModelName, Scope, Target, Together, VersionChoice};
 use prost::Message;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -67,6 +67,7 @@ impl Default for Streams {
 pub(super) struct Asked {
     gateway: Arc<Gateway>,
     caller: Caller,
+    together: Option<Together>,
     /// When nobody waits any more.
     deadline: Option<std::time::Instant>,
     /// The request of a stream, which is answered after its handler has returned.
@@ -100,10 +101,10 @@ impl Asked {
     /// Who answers for a model, if the caller may ask it.
     ///
     /// # Errors
-    /// Those of [`Asked::allow`] and [`platform::Platform::model_target`].
+    /// Those of [`Asked::allow`] and [`platform::Platform::model_target_for`].
     pub(super) fn target(&self, name: &ModelName, choice: &VersionChoice) -> Result<Target, Error> {
         self.allow(&name.project)?;
-        let target = self.platform.model_target(name, choice)?;
+        let target = self.platform.model_target_for(name, choice, self.together.as_ref())?;
         Ok(self.bound(observe::asked(target.by(self.caller.clone()))))
     }
 
@@ -220,7 +221,8 @@ impl Call {
         let caller = self.request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| Error::new(Kind::Unauthenticated, "it is not known who calls"))?;
         let deadline = deadline.map(|deadline| deadline.at.into_std());
-        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, deadline, current })
+        let together = crate::asked::together(self.request.headers())?;
+        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, together, deadline, current })
     }
 
     fn open(&self, streams: &Streams, route: Route) -> Result<Open, NoCall> {

@@ -16,6 +16,7 @@ mod predict;
 mod refusals;
 mod storage;
 mod tensorflow_serving;
+mod together;
 mod upkeep;
 mod vertex_lists;
 mod vertex_serving;

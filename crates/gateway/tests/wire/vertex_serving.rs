@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{N, Server};
 
-const ROW: &str = "[0.1, -0.2, 0.3, 0.0, 0.05]";
+pub(crate) const ROW: &str = "[0.1, -0.2, 0.3, 0.0, 0.05]";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_raw_question_may_have_any_form_and_says_who_answered() {
