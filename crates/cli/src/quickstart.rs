@@ -189,7 +189,7 @@ impl Journey<'_> {
             resources: ResourceRequest {
                 cpu_cores: Some(self.pipeline.deploy.cpu_cores),
                 memory_gb: Some(self.pipeline.deploy.memory_gb),
-                machine_type: None,
+                ..ResourceRequest::default()
             },
             engine: None,
             traffic_split: Some([("0".to_owned(), 100)].into()),

@@ -14,7 +14,8 @@ const TRAFFIC_KEY: HeaderName = HeaderName::from_static("x-bellwether-traffic-ke
 const REBALANCE: HeaderName = HeaderName::from_static("x-bellwether-rebalance");
 /// After so many milliseconds the answer is not wanted any more.
 const TIMEOUT: HeaderName = HeaderName::from_static("x-bellwether-timeout-ms");
-const KEY_BYTES_MAX: usize = 256;
+/// The longest of either, in bytes.
+pub(crate) const KEY_BYTES_MAX: usize = 256;
 
 /// What a question brings besides its tensors.
 #[derive(Debug, Clone, Default)]
@@ -31,10 +32,7 @@ impl Asked {
     /// [`Kind::InvalidArgument`](platform::Kind::InvalidArgument) naming the header.
     pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Result<Self, Error> {
         let caller = extensions.get::<Caller>().cloned().unwrap_or_default();
-        let together = match (text(headers, &REBALANCE)?, text(headers, &TRAFFIC_KEY)?) {
-            (Some(token), _) => Some(Together::Rebalance(token)),
-            (None, key) => key.map(Together::Key),
-        };
+        let together = together(headers)?;
         let deadline = match text(headers, &TIMEOUT)? {
             None => None,
             Some(text) => {
@@ -46,6 +44,20 @@ impl Asked {
             }
         };
         Ok(Self { caller, together, deadline })
+    }
+
+    /// The same, with the traffic key that the question itself names, if no header says with whom it belongs together and it
+    /// matters at this endpoint.
+    pub(crate) fn with_key(
+        self,
+        platform: &Platform,
+        (project, endpoint): (&str, &str),
+        key: impl FnOnce() -> Option<String>,
+    ) -> Self {
+        if self.together.is_some() || !platform.is_split(project, endpoint) {
+            return self;
+        }
+        Self { together: key().map(Together::Key), ..self }
     }
 
     /// Who answers at an endpoint.
@@ -75,9 +87,20 @@ impl Asked {
         version: &VersionChoice,
     ) -> Result<Target, Error> {
         self.caller.allow(Some(&name.project), Scope::Predict)?;
-        let target = platform.model_target(name, version)?;
+        let target = platform.model_target_for(name, version, self.together.as_ref())?;
         Ok(observe::asked(target.until(self.deadline).by(self.caller)))
     }
+}
+
+/// With whom the caller belongs together, by headers or the metadata of gRPC.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`](platform::Kind::InvalidArgument) naming the header.
+pub(crate) fn together(headers: &HeaderMap) -> Result<Option<Together>, Error> {
+    Ok(match (text(headers, &REBALANCE)?, text(headers, &TRAFFIC_KEY)?) {
+        (Some(token), _) => Some(Together::Rebalance(token)),
+        (None, key) => key.map(Together::Key),
+    })
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {

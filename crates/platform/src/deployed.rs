@@ -8,11 +8,11 @@ use artifact::engine::EngineKind;
 use market::FeatureSet;
 use predictor::{DataType, Signature};
 use registry::{Deployment, ModelVersion, Residence};
-use serving::{Limits, LoadSpec, Resources, Stay};
+use serving::{LoadSpec, Resources, Stay};
 
 use crate::on_demand::OnDemand;
 use crate::samplers::Samplers;
-use crate::{Error, Kind, Platform, Result, background, pinned_engine};
+use crate::{Error, Kind, Platform, Result, background, limits, pinned_engine};
 
 /// How a deployment is doing.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -131,7 +131,7 @@ impl DeployedModel {
     pub(crate) fn max_rows(&self) -> usize {
         match &self.engine {
             Engine::Pinned(engine) => engine.limits().max_rows_per_request,
-            Engine::OnDemand(_) => Limits::default().max_rows_per_request,
+            Engine::OnDemand(_) => limits::of_engine(self.deployment.limits).max_rows_per_request,
         }
     }
 
@@ -266,15 +266,11 @@ impl Platform {
         };
         let name = format!("{endpoint}/{}", deployment.id);
         let resources = Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb };
+        let limits = limits::of_engine(deployment.limits);
         let engine = engine_of(deployment.engine.as_deref())?;
         let load = move || {
-            let engine = serving::Deployment::prepare(LoadSpec {
-                name,
-                bundle: &bundle,
-                engine,
-                resources,
-                limits: Limits::default(),
-            });
+            let engine =
+                serving::Deployment::prepare(LoadSpec { name, bundle: &bundle, engine, resources, limits });
             engine.map(|engine| (engine, bundle.manifest))
         };
         // What is in service must not feel it.

@@ -34,7 +34,7 @@ pub struct Deploy {
     pub deployment_id: Option<String>,
     /// What people call the deployment.
     pub display_name: Option<String>,
-    /// Cores and memory.
+    /// Cores, memory and limits.
     pub resources: ResourceRequest,
     /// The engine to run it on, `rten`, `trees` or `onnxruntime`; absent: the one the version is pinned to. Another one must
     /// reproduce the golden sample.
@@ -58,7 +58,7 @@ pub struct Standing {
 /// What to change of a deployment; what is absent stays.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Redeploy {
-    /// Cores and memory. A machine type given anew counts for both, unless they are given too.
+    /// Cores, memory and limits. A machine type given anew counts for both, unless they are given too.
     pub resources: ResourceRequest,
     /// The percent of the requests it gets copies of; 0: none.
     pub shadow_percent: Option<u8>,
@@ -126,6 +126,7 @@ impl Platform {
             engine: request.engine,
             shadow_percent: request.standing.shadow_percent,
             residence: request.standing.residence,
+            limits: request.resources.limits,
             created_at: self.now(),
         };
         shadow_without_traffic(&deployment, request.traffic_split.as_ref())?;
@@ -280,6 +281,7 @@ impl Redeploy {
             cpu_cores: resources.cpu_cores.or(kept(before.cpu_cores)),
             memory_gb: resources.memory_gb.or(kept(before.memory_gb)),
             machine_type: resources.machine_type,
+            limits: resources.limits.or(before.limits),
         };
         let (cpu_cores, memory_gb) = asked.resolve()?;
         let same_size = (cpu_cores, memory_gb) == (before.cpu_cores, before.memory_gb);
@@ -295,6 +297,7 @@ impl Redeploy {
                 percent => percent,
             },
             residence: residence.unwrap_or(before.residence),
+            limits: asked.limits,
             ..before.clone()
         })
     }
@@ -316,6 +319,7 @@ fn shadow_without_traffic(deployment: &Deployment, split: Option<&BTreeMap<Strin
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
+    use registry::DeploymentLimits;
 
     use super::*;
 
@@ -332,6 +336,7 @@ mod tests {
             engine: None,
             shadow_percent: Some(10),
             residence: Residence::Pinned,
+            limits: DeploymentLimits { max_batch_rows: Some(8), ..DeploymentLimits::default() },
             created_at: Timestamp::UNIX_EPOCH,
         };
         let after = |change: Redeploy| change.of(&before).unwrap();
@@ -339,6 +344,10 @@ mod tests {
         let resources = ResourceRequest { cpu_cores: Some(1.0), ..ResourceRequest::default() };
         let smaller = after(Redeploy { resources, ..Redeploy::default() });
         assert_eq!((smaller.cpu_cores, smaller.memory_gb, smaller.machine_type), (1.0, 7.5, None));
+        let limits = DeploymentLimits { max_delay_us: Some(100), ..DeploymentLimits::default() };
+        let resources = ResourceRequest { limits, ..ResourceRequest::default() };
+        let patient = after(Redeploy { resources, ..Redeploy::default() });
+        assert_eq!((patient.limits.max_batch_rows, patient.limits.max_delay_us), (Some(8), Some(100)));
         let machine_type = Some("n1-standard-4".to_owned());
         let resources = ResourceRequest { machine_type: machine_type.clone(), ..ResourceRequest::default() };
         let larger = after(Redeploy { resources, ..Redeploy::default() });

@@ -114,6 +114,17 @@ impl InService {
         &self.names
     }
 
+    pub(crate) fn rebalances(&self) -> &Rebalances {
+        &self.rebalances
+    }
+
+    /// Whether an endpoint's traffic goes to several deployments.
+    pub(crate) fn is_split(&self, project: &str, endpoint: &str) -> bool {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let route = routes.get(project).and_then(|of_project| of_project.get(endpoint));
+        route.is_some_and(|route| route.deployed.iter().filter(|(percent, _)| *percent > 0).nth(1).is_some())
+    }
+
     /// Everything in memory.
     pub(crate) fn engines(&self) -> &serving::Table {
         &self.engines

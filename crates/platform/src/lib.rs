@@ -27,6 +27,7 @@ mod in_service;
 pub mod jobs;
 mod keys;
 mod lifecycle;
+mod limits;
 mod loads;
 mod lock;
 mod machine;
@@ -78,8 +79,9 @@ pub use features::{ComputeFeatures, ComputedFeatures};
 pub use fitting::{FitOptions, StartFrom};
 pub use import_settings::ImportSettings;
 pub use in_service::{DeploymentCounters, Readiness};
-pub use keys::{Caller, CreateKey, CreatedKey, KeyUse};
+pub use keys::{Caller, CreateKey, CreatedKey, Held, Hold, KeyUse};
 pub use lifecycle::Pruned;
+pub use limits::limits_in_effect;
 pub use loads::LoadCounters;
 pub use lock::Holder;
 pub use machine::{DEFAULT_CPU_CORES, DEFAULT_MEMORY_GB, ResourceRequest, use_huge_pages};
@@ -101,8 +103,8 @@ pub use predictor::{DataType, Signature, Tensor, TensorData, TensorSpec};
 pub use program_memory::{CountingAllocator, release_program_pages};
 pub use read_only::PinnedSnapshot;
 pub use registry::{
-    AliasChange, ApiKey, Deployment, Endpoint, EndpointUpdate, Job, JobState, MadeVersion, ModelVersion,
-    NewOperation, Operation, Residence, Scope, VersionUpdate,
+    AliasChange, ApiKey, Deployment, DeploymentLimits, Endpoint, EndpointUpdate, Job, JobState, MadeVersion,
+    ModelVersion, NewOperation, Operation, Residence, Scope, VersionUpdate,
 };
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};

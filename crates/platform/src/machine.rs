@@ -1,5 +1,7 @@
 //! Vertex AI machine types, by name, as cores and memory; and what this machine has.
 
+use registry::DeploymentLimits;
+
 use crate::{Error, Result};
 
 /// Cores of a deployment that asks for nothing.
@@ -19,6 +21,8 @@ pub struct ResourceRequest {
     pub memory_gb: Option<f64>,
     /// A Vertex AI machine type, used for what is not given directly: `n1-standard-2`.
     pub machine_type: Option<String>,
+    /// What it takes at once.
+    pub limits: DeploymentLimits,
 }
 
 impl ResourceRequest {
@@ -147,6 +151,7 @@ mod tests {
             cpu_cores: cpu,
             memory_gb: memory,
             machine_type: machine.map(str::to_owned),
+            ..ResourceRequest::default()
         };
         assert_eq!(ask(None, None, None).resolve().unwrap(), (2.0, 4.0));
         assert_eq!(ask(None, None, Some("n1-standard-2")).resolve().unwrap(), (2.0, 7.5));

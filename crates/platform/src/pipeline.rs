@@ -311,7 +311,7 @@ impl Pipeline {
         crate::ResourceRequest {
             cpu_cores: Some(self.deploy.cpu_cores),
             memory_gb: Some(self.deploy.memory_gb),
-            machine_type: None,
+            ..Default::default()
         }
         .resolve()?;
         Ok(())

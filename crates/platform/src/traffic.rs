@@ -1,11 +1,14 @@
 //! Which deployment of an endpoint answers: by the split alone, or so that callers who belong together meet one version.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most rebalances that are remembered; the oldest is forgotten for a new one.
+use crate::predict::Target;
+use crate::{ModelName, Platform, Result, VersionChoice};
+
+/// The most rebalances that are remembered; the one that asked nothing for longest is forgotten for a new one.
 const REBALANCES_MAX: usize = 10_000;
 
 /// What callers have in common.
@@ -61,18 +64,47 @@ fn at(shares: impl Iterator<Item = u8>, place: u64) -> Option<usize> {
     })
 }
 
-/// An endpoint's rebalance: project, endpoint, token.
+/// A rebalance: project, what it asks (an endpoint, or a model without one), token.
 type Rebalance = (String, String, String);
 
-/// Which deployment each rebalance has met.
+/// Which deployment, or version of a model, each rebalance has met.
 #[derive(Default)]
 pub(crate) struct Rebalances(Mutex<Met>);
 
 #[derive(Default)]
 struct Met {
-    deployments: HashMap<Rebalance, String>,
-    /// The oldest first.
-    order: VecDeque<Rebalance>,
+    /// With the turn in which it asked last.
+    answered: HashMap<Arc<Rebalance>, (String, u64)>,
+    /// By that turn: who asked nothing for longest is the first.
+    turns: BTreeMap<u64, Arc<Rebalance>>,
+    turn: u64,
+}
+
+impl Met {
+    /// What a rebalance has met; this counts as its newest question.
+    fn get(&mut self, rebalance: &Rebalance) -> Option<&str> {
+        self.turn += 1;
+        let (met, turn) = self.answered.get_mut(rebalance)?;
+        if let Some(known) = self.turns.remove(turn) {
+            self.turns.insert(self.turn, known);
+        }
+        *turn = self.turn;
+        Some(met.as_str())
+    }
+
+    fn set(&mut self, rebalance: Rebalance, met: String) {
+        self.turn += 1;
+        let rebalance = Arc::new(rebalance);
+        if let Some((_, before)) = self.answered.insert(Arc::clone(&rebalance), (met, self.turn)) {
+            self.turns.remove(&before);
+        }
+        self.turns.insert(self.turn, rebalance);
+        if self.turns.len() > REBALANCES_MAX
+            && let Some((_, oldest)) = self.turns.pop_first()
+        {
+            self.answered.remove(&oldest);
+        }
+    }
 }
 
 impl Rebalances {
@@ -86,22 +118,68 @@ impl Rebalances {
     ) -> Option<usize> {
         // Held while it is picked, so that two first requests of a rebalance meet one version.
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = met.deployments.get(&rebalance)
-            && let Some(found) = ids.iter().position(|id| id == before)
+        if let Some(before) = met.get(&rebalance)
+            && let Some(found) = ids.iter().position(|id| *id == before)
         {
             return Some(found);
         }
         let picked = pick()?;
         let id = (*ids.get(picked)?).to_owned();
-        if met.deployments.insert(rebalance.clone(), id).is_none() {
-            met.order.push_back(rebalance);
-            if met.order.len() > REBALANCES_MAX
-                && let Some(oldest) = met.order.pop_front()
-            {
-                met.deployments.remove(&oldest);
-            }
-        }
+        met.set(rebalance, id);
         Some(picked)
+    }
+
+    /// Who answers a rebalance that names a model: the version it has met, if `of_version` still has it, else whom `first`
+    /// finds.
+    fn of_model(
+        &self,
+        rebalance: Rebalance,
+        of_version: impl FnOnce(u32) -> Result<Target>,
+        first: impl FnOnce() -> Result<Target>,
+    ) -> Result<Target> {
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = met.get(&rebalance).and_then(|version| version.parse().ok());
+        if let Some(target) = before.and_then(|version| of_version(version).ok()) {
+            return Ok(target);
+        }
+        let target = first()?;
+        met.set(rebalance, target.version().1.to_string());
+        Ok(target)
+    }
+}
+
+impl Platform {
+    /// [`Platform::model_target`] for callers who may belong together: all questions of a rebalance meet the version that
+    /// answered its first, whatever an alias or the newest version is meanwhile, until that goes out of service. Who names a
+    /// version by its number gets that one.
+    ///
+    /// # Errors
+    /// Those of [`Platform::model_target`].
+    pub fn model_target_for(
+        &self,
+        name: &ModelName,
+        choice: &VersionChoice,
+        together: Option<&Together>,
+    ) -> Result<Target> {
+        let token = match (together, choice) {
+            (Some(Together::Rebalance(token)), VersionChoice::Default | VersionChoice::Alias(_)) => token,
+            _ => return self.model_target(name, choice),
+        };
+        // No endpoint's id has a slash or an at sign.
+        let asked = match choice {
+            VersionChoice::Alias(alias) => format!("models/{}@{alias}", name.model),
+            _ => format!("models/{}", name.model),
+        };
+        self.serving.rebalances().of_model(
+            (name.project.clone(), asked, token.clone()),
+            |version| self.model_target(name, &VersionChoice::Number(version)),
+            || self.model_target(name, choice),
+        )
+    }
+
+    /// Whether an endpoint's traffic goes to several deployments, so that it matters who belongs together.
+    pub fn is_split(&self, project: &str, endpoint: &str) -> bool {
+        self.serving.is_split(project, endpoint)
     }
 }
 
@@ -130,8 +208,27 @@ mod tests {
             rebalances.pick(token(&format!("t{other}")), &["1"], || Some(0));
         }
         let met = rebalances.0.lock().unwrap();
-        assert_eq!((met.deployments.len(), met.order.len()), (REBALANCES_MAX, REBALANCES_MAX));
-        assert!(!met.deployments.contains_key(&token("a")), "the oldest is forgotten");
+        assert_eq!((met.answered.len(), met.turns.len()), (REBALANCES_MAX, REBALANCES_MAX));
+        assert!(!met.answered.contains_key(&token("a")), "the oldest is forgotten");
+    }
+
+    #[test]
+    fn a_rebalance_that_goes_on_asking_is_not_forgotten() {
+        let rebalances = Rebalances::default();
+        let token = |name: &str| ("p".to_owned(), "e".to_owned(), name.to_owned());
+        let ids = ["1", "2"];
+        assert_eq!(rebalances.pick(token("at work"), &ids, || Some(1)), Some(1));
+        assert_eq!(rebalances.pick(token("at rest"), &ids, || Some(1)), Some(1));
+        for other in 0..REBALANCES_MAX + 1 {
+            rebalances.pick(token(&format!("t{other}")), &ids, || Some(0));
+            if other % 5000 == 0 {
+                assert_eq!(rebalances.pick(token("at work"), &ids, || panic!("it has met one")), Some(1));
+            }
+        }
+        assert_eq!(rebalances.pick(token("at work"), &ids, || panic!("it has met one")), Some(1));
+        assert_eq!(rebalances.pick(token("at rest"), &ids, || Some(0)), Some(0), "it was forgotten");
+        let met = rebalances.0.lock().unwrap();
+        assert_eq!((met.answered.len(), met.turns.len()), (REBALANCES_MAX, REBALANCES_MAX));
     }
 
     #[test]

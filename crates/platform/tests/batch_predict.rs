@@ -526,7 +526,7 @@ async fn trained(dir: &Path) -> Arc<Platform> {
         model: "tiny".to_owned(),
         deployment_id: None,
         display_name: None,
-        resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(1.0), machine_type: None },
+        resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(1.0), ..Default::default() },
         engine: None,
         standing: platform::Standing::default(),
         traffic_split: Some(BTreeMap::from([("0".to_owned(), 100)])),

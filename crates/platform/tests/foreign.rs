@@ -73,7 +73,7 @@ async fn served(platform: &Platform, model: &str) {
         model: model.to_owned(),
         deployment_id: None,
         display_name: None,
-        resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(1.0), machine_type: None },
+        resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(1.0), ..Default::default() },
         engine: None,
         traffic_split: Some(BTreeMap::from([("0".to_owned(), 100)])),
         standing: platform::Standing::default(),

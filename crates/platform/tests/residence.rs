@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use artifact::graph::GraphBuilder;
 use platform::{
-    ArtifactSource, CreateEndpoint, DataType, Deploy, Deployment, DeploymentStatus, EndpointUpdate, Kind,
-    ModelName, Options, Platform, PredictReply, Question, Redeploy, Residence, ResourceRequest, Standing,
-    Tensor, UploadModel, UploadTarget, VersionChoice,
+    ArtifactSource, CreateEndpoint, DataType, Deploy, Deployment, DeploymentLimits, DeploymentStatus,
+    EndpointUpdate, Kind, ModelName, Options, Platform, PredictReply, Question, Redeploy, Residence,
+    ResourceRequest, Standing, Tensor, UploadModel, UploadTarget, VersionChoice,
 };
 
 const P: &str = "default";
@@ -131,7 +131,7 @@ fn deploy(endpoint: &str, model: &str, standing: Standing, all_traffic: bool) ->
         model: model.to_owned(),
         deployment_id: None,
         display_name: None,
-        resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(4.0), machine_type: None },
+        resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(4.0), ..Default::default() },
         engine: None,
         traffic_split: all_traffic.then(|| BTreeMap::from([("0".to_owned(), 100)])),
         standing,
@@ -312,6 +312,45 @@ async fn a_deployment_changes_its_size_in_its_place() {
     fixture.platform.unload_model(&name("m")).unwrap();
     assert_eq!(fixture.status("m").state(), "unloaded");
     assert_eq!(bits(&fixture.ask("m", 0.5).await.unwrap()), bits(&before));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_has_the_limits_it_was_given_and_keeps_them_over_a_restart() {
+    let fixture = Fixture::new().await;
+    fixture.upload("m", 64, 1.0).await;
+    fixture.endpoint("m").await;
+    let limits = DeploymentLimits { max_rows_per_request: Some(3), ..DeploymentLimits::default() };
+    let resources = ResourceRequest { limits, ..ResourceRequest::default() };
+    let request = Deploy { resources, ..deploy("m", "m", Standing::default(), true) };
+    let deployed = fixture.platform.deploy(request).await.unwrap();
+    let rows = async |platform: &Arc<Platform>, rows: usize| {
+        let target = platform.target(P, "m", None).await.unwrap();
+        assert_eq!(target.max_rows(), 3);
+        let input = Tensor::float32(vec![rows, 2], vec![0.5; rows * 2]).unwrap();
+        platform.answer(&target, Question::Tensors(vec![("x".to_owned(), input)])).await.map(|_| ())
+    };
+    rows(&fixture.platform, 3).await.unwrap();
+    assert!(rows(&fixture.platform, 4).await.unwrap_err().to_string().contains('3'));
+    // Resized, it keeps what is not changed; what cannot be changes nothing.
+    let of = |limits| Redeploy {
+        resources: ResourceRequest { limits, ..Default::default() },
+        ..Default::default()
+    };
+    let wide = of(DeploymentLimits { max_batch_rows: Some(2), ..DeploymentLimits::default() });
+    let resized = fixture.platform.redeploy(P, "m", &deployed.id, wide).await.unwrap();
+    assert_eq!((resized.limits.max_batch_rows, resized.limits.max_rows_per_request), (Some(2), Some(3)));
+    let wrong = of(DeploymentLimits { max_batch_rows: Some(0), ..DeploymentLimits::default() });
+    let refused = fixture.platform.redeploy(P, "m", &deployed.id, wrong).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::InvalidArgument);
+    rows(&fixture.platform, 3).await.unwrap();
+    let Fixture { _alone, dir, platform } = fixture;
+    drop(platform);
+    let platform = open(&dir.path().join("data")).await;
+    platform.restore_deployments().await.unwrap();
+    rows(&platform, 3).await.unwrap();
+    assert!(rows(&platform, 4).await.is_err());
+    let endpoint = platform.get_endpoint(P, "m").await.unwrap();
+    assert_eq!(endpoint.deployments, [resized]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::names_text;
-use crate::{Error, Result, id};
+use crate::{DeploymentLimits, Error, Result, id};
 
 /// The key of a traffic split that stands for the deployment being made.
 pub const NEW_DEPLOYMENT: &str = "0";
@@ -67,6 +67,9 @@ pub struct Deployment {
     /// When it is in memory.
     #[serde(default)]
     pub residence: Residence,
+    /// What it takes at once.
+    #[serde(default)]
+    pub limits: DeploymentLimits,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -294,7 +297,7 @@ fn check_deployment(new: &Deployment) -> Result<()> {
         let message = format!("a shadow gets 1 to 100 percent of the requests, got {percent}");
         return Err(Error::invalid("shadowPercent", message));
     }
-    Ok(())
+    new.limits.check()
 }
 
 #[cfg(test)]
@@ -327,6 +330,7 @@ mod tests {
             engine: None,
             shadow_percent: None,
             residence: Residence::Pinned,
+            limits: DeploymentLimits::default(),
             created_at: Timestamp::UNIX_EPOCH,
         }
     }

@@ -12,6 +12,7 @@ mod error;
 pub mod id;
 mod job;
 mod key;
+mod limits;
 mod model;
 mod operation;
 mod store;
@@ -25,6 +26,7 @@ pub use endpoint::{
 pub use error::Error;
 pub use job::{Job, JobChange, JobState, MAX_ENDED_JOBS, MadeVersion, NewJob};
 pub use key::{ApiKey, MAX_KEYS, NewKey, Scope};
+pub use limits::DeploymentLimits;
 pub use model::{
     AliasChange, DEFAULT_ALIAS, ModelVersion, NewVersion, UnfinishedUpload, UploadMode, VersionUpdate,
 };

@@ -9,18 +9,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use registry::{Error, NewEndpoint, Residence, SqliteStore, Store, UploadMode};
+use registry::{DeploymentLimits, Error, NewEndpoint, Residence, SqliteStore, Store, UploadMode};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// Databases of every schema there was, as text, with one of everything in them. They must load for ever.
-const SCHEMAS: [&str; 6] = [
+const SCHEMAS: [&str; 7] = [
     include_str!("samples/schema-1.sql"),
     include_str!("samples/schema-2.sql"),
     include_str!("samples/schema-3.sql"),
     include_str!("samples/schema-4.sql"),
     include_str!("samples/schema-5.sql"),
     include_str!("samples/schema-6.sql"),
+    include_str!("samples/schema-8.sql"),
 ];
 
 fn new_endpoint(id: &str) -> NewEndpoint {
@@ -84,6 +85,11 @@ async fn databases_of_every_older_schema_load_with_all_they_hold() {
         };
         assert_eq!(standing(0), Some((None, Residence::Pinned)), "schema {number}");
         assert_eq!(standing(1), (number >= 6).then_some((Some(20), Residence::OnDemand)), "schema {number}");
+        let limits = endpoint.deployments.get(1).map(|deployment| deployment.limits).unwrap_or_default();
+        let asked =
+            DeploymentLimits { max_batch_rows: Some(256), max_delay_us: Some(0), ..Default::default() };
+        let asked = if sql.contains("limits_json") { asked } else { DeploymentLimits::default() };
+        assert_eq!(limits, asked, "schema {number}");
         assert_eq!(store.get_dataset("default", "sp500-20").await.unwrap().snapshot, 1);
         assert_eq!(store.get_operation("default", "1764000000000000").await.unwrap().kind, "UploadModel");
         assert_eq!(store.list_uploading().await.unwrap().len(), 1);

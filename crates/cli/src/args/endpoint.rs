@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use platform::{Residence, ResourceRequest};
+use platform::{DeploymentLimits, Residence, ResourceRequest};
 
 use super::lifecycle::{EndpointDeleteArgs, EndpointTrafficArgs};
 
@@ -25,9 +25,9 @@ pub(crate) enum EndpointVerb {
         after_help = "Examples:\n  bellwether endpoint deploy deciles --model sp500-deciles@2\n  bellwether endpoint deploy deciles --model sp500-deciles@3 --cpu-cores 1 --memory-gb 2 --traffic 0=10,4417=90\n  bellwether endpoint deploy deciles --model sp500-deciles@3 --shadow 20"
     )]
     Deploy(EndpointDeployArgs),
-    /// Change what a deployment may use, or when it is in memory: loaded anew beside it, proven, and put in its place
+    /// Change what a deployment may use and take at once, or when it is in memory: loaded anew beside it, proven, and put in its place
     #[command(
-        after_help = "Examples:\n  bellwether endpoint resize deciles --deployment 4417 --cpu-cores 4\n  bellwether endpoint resize deciles --deployment 4417 --load on-demand"
+        after_help = "Examples:\n  bellwether endpoint resize deciles --deployment 4417 --cpu-cores 4\n  bellwether endpoint resize deciles --deployment 4417 --load on-demand\n  bellwether endpoint resize deciles --deployment 4417 --max-batch-rows 256"
     )]
     Resize(EndpointResizeArgs),
     /// Compare what the shadows of an endpoint answered with what was answered
@@ -103,12 +103,39 @@ pub(crate) struct SizeArgs {
     /// Vertex AI machine type, for what of the two is not given
     #[arg(long, value_name = "TYPE")]
     pub(crate) machine_type: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+/// What a deployment takes at once.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// Most rows computed at once, 1 to 65536; a request with more is computed in slices [default of a new one: 1024]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_batch_rows: Option<u32>,
+    /// Microseconds a request waits for others to be computed with although a thread is free, 0 to 1000000 [default of a new one: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_delay_us: Option<u32>,
+    /// Most requests that wait, 1 to 100000; the next is refused [default of a new one: 256]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_queued_requests: Option<u32>,
+    /// Most rows of one request, 1 to 16777216; the server's --max-request-rows holds too [default of a new one: 65536]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_rows_per_request: Option<u32>,
+}
+
+impl From<LimitArgs> for DeploymentLimits {
+    fn from(limits: LimitArgs) -> Self {
+        let LimitArgs { max_batch_rows, max_delay_us, max_queued_requests, max_rows_per_request } = limits;
+        Self { max_batch_rows, max_delay_us, max_queued_requests, max_rows_per_request }
+    }
 }
 
 impl From<SizeArgs> for ResourceRequest {
     fn from(size: SizeArgs) -> Self {
-        let SizeArgs { cpu_cores, memory_gb, machine_type } = size;
-        Self { cpu_cores, memory_gb, machine_type }
+        let SizeArgs { cpu_cores, memory_gb, machine_type, limits } = size;
+        Self { cpu_cores, memory_gb, machine_type, limits: limits.into() }
     }
 }
 

@@ -63,6 +63,7 @@ impl Client {
             ("cpuCores", resources.cpu_cores.map(Value::from)),
             ("memoryGb", resources.memory_gb.map(Value::from)),
             ("shadowPercent", shadow_percent.map(Value::from)),
+            ("limits", super::limits_body(resources.limits)),
             ("load", residence.map(|residence| residence.word().into())),
             (
                 "dedicatedResources",

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use platform::{ArtifactSource, Error, Instance, Kind, ResourceRequest, Standing};
+use platform::{ArtifactSource, DeploymentLimits, Error, Instance, Kind, ResourceRequest, Standing};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -145,6 +145,9 @@ impl Client {
         }
         if let Some(machine_type) = &request.resources.machine_type {
             deployed["dedicatedResources"] = json!({"machineSpec": {"machineType": machine_type}});
+        }
+        if let Some(limits) = limits_body(request.resources.limits) {
+            deployed["limits"] = limits;
         }
         if let Some(engine) = request.engine {
             deployed["engine"] = json!(engine);
@@ -319,6 +322,18 @@ impl<'a> From<&'a Instance> for InstanceBody<'a> {
             Instance::Vector(vector) => Self::Vector(vector),
         }
     }
+}
+
+/// Limits in the names of the API; none where none is given.
+fn limits_body(limits: DeploymentLimits) -> Option<Value> {
+    let given = [
+        ("maxBatchRows", limits.max_batch_rows),
+        ("maxDelayUs", limits.max_delay_us),
+        ("maxQueuedRequests", limits.max_queued_requests),
+        ("maxRowsPerRequest", limits.max_rows_per_request),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?))));
+    Some(given.collect::<serde_json::Map<_, _>>()).filter(|given| !given.is_empty()).map(Value::Object)
 }
 
 /// The `file://` URI of a directory of this machine.

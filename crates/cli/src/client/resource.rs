@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use platform::DatasetUse;
+use platform::{DatasetUse, DeploymentLimits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -78,9 +78,30 @@ pub(crate) struct DeployedModelResource {
     /// The percent of the requests it gets copies of while it has no traffic.
     #[serde(default)]
     pub(crate) shadow_percent: Option<u8>,
+    /// What it takes at once.
+    #[serde(default)]
+    pub(crate) limits: LimitsResource,
     /// How it is doing.
     #[serde(default)]
     pub(crate) status: StatusResource,
+}
+
+/// What a deployment takes at once.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct LimitsResource {
+    max_batch_rows: Option<u32>,
+    max_delay_us: Option<u32>,
+    max_queued_requests: Option<u32>,
+    max_rows_per_request: Option<u32>,
+}
+
+impl From<LimitsResource> for DeploymentLimits {
+    fn from(limits: LimitsResource) -> Self {
+        let LimitsResource { max_batch_rows, max_delay_us, max_queued_requests, max_rows_per_request } =
+            limits;
+        Self { max_batch_rows, max_delay_us, max_queued_requests, max_rows_per_request }
+    }
 }
 
 /// How a deployment is doing.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use platform::{
-    CreateEndpoint, Deploy, Deployment, Endpoint, Error, Page, Redeploy, ResourceRequest, Standing,
-    core_count,
+    CreateEndpoint, Deploy, Deployment, DeploymentLimits, Endpoint, Error, Page, Redeploy, ResourceRequest,
+    Standing, core_count, limits_in_effect,
 };
 use serde::Serialize;
 
@@ -56,6 +56,7 @@ struct DeploymentView {
     cpu_cores: Option<f64>,
     memory_gb: Option<f64>,
     load: String,
+    limits: DeploymentLimits,
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_percent: Option<u8>,
     /// How it is doing, where a server says so; for people alone.
@@ -72,6 +73,7 @@ impl From<Deployment> for DeploymentView {
             cpu_cores: Some(deployment.cpu_cores),
             memory_gb: Some(deployment.memory_gb),
             load: deployment.residence.word().to_owned(),
+            limits: limits_in_effect(deployment.limits),
             shadow_percent: deployment.shadow_percent,
             state: None,
         }
@@ -87,6 +89,7 @@ impl From<DeployedModelResource> for DeploymentView {
             cpu_cores: deployed.resources.as_ref().map(|resources| resources.cpu_cores),
             memory_gb: deployed.resources.as_ref().map(|resources| resources.memory_gb),
             load: deployed.load,
+            limits: deployed.limits.into(),
             shadow_percent: deployed.shadow_percent,
             state: Some(deployed.status.message).filter(|state| !state.is_empty()),
         }
@@ -310,7 +313,7 @@ pub(crate) async fn resize(context: &Context, args: EndpointResizeArgs) -> Resul
     let EndpointResizeArgs { name, deployment, size, load, shadow } = args;
     let change = Redeploy { resources: size.into(), shadow_percent: shadow, residence: load };
     if change == Redeploy::default() {
-        let message = "give what is to change: --cpu-cores, --memory-gb, --machine-type, --load or --shadow";
+        let message = "give what is to change: --cpu-cores, --memory-gb, --machine-type, --load, --shadow or a limit (--max-...)";
         return Err(Error::invalid("endpoint resize", message));
     }
     let backend = context.backend().await?;

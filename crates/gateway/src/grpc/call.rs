@@ -12,7 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, TryFutureExt as _};
-use platform::{Caller, Error, Kind, ModelName, Scope, Target, VersionChoice};
+use platform::{Caller, Error, Held, Kind, ModelName, Scope, Target, Together, VersionChoice};
 use prost::Message;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use super::paced::Paced;
 use super::reply::{self, Answer, Refused};
 use crate::dialect::Dialect;
 use crate::observe::{self, CountedLater, Current, Route, Why};
-use crate::router::Gateway;
+use crate::router::{Gateway, Permit};
 
 /// The most streams open at once; they may be idle, so requests in progress do not bound them.
 const STREAMS_MAX: usize = 1024;
@@ -67,6 +67,7 @@ impl Default for Streams {
 pub(super) struct Asked {
     gateway: Arc<Gateway>,
     caller: Caller,
+    together: Option<Together>,
     /// When nobody waits any more.
     deadline: Option<std::time::Instant>,
     /// The request of a stream, which is answered after its handler has returned.
@@ -97,13 +98,29 @@ impl Asked {
         self.caller.allow(Some(project), Scope::Predict)
     }
 
+    /// Whether the caller's key, with which a stream was opened, is still taken.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthenticated`] saying why it is not.
+    pub(super) fn check_key(&self) -> Result<(), Status> {
+        self.platform.check_caller(&self.caller).map_err(|error| reply::status(&error))
+    }
+
+    /// A place among the requests in progress.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::permit`].
+    pub(super) fn permit(&self) -> Result<Permit<'_>, Error> {
+        self.gateway.permit(observe::dialect_or(Dialect::OtherGrpc), Some(&self.caller))
+    }
+
     /// Who answers for a model, if the caller may ask it.
     ///
     /// # Errors
-    /// Those of [`Asked::allow`] and [`platform::Platform::model_target`].
+    /// Those of [`Asked::allow`] and [`platform::Platform::model_target_for`].
     pub(super) fn target(&self, name: &ModelName, choice: &VersionChoice) -> Result<Target, Error> {
         self.allow(&name.project)?;
-        let target = self.platform.model_target(name, choice)?;
+        let target = self.platform.model_target_for(name, choice, self.together.as_ref())?;
         Ok(self.bound(observe::asked(target.by(self.caller.clone()))))
     }
 
@@ -148,11 +165,9 @@ impl Call {
             let deadline = Deadline::of(&self)?;
             let gateway = Arc::clone(&self.gateway);
             let asked = self.asked(Some(deadline), None)?;
-            let _permit = if method.counted {
-                Some(gateway.permit(observe::dialect_or(Dialect::OtherGrpc))?)
-            } else {
-                None
-            };
+            let dialect = observe::dialect_or(Dialect::OtherGrpc);
+            let _permit =
+                if method.counted { Some(gateway.permit(dialect, Some(&asked.caller))?) } else { None };
             let service = tower::service_fn(|request: tonic::Request<Q>| {
                 let answered = answer(asked.clone(), request.into_inner());
                 async { answered.await.map(Answer::into_response).map_err(Refused::into_status) }
@@ -220,24 +235,33 @@ impl Call {
         let caller = self.request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| Error::new(Kind::Unauthenticated, "it is not known who calls"))?;
         let deadline = deadline.map(|deadline| deadline.at.into_std());
-        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, deadline, current })
+        let together = crate::asked::together(self.request.headers())?;
+        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, together, deadline, current })
     }
 
     fn open(&self, streams: &Streams, route: Route) -> Result<Open, NoCall> {
         check(&self.request)?;
         let timeout = asked(self.request.headers())?;
         let until = timeout.map(|timeout| Deadline::after(self.begun, timeout)).transpose()?;
-        let permit = Arc::clone(&streams.0).try_acquire_owned().map_err(|_| {
+        let full = |message: String| {
             self.gateway.counts.refused(observe::dialect_or(Dialect::OtherGrpc), Why::Busy);
-            let message = format!("{STREAMS_MAX} streams are open already; close one or try again");
             reply::status(&Error::new(Kind::ResourceExhausted, message))
-        })?;
+        };
+        let share = STREAMS_MAX / 2;
+        let hold = self.request.extensions().get::<Caller>().map(|caller| {
+            let said = || full(format!("this key has {share} streams open already; close one or try again"));
+            caller.hold(Held::Stream, share).ok_or_else(said)
+        });
+        let hold = hold.transpose()?;
+        let permit = Arc::clone(&streams.0)
+            .try_acquire_owned()
+            .map_err(|_| full(format!("{STREAMS_MAX} streams are open already; close one or try again")))?;
         Ok(Open {
             gateway: Arc::clone(&self.gateway),
             route,
             begun: self.begun,
             until,
-            permit: Arc::new(permit),
+            place: Arc::new((permit, hold)),
         })
     }
 }

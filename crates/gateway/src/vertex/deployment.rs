@@ -2,7 +2,7 @@
 //! `shadows`.
 //!
 //! To Vertex AI's DeployedModel we add, in a request, `engine` (another one than the version's must reproduce the golden
-//! sample), `cpuCores` and `memoryGb` (GB of 10^9 bytes; they win over `dedicatedResources.machineSpec.machineType`), `load`
+//! sample), `limits` ([`limits`]), `cpuCores` and `memoryGb` (GB of 10^9 bytes; they win over `dedicatedResources.machineSpec.machineType`), `load`
 //! (`pinned` or `on-demand`) and `shadowPercent` (it gets copies of so many of a hundred requests, and its answers are kept,
 //! never returned), and in a reply these and `resources`: `cpuCores`, `memoryGb`, `machineCores` and `machineCoresAsked` (what
 //! this machine has, and what all deployments ask for), and once it is in service `engine`, `threads`, `memoryBytes`, `loads` and
@@ -23,9 +23,9 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::fields::{Fields, camel_case};
-use super::model_reference;
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
+use super::{limits, model_reference};
 use crate::router::Gateway;
 
 /// Fields of Vertex AI's DeployedModel that only it writes, or that mean nothing on a server of one's own.
@@ -42,7 +42,7 @@ const DEPLOYED_MODEL_MEANINGLESS: &[&str] = &[
 ];
 
 /// What we add to Vertex AI's DeployedModel in a reply.
-const OURS: [&str; 3] = ["resources", "load", "shadowPercent"];
+const OURS: [&str; 4] = ["resources", "load", "shadowPercent", "limits"];
 
 /// `POST endpoints/E:deployModel`
 pub(crate) async fn deploy(gateway: &Gateway, address: Address, body: &Bytes) -> Result<Response, ApiError> {
@@ -128,6 +128,7 @@ const MUTABLE: &[&str] = &[
     "memoryGb",
     "load",
     "shadowPercent",
+    "limits",
 ];
 
 fn mutate_request(body: &[u8]) -> Result<Mutate, Error> {
@@ -160,6 +161,7 @@ fn mutate_request(body: &[u8]) -> Result<Mutate, Error> {
             machine_type: resources
                 .machine_type
                 .filter(|_| named("dedicatedResources.machineSpec.machineType")),
+            limits: limits::masked(resources.limits, named),
         },
         shadow_percent: shadow_percent(&mut deployed)?.filter(|_| named("shadowPercent")),
         residence: residence(&mut deployed)?.filter(|_| named("load")),
@@ -191,7 +193,7 @@ fn residence(deployed: &mut Fields) -> Result<Option<Residence>, Error> {
     })
 }
 
-/// Cores and memory, given directly or by a machine type.
+/// Cores and memory, given directly or by a machine type, and limits.
 fn resource_request(deployed: &mut Fields) -> Result<ResourceRequest, Error> {
     let cpu_cores = deployed.take("cpuCores")?;
     let memory_gb = deployed.take("memoryGb")?;
@@ -208,7 +210,7 @@ fn resource_request(deployed: &mut Fields) -> Result<ResourceRequest, Error> {
         dedicated.refuse("autoscalingMetricSpecs", "a deployment is one replica")?;
         one_replica(dedicated)?;
     }
-    Ok(ResourceRequest { cpu_cores, memory_gb, machine_type })
+    Ok(ResourceRequest { cpu_cores, memory_gb, machine_type, limits: limits::asked(deployed)? })
 }
 
 fn one_replica(mut resources: Fields) -> Result<(), Error> {
@@ -345,6 +347,7 @@ pub(crate) fn written(
         "dedicatedResources": {"machineSpec": machine, "minReplicaCount": 1, "maxReplicaCount": 1},
         "resources": resources,
         "load": deployment.residence.word(),
+        "limits": limits::written(deployment.limits),
         "status": status,
     });
     if let Some(percent) = deployment.shadow_percent {

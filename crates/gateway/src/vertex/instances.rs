@@ -3,6 +3,7 @@
 //! Whatever is wrong is named by instance and place in it, with the line and column of the body.
 
 pub(crate) mod tensors;
+pub(crate) mod traffic_key;
 
 use jiff::civil::Date;
 use platform::{Error, Instance, Kind};
@@ -98,7 +99,7 @@ fn whole(json: &mut Reader<'_>, max_instances: usize) -> Result<PredictBody, Wro
             "instances" if instances.is_some() => return Wrong::twice("instances", offset),
             "instances" => instances = Some(all(json, max_instances)?),
             "parameters" if parameters.is_some() => return Wrong::twice("parameters", offset),
-            "parameters" => parameters = Some(as_of(json)?),
+            "parameters" => parameters = Some(read_parameters(json)?),
             "labels" => json.skip()?,
             other => return Wrong::unknown_key("", other, "instances, parameters, labels", offset),
         }
@@ -113,8 +114,8 @@ fn whole(json: &mut Reader<'_>, max_instances: usize) -> Result<PredictBody, Wro
     }
 }
 
-/// `parameters`: an object or null.
-fn as_of(json: &mut Reader<'_>) -> Result<Option<Date>, Wrong> {
+/// `parameters`: an object or null. Of what is in it, `as_of`; the traffic key is another's ([`traffic_key`]).
+fn read_parameters(json: &mut Reader<'_>) -> Result<Option<Date>, Wrong> {
     let offset = json.offset();
     match json.ahead()? {
         json::Kind::Null => return Ok(json.null().map(|()| None)?),
@@ -125,11 +126,20 @@ fn as_of(json: &mut Reader<'_>) -> Result<Option<Date>, Wrong> {
         }
     }
     let mut as_of = None;
+    let mut together = [false; traffic_key::NAMES.len()];
     let mut parameters = json.object()?;
     while let Some(key) = json.next_key(&mut parameters)? {
         let offset = json.offset();
+        if let Some(place) = traffic_key::NAMES.iter().position(|name| key == *name) {
+            let field = format!("parameters.{}", traffic_key::NAMES[place]);
+            if std::mem::replace(&mut together[place], true) {
+                return Wrong::twice(&field, offset);
+            }
+            together_by(json, &field)?;
+            continue;
+        }
         if key != "as_of" {
-            return Wrong::unknown_key("parameters", &key, "as_of", offset);
+            return Wrong::unknown_key("parameters", &key, "as_of, strategy, account", offset);
         }
         if as_of.is_some() {
             return Wrong::twice("parameters.as_of", offset);
@@ -151,6 +161,20 @@ fn as_of(json: &mut Reader<'_>) -> Result<Option<Date>, Wrong> {
         });
     }
     Ok(as_of.flatten())
+}
+
+/// A parameter of the traffic key: text or null.
+fn together_by(json: &mut Reader<'_>, field: &str) -> Result<(), Wrong> {
+    let offset = json.offset();
+    let wrong = match json.ahead()? {
+        json::Kind::Null => return Ok(json.null()?),
+        json::Kind::Text => match traffic_key::fault(&json.text()?) {
+            None => return Ok(()),
+            Some(fault) => fault,
+        },
+        _ => format!("must be text, got {}", found(json)?),
+    };
+    Wrong::field(field, format!("{field} {wrong}"), offset)
 }
 
 /// Exactly `YYYY-MM-DD`: other notations of a date hide a time or an order of day and month.

@@ -14,6 +14,7 @@ pub(crate) mod fields;
 mod filter;
 pub(crate) mod instances;
 mod lifecycle;
+mod limits;
 mod listing;
 mod model;
 mod operation;

@@ -14,7 +14,7 @@ use platform::{DatasetUse, PredictReply, Question, Target};
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::instances::{PredictBody, tensors};
+use super::instances::{PredictBody, tensors, traffic_key};
 use super::path::Address;
 use super::predictions::Predictions;
 use crate::answered;
@@ -65,7 +65,9 @@ pub(crate) async fn predict(
 ) -> Result<Response, ApiError> {
     let platform = &gateway.platform;
     let asked = Asked::of(&parts.headers, &parts.extensions)?;
-    let target = asked.of_endpoint(platform, &address.parent.project, &address.id).await?;
+    let (project, endpoint) = (&address.parent.project, &address.id);
+    let asked = asked.with_key(platform, (project, endpoint), || traffic_key::of(body));
+    let target = asked.of_endpoint(platform, project, endpoint).await?;
     let answered = match question(&target, body, gateway.options.max_instances) {
         Ok(question) => platform.answer(&target, question).await,
         Err(error) => Err(error),

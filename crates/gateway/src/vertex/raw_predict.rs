@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use platform::{Error, Kind, PredictReply, Target};
 
 use super::error::ApiError;
+use super::instances::traffic_key;
 use super::path::Address;
 use super::predict::question;
 use super::predictions;
@@ -32,7 +33,9 @@ pub(crate) async fn raw_predict(
     body: &Bytes,
 ) -> Result<Response, ApiError> {
     let asked = Asked::of(&parts.headers, &parts.extensions)?;
-    let target = asked.of_endpoint(&gateway.platform, &address.parent.project, &address.id).await?;
+    let (platform, project, endpoint) = (&gateway.platform, &address.parent.project, &address.id);
+    let asked = asked.with_key(platform, (project, endpoint), || traffic_key::of(body));
+    let target = asked.of_endpoint(platform, project, endpoint).await?;
     let mut response = match answer(gateway, &target, parts, body).await {
         Ok(response) => response,
         Err(error) => {

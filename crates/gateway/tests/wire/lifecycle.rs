@@ -11,7 +11,7 @@ const PARENT: &str = "projects/default/locations/us-central1";
 async fn poll(server: &Server, operation: &Value) {
     let mut polled = operation.clone();
     if let Some(deployed) = polled.pointer_mut("/response/deployedModel").and_then(Value::as_object_mut) {
-        deployed.retain(|name, _| !["resources", "load"].contains(&name.as_str()));
+        deployed.retain(|name, _| !["resources", "load", "limits"].contains(&name.as_str()));
     }
     let name = operation["name"].as_str().unwrap();
     let id = name.rsplit('/').next().unwrap();

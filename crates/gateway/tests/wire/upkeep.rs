@@ -15,7 +15,7 @@ impl Server {
     }
 
     /// A second version of the model, deployed as 2 beside 1, without traffic.
-    async fn two_versions() -> Self {
+    pub(crate) async fn two_versions() -> Self {
         let server = Self::deployed().await;
         let mut body: serde_json::Value = serde_json::from_str(&server.upload_body()).unwrap();
         body.as_object_mut().unwrap().remove("modelId");

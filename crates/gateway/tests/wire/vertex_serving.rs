@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{N, Server};
 
-const ROW: &str = "[0.1, -0.2, 0.3, 0.0, 0.05]";
+pub(crate) const ROW: &str = "[0.1, -0.2, 0.3, 0.0, 0.05]";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_raw_question_may_have_any_form_and_says_who_answered() {
@@ -143,7 +143,7 @@ async fn an_operation_that_is_polled_has_the_fields_of_vertex_alone() {
     let updated = server.post_ok("endpoints/tiny:update", &renamed.to_string()).await;
     let without_ours = |deployed: &Value| {
         let mut deployed = deployed.clone();
-        for ours in ["resources", "load", "shadowPercent"] {
+        for ours in ["resources", "load", "limits", "shadowPercent"] {
             let field = deployed.as_object_mut().unwrap().remove(ours);
             assert!(
                 field.is_some() || ours == "shadowPercent",

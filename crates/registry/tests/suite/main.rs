@@ -14,8 +14,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use predictor::{DataType, Signature, TensorSpec};
 use registry::{
-    Deployment, EndpointUpdate, Error, MAX_OPERATIONS, NewEndpoint, NewOperation, NewSnapshot, NewVersion,
-    Residence, SqliteStore, Store, TrafficSplit, UnfinishedUpload, UploadMode,
+    Deployment, DeploymentLimits, EndpointUpdate, Error, MAX_OPERATIONS, NewEndpoint, NewOperation,
+    NewSnapshot, NewVersion, Residence, SqliteStore, Store, TrafficSplit, UnfinishedUpload, UploadMode,
 };
 use serde_json::json;
 
@@ -85,6 +85,11 @@ fn deployment(id: &str, version: u32) -> Deployment {
         engine: Some("onnxruntime".to_owned()),
         shadow_percent: Some(20),
         residence: Residence::OnDemand,
+        limits: DeploymentLimits {
+            max_delay_us: Some(0),
+            max_queued_requests: Some(9),
+            ..Default::default()
+        },
         created_at: Timestamp::from_microsecond(at(3).as_microsecond()).unwrap(),
     }
 }

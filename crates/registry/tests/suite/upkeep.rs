@@ -1,8 +1,8 @@
 //! Keys, and what happens to versions and endpoints after they were made.
 
 use registry::{
-    AliasChange, Deployment, Error, NewEndpoint, NewKey, Residence, Scope, Store, UnfinishedUpload,
-    UploadMode, VersionUpdate,
+    AliasChange, Deployment, DeploymentLimits, Error, NewEndpoint, NewKey, Residence, Scope, Store,
+    UnfinishedUpload, UploadMode, VersionUpdate,
 };
 
 use crate::{P, at, create_endpoint, deployment, new_version, split, upload, with_aliases};
@@ -118,6 +118,7 @@ pub(crate) async fn a_deployment_changes_in_its_place(store: &dyn Store) {
         engine: None,
         shadow_percent: None,
         residence: Residence::Pinned,
+        limits: DeploymentLimits { max_batch_rows: Some(64), ..Default::default() },
         ..deployment("1", 1)
     };
     let after = store.redeploy(P, "e", changed.clone(), at(6)).await.unwrap();

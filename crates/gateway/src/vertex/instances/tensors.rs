@@ -6,7 +6,7 @@
 use platform::{DataType, Error, Kind, Signature, Tensor, TensorData, TensorSpec};
 use serde_json::{Map, Value};
 
-use super::shown;
+use super::{shown, traffic_key};
 
 /// Reads a body of at most `max_instances` instances as the tensors of a signature, in its order.
 ///
@@ -30,9 +30,9 @@ pub(crate) fn parse(
     };
     match body.remove("parameters") {
         None | Some(Value::Null) => {}
-        Some(Value::Object(parameters)) if parameters.is_empty() => {}
+        Some(Value::Object(parameters)) if parameters.iter().all(is_of_traffic) => {}
         Some(_) => {
-            let message = "the model takes tensors, so it has no parameters; leave them out";
+            let message = "the model takes tensors, so it has no parameters but texts strategy and account; leave others out";
             return Err(Error::invalid("parameters", message));
         }
     }
@@ -64,6 +64,12 @@ pub(crate) fn parse(
         }
     }
     columns.into_iter().map(|column| column.tensor(instances.len())).collect()
+}
+
+/// Whether a parameter only says with whom the caller belongs together.
+fn is_of_traffic((name, value): (&String, &Value)) -> bool {
+    let text = value.as_str().map_or(value.is_null(), |text| traffic_key::fault(text).is_none());
+    text && traffic_key::NAMES.contains(&name.as_str())
 }
 
 fn by_name(values: &Map<String, Value>, index: usize, columns: &mut [Column<'_>]) -> Result<(), Error> {

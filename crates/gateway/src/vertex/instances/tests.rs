@@ -66,6 +66,8 @@ fn what_is_wrong_is_named() {
         (r#"{"instances": [[1]], "instances": [[1]]}"#, "instances", "given twice"),
         (r#"{"instances": [[1]], "instance": 1}"#, "instance", "known here: instances, parameters, labels"),
         (r#"{"instances": [[1]], "parameters": {"asof": "x"}}"#, "parameters.asof", "known here: as_of"),
+        (r#"{"instances": [[1]], "parameters": {"account": 7}}"#, "parameters.account", "must be text"),
+        (r#"{"instances": [[1]], "parameters": {"strategy": ""}}"#, "parameters.strategy", "0 bytes"),
         (r#"{"instances": [[1]], "parameters": {"as_of": "28.12.2022"}}"#, "parameters.as_of", "not a date"),
         (
             r#"{"instances": [[1]], "parameters": {"as_of": "2022-12-28T10:00"}}"#,

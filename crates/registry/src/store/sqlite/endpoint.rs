@@ -128,8 +128,8 @@ pub(super) async fn deploy(
     }
     sqlx::query(
         "INSERT INTO deployments (project, endpoint, id, model, version, display_name, cpu_cores, memory_gb,
-             machine_type, engine, shadow_percent, on_demand, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             machine_type, engine, shadow_percent, on_demand, limits_json, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(project)
     .bind(id)
@@ -143,6 +143,7 @@ pub(super) async fn deploy(
     .bind(&deployment.engine)
     .bind(deployment.shadow_percent)
     .bind(deployment.residence == Residence::OnDemand)
+    .bind(document::to_text("limits", &deployment.limits)?)
     .bind(deployment.created_at.as_microsecond())
     .execute(&mut *transaction)
     .await?;
@@ -163,7 +164,7 @@ pub(super) async fn redeploy(
     check_redeploy(&endpoint, changed)?;
     sqlx::query(
         "UPDATE deployments SET display_name = ?4, cpu_cores = ?5, memory_gb = ?6, machine_type = ?7, engine = ?8,
-             shadow_percent = ?9, on_demand = ?10
+             shadow_percent = ?9, on_demand = ?10, limits_json = ?11
          WHERE project = ?1 AND endpoint = ?2 AND id = ?3",
     )
     .bind(project)
@@ -176,6 +177,7 @@ pub(super) async fn redeploy(
     .bind(&changed.engine)
     .bind(changed.shadow_percent)
     .bind(changed.residence == Residence::OnDemand)
+    .bind(document::to_text("limits", &changed.limits)?)
     .execute(&mut *transaction)
     .await?;
     write(&mut transaction, &endpoint, now).await?;
@@ -259,6 +261,7 @@ fn read_deployment(row: &SqliteRow) -> Result<Deployment> {
         engine: row.try_get("engine")?,
         shadow_percent: row.try_get("shadow_percent")?,
         residence: if row.try_get("on_demand")? { Residence::OnDemand } else { Residence::Pinned },
+        limits: document::from_text(row.try_get("limits_json")?)?,
         created_at: time(row, "created_at")?,
     })
 }
