@@ -19,18 +19,14 @@ pub struct Pruned {
 }
 
 impl Pruned {
-    /// Which versions of a model go so that `keep` are left: the oldest first, and none that is held. `versions` are the
-    /// numbers, oldest first, and whether an alias or a deployment holds each.
+    /// Which versions of a model go: all but the `keep` of the highest numbers and those that are held. `versions` are the
+    /// numbers, oldest first, and whether something holds each: an alias, a deployment.
     pub fn plan(model: &str, versions: &[(u32, bool)], keep: usize) -> Self {
-        let mut surplus = versions.len().saturating_sub(keep);
+        let newest = versions.len().saturating_sub(keep);
         let mut pruned = Self { model: model.to_owned(), deleted: Vec::new(), kept: Vec::new() };
-        for (number, held) in versions {
-            if surplus == 0 || *held {
-                pruned.kept.push(*number);
-            } else {
-                pruned.deleted.push(*number);
-                surplus -= 1;
-            }
+        for (index, (number, held)) in versions.iter().enumerate() {
+            let kept = *held || index >= newest;
+            (if kept { &mut pruned.kept } else { &mut pruned.deleted }).push(*number);
         }
         pruned
     }
@@ -98,7 +94,8 @@ impl Platform {
         Ok(())
     }
 
-    /// Deletes the oldest versions of a model until `keep` are left. Versions that are deployed or have an alias stay.
+    /// Deletes the versions of a model but the `keep` newest ones. Older ones that are deployed, as shadows too, or have an alias
+    /// stay beside them.
     ///
     /// # Errors
     /// [`Kind::NotFound`](crate::Kind::NotFound) if there is no such model.
@@ -175,15 +172,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_go_and_what_is_held_stays() {
-        let versions = [(1, true), (2, false), (3, false), (4, false), (5, true)];
+    fn the_newest_stay_and_what_is_held_beside_them() {
+        let versions = [(1, true), (2, false), (3, false), (4, false), (5, true), (7, false)];
         let plan = |keep| {
             let pruned = Pruned::plan("m", &versions, keep);
             (pruned.deleted, pruned.kept)
         };
-        assert_eq!(plan(4), (vec![2], vec![1, 3, 4, 5]));
-        assert_eq!(plan(3), (vec![2, 3], vec![1, 4, 5]));
-        assert_eq!(plan(0), (vec![2, 3, 4], vec![1, 5]));
-        assert_eq!(plan(9), (vec![], vec![1, 2, 3, 4, 5]));
+        assert_eq!(plan(4), (vec![2], vec![1, 3, 4, 5, 7]));
+        assert_eq!(plan(1), (vec![2, 3, 4], vec![1, 5, 7]));
+        assert_eq!(plan(0), (vec![2, 3, 4, 7], vec![1, 5]));
+        assert_eq!(plan(9), (vec![], vec![1, 2, 3, 4, 5, 7]));
+        // What was made last and is not deployed yet is what retention is for.
+        let fresh = [(1, true), (2, true), (3, true), (4, false), (5, false), (6, false)];
+        assert_eq!(Pruned::plan("m", &fresh, 3).deleted, [0; 0]);
     }
 }

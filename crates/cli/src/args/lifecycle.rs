@@ -32,7 +32,7 @@ pub(crate) struct ModelPruneArgs {
     /// The model
     #[arg(value_name = "MODEL")]
     pub(crate) model: String,
-    /// How many versions stay at least; deployed ones and those with an alias stay anyway
+    /// How many of the newest versions stay; older ones that are deployed or have an alias stay beside them
     #[arg(long, value_name = "N")]
     pub(crate) keep: usize,
 }
