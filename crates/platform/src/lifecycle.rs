@@ -76,9 +76,11 @@ impl Platform {
     /// # Errors
     /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if it is deployed or the default.
     pub async fn delete_model_version(&self, project: &str, reference: &str) -> Result<()> {
-        let _changing = self.changes.lock().await;
+        let changing = self.changes.lock().await;
         let version = self.registry.get_version(project, reference).await?;
         self.registry.withdraw_version(project, &version.model, version.version).await?;
+        // Nobody sees it any more, and nobody waits for its files to go.
+        drop(changing);
         self.forget(project, &version.model, version.version).await
     }
 
@@ -87,8 +89,10 @@ impl Platform {
     /// # Errors
     /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if one of them is deployed.
     pub async fn delete_model(&self, project: &str, model: &str) -> Result<()> {
-        let _changing = self.changes.lock().await;
-        for number in self.registry.withdraw_model(project, model).await? {
+        let changing = self.changes.lock().await;
+        let withdrawn = self.registry.withdraw_model(project, model).await?;
+        drop(changing);
+        for number in withdrawn {
             self.forget(project, model, number).await?;
         }
         Ok(())
@@ -100,7 +104,7 @@ impl Platform {
     /// # Errors
     /// [`Kind::NotFound`](crate::Kind::NotFound) if there is no such model.
     pub async fn prune_model(&self, project: &str, model: &str, keep: usize) -> Result<Pruned> {
-        let _changing = self.changes.lock().await;
+        let changing = self.changes.lock().await;
         let versions = self.registry.list_versions(project, model).await?;
         let deployed: Vec<u32> = self
             .registry
@@ -118,6 +122,9 @@ impl Platform {
         let pruned = Pruned::plan(model, &versions.iter().map(held).collect::<Vec<_>>(), keep);
         for number in &pruned.deleted {
             self.registry.withdraw_version(project, model, *number).await?;
+        }
+        drop(changing);
+        for number in &pruned.deleted {
             self.forget(project, model, *number).await?;
         }
         Ok(pruned)
@@ -136,12 +143,9 @@ impl Platform {
     /// [`Kind::NotFound`](crate::Kind::NotFound), and [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for a split
     /// that cannot be; those of [`Platform::deploy`] for a shadow that cannot be loaded to answer, and nothing has changed.
     pub async fn update_endpoint(&self, project: &str, id: &str, update: EndpointUpdate) -> Result<Endpoint> {
-        let _changing = self.changes.lock().await;
-        let before = self.registry.get_endpoint(project, id).await?;
-        let split = registry::check_update(&before, &update)?;
-        let promoted = self.load_promoted(&before, &split).await?;
+        let turn = self.turn(project, id, |now| registry::check_update(now, &update)).await?;
         let endpoint = self.registry.update_endpoint(project, id, update, self.now()).await?;
-        self.move_traffic(&before, &endpoint, promoted).await?;
+        self.move_traffic(turn, &endpoint).await?;
         Ok(endpoint)
     }
 
