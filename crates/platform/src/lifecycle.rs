@@ -20,7 +20,7 @@ pub struct Pruned {
 
 impl Pruned {
     /// Which versions of a model go: all but the `keep` of the highest numbers and those that are held. `versions` are the
-    /// numbers, oldest first, and whether something holds each: an alias, a deployment.
+    /// numbers, oldest first, and whether something holds each: an alias, a deployment, a job.
     pub fn plan(model: &str, versions: &[(u32, bool)], keep: usize) -> Self {
         let newest = versions.len().saturating_sub(keep);
         let mut pruned = Self { model: model.to_owned(), deleted: Vec::new(), kept: Vec::new() };
@@ -74,10 +74,12 @@ impl Platform {
     /// Deletes a version and its files. Its number is never used again.
     ///
     /// # Errors
-    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if it is deployed or the default.
+    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if it is deployed or the default, or a job needs it that waits or
+    /// runs (see [`Platform::cancel_jobs_of`]).
     pub async fn delete_model_version(&self, project: &str, reference: &str) -> Result<()> {
         let changing = self.changes.lock().await;
         let version = self.registry.get_version(project, reference).await?;
+        self.check_unneeded(project, &version.model, Some(version.version)).await?;
         self.registry.withdraw_version(project, &version.model, version.version).await?;
         // Nobody sees it any more, and nobody waits for its files to go.
         drop(changing);
@@ -87,9 +89,11 @@ impl Platform {
     /// Deletes a model with all its versions and their files.
     ///
     /// # Errors
-    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if one of them is deployed.
+    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if one of them is deployed, or a job needs it that waits or runs
+    /// (see [`Platform::cancel_jobs_of`]).
     pub async fn delete_model(&self, project: &str, model: &str) -> Result<()> {
         let changing = self.changes.lock().await;
+        self.check_unneeded(project, model, None).await?;
         let withdrawn = self.registry.withdraw_model(project, model).await?;
         drop(changing);
         for number in withdrawn {
@@ -98,8 +102,8 @@ impl Platform {
         Ok(())
     }
 
-    /// Deletes the versions of a model but the `keep` newest ones. Older ones that are deployed, as shadows too, or have an alias
-    /// stay beside them.
+    /// Deletes the versions of a model but the `keep` newest ones. Older ones that are deployed, as shadows too, have an alias, or
+    /// are needed by a job that waits or runs stay beside them.
     ///
     /// # Errors
     /// [`Kind::NotFound`](crate::Kind::NotFound) if there is no such model.
@@ -116,8 +120,10 @@ impl Platform {
             .filter(|deployment| deployment.model == model)
             .map(|deployment| deployment.version)
             .collect();
+        let jobs = self.jobs_by_version(project, model).await?;
         let held = |version: &ModelVersion| {
-            (version.version, !version.aliases.is_empty() || deployed.contains(&version.version))
+            let used = deployed.contains(&version.version) || jobs.contains_key(&version.version);
+            (version.version, !version.aliases.is_empty() || used)
         };
         let pruned = Pruned::plan(model, &versions.iter().map(held).collect::<Vec<_>>(), keep);
         for number in &pruned.deleted {

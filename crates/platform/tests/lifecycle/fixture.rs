@@ -26,12 +26,12 @@ pub(crate) struct Fixture {
     pub(crate) platform: Arc<Platform>,
 }
 
-pub(crate) async fn open(data_dir: &Path) -> Arc<Platform> {
+pub(crate) async fn open(folder: &Path) -> Arc<Platform> {
     let options = Options {
-        data_dir: data_dir.to_owned(),
+        data_dir: folder.join("data"),
         artifact_root: None,
         artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
-        allowed_roots: Vec::new(),
+        allowed_roots: vec![format!("file://{}", folder.display())],
         holder: "test".to_owned(),
         clock: Arc::new(|| "2026-01-02T00:00:00Z".parse().unwrap()),
     };
@@ -42,7 +42,7 @@ impl Fixture {
     pub(crate) async fn new() -> Self {
         let alone = ALONE.lock().await;
         let dir = tempfile::tempdir().unwrap();
-        let platform = open(&dir.path().join("data")).await;
+        let platform = open(dir.path()).await;
         Self { _alone: alone, dir, platform }
     }
 
@@ -50,7 +50,7 @@ impl Fixture {
     pub(crate) async fn reopened(self) -> Self {
         let Self { _alone, dir, platform } = self;
         drop(platform);
-        let platform = open(&dir.path().join("data")).await;
+        let platform = open(dir.path()).await;
         Self { _alone, dir, platform }
     }
 
