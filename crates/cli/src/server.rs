@@ -92,6 +92,7 @@ pub(crate) async fn bind(listen: &str, guard: Guard) -> Result<TcpListener, Erro
 /// A server that answers in the background.
 #[derive(Debug)]
 pub(crate) struct Server {
+    platform: Arc<Platform>,
     url: String,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<std::io::Result<()>>,
@@ -130,7 +131,7 @@ impl Server {
         let resting = tokio::spawn(rest_when_quiet(service.clone()));
         let serving = tokio::spawn(gateway::serve(listener, service, tls, shutdown));
         let jobs = platform.run_jobs(Arc::new(launcher()?), job_settings(settings));
-        Ok(Self { url, stop, serving, resting, jobs })
+        Ok(Self { platform: Arc::clone(platform), url, stop, serving, resting, jobs })
     }
 
     /// `http://127.0.0.1:8080`
@@ -153,7 +154,8 @@ impl Server {
         }
     }
 
-    /// Takes no more requests, answers those in flight, stops jobs so that the next start goes on with them, and ends.
+    /// Takes no more requests, answers those in flight, stops jobs so that the next start goes on with them, and ends. What is
+    /// being loaded is given up: a load that gives way to others may last longer than anybody waits.
     ///
     /// # Errors
     /// [`Kind::DeadlineExceeded`] if they take too long.
@@ -161,8 +163,10 @@ impl Server {
         // A server that has ended already has nobody who listens.
         let _ = self.stop.send(());
         self.resting.abort();
-        let drained = tokio::time::timeout(DRAIN_TIMEOUT, self.serving).await;
-        self.jobs.stop().await;
+        self.platform.stop_loading();
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, self.serving);
+        // Side by side: each has its own deadline, and both together are to have no longer one.
+        let (drained, ()) = tokio::join!(drained, self.jobs.stop());
         match drained {
             Ok(ended) => ended_early(ended),
             Err(_) => {

@@ -1,13 +1,13 @@
 //! Backups of a data directory, taken while a server has it in use, and their way back.
 //!
 //! A backup is a list of files, `backups/NAME.json`, written last, and the files themselves under their SHA-256 (`objects/ab/abcd...`): what is
-//! there already is not copied again. The registry is copied first, in one state of it (`VACUUM INTO`); everything it speaks of was
+//! there already, and whole, is not copied again. The registry is copied first, in one state of it (`VACUUM INTO`); everything it speaks of was
 //! whole by then, and is looked for at the end. Deliberately not here: schedules, and what is in another artifact store.
 
 mod files;
 mod restore;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use artifact::bundle::MANIFEST;
@@ -59,6 +59,8 @@ pub struct BackupReport {
     pub copied: usize,
     /// Their bytes.
     pub copied_bytes: u64,
+    /// Those of them that were there and damaged: earlier backups that have them are whole again.
+    pub mended: usize,
     /// What is not in it, and why.
     pub left_out: Vec<String>,
 }
@@ -124,6 +126,9 @@ struct Taking {
     artifacts: (String, bool),
     copied: usize,
     copied_bytes: u64,
+    mended: usize,
+    /// SHA-256 of what is known to be there.
+    kept: BTreeSet<String>,
 }
 
 impl Taking {
@@ -136,7 +141,8 @@ impl Taking {
                 (uri.clone(), folder.is_some_and(|folder| folder == inside))
             }
         };
-        Ok(Self { data_dir, store, now: request.now, artifacts, copied: 0, copied_bytes: 0 })
+        let (copied, copied_bytes, mended, kept) = (0, 0, 0, BTreeSet::new());
+        Ok(Self { data_dir, store, now: request.now, artifacts, copied, copied_bytes, mended, kept })
     }
 
     /// One try: everything but the list of files.
@@ -191,15 +197,30 @@ impl Taking {
         })
     }
 
-    /// Copies bytes that are not there yet.
+    /// Copies bytes that are not there yet. A name says nothing of what is under it: that is read.
     async fn keep(&mut self, bytes: Bytes) -> Result<Entry> {
         let entry = Entry { sha256: hex::encode(Sha256::digest(&bytes)), bytes: bytes.len() as u64 };
+        if self.kept.contains(&entry.sha256) {
+            return Ok(entry);
+        }
         let path = object_path(&entry.sha256);
-        if !self.store.exists(&path).await? {
+        let expected = store::Expected { sha256: entry.sha256.clone(), bytes: entry.bytes };
+        let there = match self.store.get_verified(&path, &expected).await {
+            Ok(_) => true,
+            Err(store::Error::NotFound { .. }) => false,
+            Err(store::Error::Damaged { .. } | store::Error::TooLarge { .. }) => {
+                tracing::warn!(url = self.store.url_of(&path), "it was damaged, and is written again");
+                self.mended += 1;
+                false
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if !there {
             self.store.put(&path, bytes).await?;
             self.copied += 1;
             self.copied_bytes += entry.bytes;
         }
+        self.kept.insert(entry.sha256.clone());
         Ok(entry)
     }
 
@@ -213,6 +234,7 @@ impl Taking {
             bytes: manifest.files.values().map(|entry| entry.bytes).sum(),
             copied: self.copied,
             copied_bytes: self.copied_bytes,
+            mended: self.mended,
             left_out: manifest.left_out,
             name: manifest.name,
         })
@@ -309,6 +331,44 @@ mod tests {
             aliases: Vec::new(),
             labels: BTreeMap::new(),
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_damaged_is_kept_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        std::fs::create_dir_all(data_dir.join("staging/b")).unwrap();
+        let contents = [("one", "1"), ("two", "22"), ("same", "22"), ("three", "333"), ("four", "4444")];
+        for (name, text) in contents {
+            std::fs::write(data_dir.join("staging/b").join(name), text).unwrap();
+        }
+        registry::Store::close(&SqliteStore::open(&data_dir.join(REGISTRY_FILE)).await.unwrap()).await;
+        let place = dir.path().join("kept");
+        let take = async |seconds| {
+            let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds);
+            let place = file_uri(&place).unwrap();
+            back_up(&BackUp { data_dir: data_dir.clone(), place, artifact_root: None, now }).await.unwrap()
+        };
+        let first = take(1).await;
+        assert_eq!((first.files, first.copied, first.mended), (6, 5, 0));
+        let object = |text: &str| place.join(object_path(&hex::encode(Sha256::digest(text))));
+        // Other bytes, fewer, more, and none.
+        std::fs::write(object("1"), "x").unwrap();
+        std::fs::write(object("22"), "2").unwrap();
+        std::fs::write(object("333"), "333 and more").unwrap();
+        std::fs::remove_file(object("4444")).unwrap();
+        let second = take(2).await;
+        // The registry may be another file each time it is copied.
+        assert!(second.copied - 4 <= 1 && second.mended == 3, "{second:?}");
+        for (name, at) in [(Some(first.name), "first"), (None, "second")] {
+            let restored = dir.path().join(at);
+            let request = Restore { place: second.place.clone(), name, data_dir: restored.clone() };
+            restore(&request).await.unwrap();
+            for (name, text) in contents {
+                assert_eq!(std::fs::read_to_string(restored.join("staging/b").join(name)).unwrap(), text);
+            }
+        }
+        assert_eq!(take(3).await.mended, 0);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -175,7 +175,7 @@ impl Platform {
     /// stored then.
     pub async fn import_dataset(&self, request: ImportDataset) -> Result<ImportedDataset> {
         self.check_writable("import a data set")?;
-        let _changing = self.changes.lock().await;
+        let _importing = self.imports.lock().await;
         let stored = match (snapshot::read(&self.datasets, &request.name, None).await, request.mode) {
             (Ok(_), ImportMode::Create) => {
                 let message = format!("data set \"{}\" exists already; append to it", request.name);

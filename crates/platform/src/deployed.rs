@@ -10,6 +10,8 @@ use predictor::{DataType, Signature};
 use registry::{Deployment, ModelVersion, Residence};
 use serving::{LoadSpec, Resources, Stay};
 
+use crate::in_service::Waiting;
+use crate::loads::{Load, Pace};
 use crate::on_demand::OnDemand;
 use crate::samplers::Samplers;
 use crate::{Error, Kind, Platform, Result, background, limits, pinned_engine};
@@ -93,6 +95,10 @@ pub(crate) struct Loaded {
     manifest: Manifest,
     set: Option<FeatureSet>,
     replay: String,
+    /// Whether its threads give way to all others.
+    pub(crate) gives_way: bool,
+    /// Its memory, as long as it is not counted with what is in service.
+    waiting: Waiting,
 }
 
 impl DeployedModel {
@@ -191,18 +197,6 @@ fn blank_status(endpoint: &str, deployment: &Deployment) -> DeploymentStatus {
 }
 
 impl Platform {
-    /// Loads a deployment and puts its engine into service.
-    pub(crate) async fn load_deployment(
-        &self,
-        project: &str,
-        endpoint: &str,
-        deployment: Deployment,
-    ) -> Result<DeployedModel> {
-        let version = self.version_of(project, &deployment).await?;
-        let loaded = self.load(endpoint, &deployment, &version, 0).await?;
-        self.install(endpoint, deployment, version, loaded)
-    }
-
     /// Puts what was loaded into service, in the place of the engine of the deployment that has its id, if there is one.
     pub(crate) fn install(
         &self,
@@ -211,9 +205,10 @@ impl Platform {
         version: ModelVersion,
         loaded: Loaded,
     ) -> Result<DeployedModel> {
-        let Loaded { engine, manifest, set, replay } = loaded;
+        let Loaded { engine, manifest, set, replay, waiting, .. } = loaded;
         let key = key(&version.project, endpoint, &deployment.id);
         let (engine, _) = self.serving.engines().replace(key.clone(), engine, stay(deployment.residence))?;
+        drop(waiting);
         let slot = match deployment.residence {
             Residence::Pinned => Engine::Pinned(Arc::clone(&engine)),
             Residence::OnDemand => Engine::OnDemand(OnDemand::new(key, engine.engine())),
@@ -243,15 +238,9 @@ impl Platform {
         Ok(self.registry.get_version(project, &reference).await?)
     }
 
-    /// Loads a version, proves it on its golden sample and replays its newest training rows. `expected_bytes` is what it
-    /// took before, if that is known: those that stay while there is room make it first.
-    pub(crate) async fn load_uncounted(
-        &self,
-        endpoint: &str,
-        deployment: &Deployment,
-        version: &ModelVersion,
-        expected_bytes: u64,
-    ) -> Result<Loaded> {
+    /// Loads a version, proves it on its golden sample and replays its newest training rows.
+    pub(crate) async fn load_uncounted(&self, load: Load<'_>) -> Result<Loaded> {
+        let Load { endpoint, deployment, version, expected_bytes, pace } = load;
         // One at a time: each is measured by what the memory of the process climbs meanwhile.
         let _loading = self.serving.loading().await;
         let bundle = self.open_version(version).await?;
@@ -273,22 +262,27 @@ impl Platform {
                 serving::Deployment::prepare(LoadSpec { name, bundle: &bundle, engine, resources, limits });
             engine.map(|engine| (engine, bundle.manifest))
         };
-        // What is in service must not feel it.
-        let (prepared, manifest) = background::run("load", load).await??;
+        // What is in service must not feel it; without it, whoever waits would do so for nobody's good.
+        let (prepared, manifest) = match pace == Pace::Beside && self.serving.answers() {
+            true => background::run("load", load).await??,
+            false => background::run_apart("load", load).await??,
+        };
         // Its threads have the priority of the one that starts them.
         let start = move || prepared.start();
-        let engine = match self.is_shadow(&version.project, endpoint, deployment).await? {
+        let gives_way = self.is_shadow(&version.project, endpoint, deployment).await?;
+        let engine = match gives_way {
             true => background::run("shadow", start).await??,
             false => background::run_apart("start", start).await??,
         };
-        Ok(Loaded { engine, manifest, set, replay })
+        let waiting = self.serving.waiting(engine.memory_bytes());
+        Ok(Loaded { engine, manifest, set, replay, gives_way, waiting })
     }
 }
 
 impl Loaded {
-    /// The engine, and what the replay showed.
-    pub(crate) fn into_engine(self) -> (serving::Deployment, String) {
-        (self.engine, self.replay)
+    /// The engine, what the replay showed, and what counts its memory until something else does.
+    pub(crate) fn into_engine(self) -> (serving::Deployment, String, Waiting) {
+        (self.engine, self.replay, self.waiting)
     }
 }
 

@@ -1,11 +1,14 @@
-//! Endpoints and what serves on them: create, deploy, change, undeploy, bring back after a restart.
+//! Endpoints and what serves on them: create, deploy, change, undeploy. Loads take seconds to minutes and hold no lock that others
+//! need: each change is made after its loads, in one step, if it may still be made then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use registry::{Deployment, Endpoint, NewEndpoint, Residence};
+use registry::{Deployment, Endpoint, ModelVersion, NewEndpoint, Residence};
 
-use crate::deployed::{DeployedModel, DeploymentStatus, engine_of, failed_status, key};
+use crate::deployed::{engine_of, key};
+use crate::loads::Load;
+use crate::shadow::{CHANGE_TRIES, changed_too_often};
 use crate::{Error, Kind, Page, Paged, Platform, ResourceRequest, Result};
 
 /// An endpoint to make.
@@ -100,67 +103,66 @@ impl Platform {
     }
 
     /// Loads a version, proves it on its golden rows, replays its newest training rows, and puts it into
-    /// service. What served before goes on until the new one is ready, and stays if it fails.
+    /// service. What served before goes on until the new one is ready, and stays if it fails. Other changes happen
+    /// meanwhile, and what they left is what counts in the end.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], [`Kind::ResourceExhausted`] if the measured memory is over the budget, and
+    /// [`Kind::NotFound`], [`Kind::AlreadyExists`], [`Kind::ResourceExhausted`] if the measured memory is over the budget, and
     /// [`Kind::FailedPrecondition`] if serving would not give what training gave.
     pub async fn deploy(&self, request: Deploy) -> Result<Deployment> {
-        let _changing = self.changes.lock().await;
-        let endpoint = self.registry.get_endpoint(&request.project, &request.endpoint).await?;
-        let version = self.registry.get_version(&request.project, &request.model).await?;
-        let (cpu_cores, memory_gb) = request.resources.resolve()?;
-        engine_of(request.engine.as_deref())?;
-        let id = match request.deployment_id {
-            Some(id) => id,
-            None => self.generated_deployment_id(&endpoint),
-        };
-        let deployment = Deployment {
-            display_name: request.display_name.unwrap_or_else(|| version.display_name.clone()),
-            id,
-            model: version.model.clone(),
-            version: version.version,
-            cpu_cores,
-            memory_gb,
-            machine_type: request.resources.machine_type,
-            engine: request.engine,
-            shadow_percent: request.standing.shadow_percent,
-            residence: request.standing.residence,
-            limits: request.resources.limits,
-            created_at: self.now(),
-        };
-        shadow_without_traffic(&deployment, request.traffic_split.as_ref())?;
-        // The rules are checked before the load, which costs seconds, and again when it is recorded.
-        let split = registry::check_deploy(&endpoint, &deployment, request.traffic_split.as_ref())?;
-        let promoted = self.load_promoted(&endpoint, &split).await?;
-        let before = endpoint;
-        let loaded = self.load_deployment(&request.project, &request.endpoint, deployment.clone()).await?;
-        let recorded = self
-            .registry
-            .deploy(
-                &request.project,
-                &request.endpoint,
-                deployment.clone(),
-                request.traffic_split,
-                self.now(),
-            )
-            .await;
-        match recorded {
-            Ok(endpoint) => {
-                self.reroute(&endpoint, Some(Arc::new(loaded))).await?;
-                self.move_traffic(&before, &endpoint, promoted).await?;
+        let (deployment, version) = self.to_deploy(&request).await?;
+        let Deploy { project, endpoint, traffic_split, .. } = request;
+        let loaded = self.load(Load::beside(&endpoint, &deployment, &version)).await?;
+        let may_deploy = |now: &Endpoint| registry::check_deploy(now, &deployment, traffic_split.as_ref());
+        let turn = self.turn(&project, &endpoint, may_deploy).await?;
+        let model = self.install(&endpoint, deployment.clone(), version, loaded)?;
+        let (new, now) = (deployment.clone(), self.now());
+        match self.registry.deploy(&project, &endpoint, new, traffic_split, now).await {
+            Ok(after) => {
+                self.reroute(&after, Some(Arc::new(model))).await?;
+                self.move_traffic(turn, &after).await?;
             }
+            // The version may have been deleted meanwhile.
             Err(error) => {
-                self.serving.engines().remove(&key(&request.project, &request.endpoint, &deployment.id));
+                self.serving.engines().remove(&key(&project, &endpoint, &deployment.id));
                 return Err(error.into());
             }
         }
         Ok(deployment)
     }
 
+    /// What is to be deployed. The rules are checked before the load, which costs seconds, and again after it.
+    async fn to_deploy(&self, request: &Deploy) -> Result<(Deployment, ModelVersion)> {
+        let endpoint = self.registry.get_endpoint(&request.project, &request.endpoint).await?;
+        let version = self.registry.get_version(&request.project, &request.model).await?;
+        let (cpu_cores, memory_gb) = request.resources.resolve()?;
+        engine_of(request.engine.as_deref())?;
+        let id = match &request.deployment_id {
+            Some(id) => id.clone(),
+            None => self.generated_deployment_id(&endpoint),
+        };
+        let deployment = Deployment {
+            display_name: request.display_name.clone().unwrap_or_else(|| version.display_name.clone()),
+            id,
+            model: version.model.clone(),
+            version: version.version,
+            cpu_cores,
+            memory_gb,
+            machine_type: request.resources.machine_type.clone(),
+            engine: request.engine.clone(),
+            shadow_percent: request.standing.shadow_percent,
+            residence: request.standing.residence,
+            limits: request.resources.limits,
+            created_at: self.now(),
+        };
+        shadow_without_traffic(&deployment, request.traffic_split.as_ref())?;
+        registry::check_deploy(&endpoint, &deployment, request.traffic_split.as_ref())?;
+        Ok((deployment, version))
+    }
+
     /// Changes what a deployment may use, whether it is a shadow, or when it is in memory. It is loaded anew beside the
     /// one in service, proven, and put in its place at once; what was asked before is still answered. If that fails,
-    /// nothing has changed.
+    /// nothing has changed. If somebody else changes it meanwhile, it is loaded once more.
     ///
     /// # Errors
     /// As [`Platform::deploy`]; [`Kind::NotFound`] naming the deployments there are.
@@ -171,31 +173,28 @@ impl Platform {
         deployment_id: &str,
         change: Redeploy,
     ) -> Result<Deployment> {
-        let _changing = self.changes.lock().await;
-        let before = self.registry.get_endpoint(project, endpoint).await?;
-        let deployed = before.deployments.iter().find(|deployment| deployment.id == deployment_id);
-        let changed = match deployed {
-            Some(deployed) => change.of(deployed)?,
-            None => {
-                let ids: Vec<&str> = before.deployments.iter().map(|one| one.id.as_str()).collect();
-                let there = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
-                let message = format!(
-                    "endpoint \"{endpoint}\" has no deployment \"{deployment_id}\"; deployed: {there}"
-                );
-                return Err(Error::new(Kind::NotFound, message));
+        for _ in 0..CHANGE_TRIES {
+            let before = self.registry.get_endpoint(project, endpoint).await?;
+            let deployed = deployed_on(&before, deployment_id)?;
+            let changed = change.clone().of(deployed)?;
+            registry::check_redeploy(&before, &changed)?;
+            let version = self.version_of(project, &changed).await?;
+            let loaded = self.load(Load::beside(endpoint, &changed, &version)).await?;
+            let _changing = self.changes.lock().await;
+            let now = self.registry.get_endpoint(project, endpoint).await?;
+            if deployed_on(&now, deployment_id)? != deployed || now.is_shadow(&changed) != loaded.gives_way {
+                continue;
             }
-        };
-        registry::check_redeploy(&before, &changed)?;
-        let version = self.version_of(project, &changed).await?;
-        let loaded = self.load(endpoint, &changed, &version, 0).await?;
-        // What would not fit is refused before anything is recorded.
-        let key = key(project, endpoint, deployment_id);
-        self.serving.engines().make_room(&key, loaded.engine.memory_bytes())?;
-        let now = self.now();
-        let recorded = self.registry.redeploy(project, endpoint, changed.clone(), now).await?;
-        let model = self.install(endpoint, changed.clone(), version, loaded)?;
-        self.reroute(&recorded, Some(Arc::new(model))).await?;
-        Ok(changed)
+            // What would not fit is refused before anything is recorded.
+            let key = key(project, endpoint, deployment_id);
+            self.serving.engines().make_room(&key, loaded.engine.memory_bytes())?;
+            let time = self.now();
+            let recorded = self.registry.redeploy(project, endpoint, changed.clone(), time).await?;
+            let model = self.install(endpoint, changed.clone(), version, loaded)?;
+            self.reroute(&recorded, Some(Arc::new(model))).await?;
+            return Ok(changed);
+        }
+        Err(changed_too_often(endpoint))
     }
 
     /// Takes a deployment out of service; requests it has accepted are still answered.
@@ -209,56 +208,11 @@ impl Platform {
         deployment_id: &str,
         traffic_split: Option<BTreeMap<String, u8>>,
     ) -> Result<()> {
-        let _changing = self.changes.lock().await;
-        let before = self.registry.get_endpoint(project, endpoint).await?;
-        let split = registry::check_undeploy(&before, deployment_id, traffic_split.as_ref())?;
-        let promoted = self.load_promoted(&before, &split).await?;
-        let after =
-            self.registry.undeploy(project, endpoint, deployment_id, traffic_split, self.now()).await?;
-        self.move_traffic(&before, &after, promoted).await
-    }
-
-    /// Brings back what the registry says is deployed. A deployment that fails is reported and left out; the
-    /// others serve.
-    ///
-    /// # Errors
-    /// [`Kind::Internal`] if the registry cannot be read.
-    pub async fn restore_deployments(&self) -> Result<Vec<DeploymentStatus>> {
-        self.serving.set_restoring(true);
-        let restored = self.restore().await;
-        self.serving.set_restoring(false);
-        restored
-    }
-
-    async fn restore(&self) -> Result<Vec<DeploymentStatus>> {
-        let _changing = self.changes.lock().await;
-        let mut statuses = Vec::new();
-        for endpoint in self.registry.list_all_endpoints().await? {
-            let (mut loaded, mut failed) = (Vec::new(), Vec::new());
-            for deployment in &endpoint.deployments {
-                match self.bring_back(&endpoint, deployment).await {
-                    Ok(model) => loaded.push(model),
-                    Err(error) => {
-                        tracing::error!(endpoint = endpoint.id, deployment = deployment.id, %error, "not in service");
-                        failed.push(failed_status(&endpoint.id, deployment, &error));
-                    }
-                }
-            }
-            statuses.extend(self.route(&endpoint, loaded, failed).await?);
-        }
-        Ok(statuses)
-    }
-
-    async fn bring_back(&self, endpoint: &Endpoint, deployment: &Deployment) -> Result<Arc<DeployedModel>> {
-        if let Some(there) = self.deployed_now(endpoint, &deployment.id) {
-            return Ok(there);
-        }
-        let (project, id, deployment) = (&endpoint.project, &endpoint.id, deployment.clone());
-        let model = match deployment.residence {
-            Residence::Pinned => self.load_deployment(project, id, deployment).await?,
-            Residence::OnDemand => self.unloaded_deployment(project, id, deployment).await?,
-        };
-        Ok(Arc::new(model))
+        let may_go = |now: &Endpoint| registry::check_undeploy(now, deployment_id, traffic_split.as_ref());
+        let turn = self.turn(project, endpoint, may_go).await?;
+        let (split, now) = (traffic_split, self.now());
+        let after = self.registry.undeploy(project, endpoint, deployment_id, split, now).await?;
+        self.move_traffic(turn, &after).await
     }
 
     /// An id of at most 10 digits that no deployment here has had: an answer must not be ascribed to another.
@@ -301,6 +255,16 @@ impl Redeploy {
             ..before.clone()
         })
     }
+}
+
+/// The deployment of this id.
+fn deployed_on<'a>(endpoint: &'a Endpoint, id: &str) -> Result<&'a Deployment> {
+    endpoint.deployments.iter().find(|deployment| deployment.id == id).ok_or_else(|| {
+        let ids: Vec<&str> = endpoint.deployments.iter().map(|one| one.id.as_str()).collect();
+        let there = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
+        let message = format!("endpoint \"{}\" has no deployment \"{id}\"; deployed: {there}", endpoint.id);
+        Error::new(Kind::NotFound, message)
+    })
 }
 
 /// A shadow is not given traffic in the same breath.

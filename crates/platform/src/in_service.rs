@@ -61,6 +61,21 @@ pub(crate) struct InService {
     restoring: AtomicBool,
     /// Held by whoever loads a model.
     loading: tokio::sync::Mutex<()>,
+    /// Bytes of what is loaded and not in service yet.
+    waiting_bytes: Arc<AtomicU64>,
+}
+
+/// The memory of an engine that is not in service yet, counted as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    bytes: u64,
+    sum: Arc<AtomicU64>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.sum.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Default for InService {
@@ -73,6 +88,7 @@ impl Default for InService {
             deployment_ids: AtomicU64::new(0),
             restoring: AtomicBool::default(),
             loading: tokio::sync::Mutex::default(),
+            waiting_bytes: Arc::default(),
         }
     }
 }
@@ -135,8 +151,21 @@ impl InService {
         self.loading.lock().await
     }
 
-    /// Makes room for what `key` is about to load, and waits for those that go to finish what they had taken.
+    /// Whether anything is in memory that answers, and could feel a load.
+    pub(crate) fn answers(&self) -> bool {
+        !self.engines.list().is_empty()
+    }
+
+    /// Counts the memory of what has been loaded until it is in service.
+    pub(crate) fn waiting(&self, bytes: u64) -> Waiting {
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Waiting { bytes, sum: Arc::clone(&self.waiting_bytes) }
+    }
+
+    /// Makes room for what `key` is about to load beside what waits for its turn to come into service, and waits for those
+    /// that go to finish what they had taken.
     pub(crate) async fn clear(&self, key: &serving::Key, bytes: u64) -> Result<()> {
+        let bytes = bytes.saturating_add(self.waiting_bytes.load(Ordering::Relaxed));
         self.engines.make_room(key, bytes)?;
         let fits = || {
             self.engines.memory_bytes().saturating_add(bytes) <= self.engines.limit_bytes()

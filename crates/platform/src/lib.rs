@@ -43,6 +43,7 @@ mod program_memory;
 mod read_only;
 mod replay;
 mod report;
+mod restore;
 mod samplers;
 mod search;
 mod served;
@@ -174,8 +175,10 @@ pub struct Platform {
     serving: in_service::InService,
     keys: keys::Keys,
     jobs: jobs::Queue,
-    /// Changes of models, endpoints and data sets happen one at a time.
+    /// Changes of models and endpoints happen one at a time. Nobody loads, copies or imports while holding it.
     changes: tokio::sync::Mutex<()>,
+    /// So do imports, which take their time.
+    imports: tokio::sync::Mutex<()>,
     /// Panels in memory, the most recently used last.
     panels: tokio::sync::Mutex<Vec<(String, u32, dataset::LoadedDataset)>>,
     /// The newest snapshot of each data set this process has read.
@@ -251,6 +254,7 @@ impl Platform {
             keys,
             jobs: jobs::Queue::default(),
             changes: tokio::sync::Mutex::new(()),
+            imports: tokio::sync::Mutex::new(()),
             panels: tokio::sync::Mutex::new(Vec::new()),
             newest: RwLock::new(HashMap::new()),
             ids: AtomicU64::new(0),

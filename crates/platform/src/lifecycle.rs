@@ -19,18 +19,14 @@ pub struct Pruned {
 }
 
 impl Pruned {
-    /// Which versions of a model go so that `keep` are left: the oldest first, and none that is held. `versions` are the
-    /// numbers, oldest first, and whether an alias or a deployment holds each.
+    /// Which versions of a model go: all but the `keep` of the highest numbers and those that are held. `versions` are the
+    /// numbers, oldest first, and whether something holds each: an alias, a deployment, a job.
     pub fn plan(model: &str, versions: &[(u32, bool)], keep: usize) -> Self {
-        let mut surplus = versions.len().saturating_sub(keep);
+        let newest = versions.len().saturating_sub(keep);
         let mut pruned = Self { model: model.to_owned(), deleted: Vec::new(), kept: Vec::new() };
-        for (number, held) in versions {
-            if surplus == 0 || *held {
-                pruned.kept.push(*number);
-            } else {
-                pruned.deleted.push(*number);
-                surplus -= 1;
-            }
+        for (index, (number, held)) in versions.iter().enumerate() {
+            let kept = *held || index >= newest;
+            (if kept { &mut pruned.kept } else { &mut pruned.deleted }).push(*number);
         }
         pruned
     }
@@ -78,32 +74,41 @@ impl Platform {
     /// Deletes a version and its files. Its number is never used again.
     ///
     /// # Errors
-    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if it is deployed or the default.
+    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if it is deployed or the default, or a job needs it that waits or
+    /// runs (see [`Platform::cancel_jobs_of`]).
     pub async fn delete_model_version(&self, project: &str, reference: &str) -> Result<()> {
-        let _changing = self.changes.lock().await;
+        let changing = self.changes.lock().await;
         let version = self.registry.get_version(project, reference).await?;
+        self.check_unneeded(project, &version.model, Some(version.version)).await?;
         self.registry.withdraw_version(project, &version.model, version.version).await?;
+        // Nobody sees it any more, and nobody waits for its files to go.
+        drop(changing);
         self.forget(project, &version.model, version.version).await
     }
 
     /// Deletes a model with all its versions and their files.
     ///
     /// # Errors
-    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if one of them is deployed.
+    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if one of them is deployed, or a job needs it that waits or runs
+    /// (see [`Platform::cancel_jobs_of`]).
     pub async fn delete_model(&self, project: &str, model: &str) -> Result<()> {
-        let _changing = self.changes.lock().await;
-        for number in self.registry.withdraw_model(project, model).await? {
+        let changing = self.changes.lock().await;
+        self.check_unneeded(project, model, None).await?;
+        let withdrawn = self.registry.withdraw_model(project, model).await?;
+        drop(changing);
+        for number in withdrawn {
             self.forget(project, model, number).await?;
         }
         Ok(())
     }
 
-    /// Deletes the oldest versions of a model until `keep` are left. Versions that are deployed or have an alias stay.
+    /// Deletes the versions of a model but the `keep` newest ones. Older ones that are deployed, as shadows too, have an alias, or
+    /// are needed by a job that waits or runs stay beside them.
     ///
     /// # Errors
     /// [`Kind::NotFound`](crate::Kind::NotFound) if there is no such model.
     pub async fn prune_model(&self, project: &str, model: &str, keep: usize) -> Result<Pruned> {
-        let _changing = self.changes.lock().await;
+        let changing = self.changes.lock().await;
         let versions = self.registry.list_versions(project, model).await?;
         let deployed: Vec<u32> = self
             .registry
@@ -115,12 +120,17 @@ impl Platform {
             .filter(|deployment| deployment.model == model)
             .map(|deployment| deployment.version)
             .collect();
+        let jobs = self.jobs_by_version(project, model).await?;
         let held = |version: &ModelVersion| {
-            (version.version, !version.aliases.is_empty() || deployed.contains(&version.version))
+            let used = deployed.contains(&version.version) || jobs.contains_key(&version.version);
+            (version.version, !version.aliases.is_empty() || used)
         };
         let pruned = Pruned::plan(model, &versions.iter().map(held).collect::<Vec<_>>(), keep);
         for number in &pruned.deleted {
             self.registry.withdraw_version(project, model, *number).await?;
+        }
+        drop(changing);
+        for number in &pruned.deleted {
             self.forget(project, model, *number).await?;
         }
         Ok(pruned)
@@ -139,12 +149,9 @@ impl Platform {
     /// [`Kind::NotFound`](crate::Kind::NotFound), and [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for a split
     /// that cannot be; those of [`Platform::deploy`] for a shadow that cannot be loaded to answer, and nothing has changed.
     pub async fn update_endpoint(&self, project: &str, id: &str, update: EndpointUpdate) -> Result<Endpoint> {
-        let _changing = self.changes.lock().await;
-        let before = self.registry.get_endpoint(project, id).await?;
-        let split = registry::check_update(&before, &update)?;
-        let promoted = self.load_promoted(&before, &split).await?;
+        let turn = self.turn(project, id, |now| registry::check_update(now, &update)).await?;
         let endpoint = self.registry.update_endpoint(project, id, update, self.now()).await?;
-        self.move_traffic(&before, &endpoint, promoted).await?;
+        self.move_traffic(turn, &endpoint).await?;
         Ok(endpoint)
     }
 
@@ -175,15 +182,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_go_and_what_is_held_stays() {
-        let versions = [(1, true), (2, false), (3, false), (4, false), (5, true)];
+    fn the_newest_stay_and_what_is_held_beside_them() {
+        let versions = [(1, true), (2, false), (3, false), (4, false), (5, true), (7, false)];
         let plan = |keep| {
             let pruned = Pruned::plan("m", &versions, keep);
             (pruned.deleted, pruned.kept)
         };
-        assert_eq!(plan(4), (vec![2], vec![1, 3, 4, 5]));
-        assert_eq!(plan(3), (vec![2, 3], vec![1, 4, 5]));
-        assert_eq!(plan(0), (vec![2, 3, 4], vec![1, 5]));
-        assert_eq!(plan(9), (vec![], vec![1, 2, 3, 4, 5]));
+        assert_eq!(plan(4), (vec![2], vec![1, 3, 4, 5, 7]));
+        assert_eq!(plan(1), (vec![2, 3, 4], vec![1, 5, 7]));
+        assert_eq!(plan(0), (vec![2, 3, 4, 7], vec![1, 5]));
+        assert_eq!(plan(9), (vec![], vec![1, 2, 3, 4, 5, 7]));
+        // What was made last and is not deployed yet is what retention is for.
+        let fresh = [(1, true), (2, true), (3, true), (4, false), (5, false), (6, false)];
+        assert_eq!(Pruned::plan("m", &fresh, 3).deleted, [0; 0]);
     }
 }

@@ -1,13 +1,15 @@
-//! Versions brought into service: counted, how many, how long it took, how many failed; and at which priority their engines run.
+//! Versions brought into service: what is loaded at which priority, counted, how many, how long it took, how many failed; and
+//! given up when the process is to end.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use registry::{Deployment, ModelVersion};
 use serving::{Bucket, Histogram};
+use tokio::sync::watch;
 
 use crate::deployed::Loaded;
-use crate::{Platform, Result};
+use crate::{Error, Kind, Platform, Result};
 
 /// Upper bounds of the durations' buckets, in seconds. The last bucket has none.
 const BOUNDS_SECONDS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
@@ -23,22 +25,62 @@ pub struct LoadCounters {
     pub took: Histogram,
 }
 
-/// Counts loads. They take seconds, so a lock costs nothing.
+/// A version to load.
+#[derive(Clone, Copy)]
+pub(crate) struct Load<'a> {
+    /// The endpoint's id.
+    pub(crate) endpoint: &'a str,
+    /// What it is to be there.
+    pub(crate) deployment: &'a Deployment,
+    /// The version.
+    pub(crate) version: &'a ModelVersion,
+    /// What it took before, if that is known, else 0: those that stay while there is room make it first.
+    pub(crate) expected_bytes: u64,
+    /// Who comes first.
+    pub(crate) pace: Pace,
+}
+
+/// Whether a load gives way to answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Nobody is answered until it is done: at the start of the process, or by a deployment that is loaded on demand.
+    Awaited,
+    /// What answers must not feel it, if anything does.
+    Beside,
+}
+
+impl<'a> Load<'a> {
+    /// A version that comes into service beside others.
+    pub(crate) fn beside(endpoint: &'a str, deployment: &'a Deployment, version: &'a ModelVersion) -> Self {
+        Self { endpoint, deployment, version, expected_bytes: 0, pace: Pace::Beside }
+    }
+
+    /// One that somebody waits for.
+    pub(crate) fn awaited(endpoint: &'a str, deployment: &'a Deployment, version: &'a ModelVersion) -> Self {
+        Self { pace: Pace::Awaited, ..Self::beside(endpoint, deployment, version) }
+    }
+}
+
+/// Counts loads, and tells them when to give up. They take seconds, so a lock costs nothing.
 #[derive(Debug)]
-pub(crate) struct Loads(Mutex<LoadCounters>);
+pub(crate) struct Loads {
+    counters: Mutex<LoadCounters>,
+    stopping: watch::Sender<bool>,
+}
 
 impl Default for Loads {
     fn default() -> Self {
         let bounds = BOUNDS_SECONDS.into_iter().chain([f64::INFINITY]);
         let buckets = bounds.map(|upper_seconds| Bucket { upper_seconds, count: 0 }).collect();
         let took = Histogram { buckets, sum_seconds: 0.0 };
-        Self(Mutex::new(LoadCounters { loaded: 0, failed: 0, took }))
+        let counters = Mutex::new(LoadCounters { loaded: 0, failed: 0, took });
+        Self { counters, stopping: watch::Sender::new(false) }
     }
 }
 
 impl Loads {
     fn add(&self, loaded: bool, time: Duration) {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = self.counters();
         if loaded {
             counters.loaded += 1;
         } else {
@@ -50,25 +92,43 @@ impl Loads {
             bucket.count += 1;
         }
     }
+
+    fn counters(&self) -> MutexGuard<'_, LoadCounters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns once loads are to be given up.
+    async fn stopped(&self) {
+        let mut told = self.stopping.subscribe();
+        // The sender lives as long as this does.
+        let _ = told.wait_for(|stopping| *stopping).await;
+    }
 }
 
 impl Platform {
     /// What was brought into service, for monitoring.
     pub fn load_counters(&self) -> LoadCounters {
-        self.loads.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.loads.counters().clone()
+    }
+
+    /// Gives up what is being loaded, and loads nothing any more: whoever waits for it is told at once. What has no priority
+    /// may need minutes to its end, which a process that is to end does not have; its thread ends with the process.
+    pub fn stop_loading(&self) {
+        self.loads.stopping.send_replace(true);
     }
 
     /// [`Platform::load_uncounted`], counted. The engine of a shadow gives way to all that answer: the system lets no thread
-    /// return from that, so whoever makes it answer loads it anew ([`Platform::load_to_answer`]).
-    pub(crate) async fn load(
-        &self,
-        endpoint: &str,
-        deployment: &Deployment,
-        version: &ModelVersion,
-        expected_bytes: u64,
-    ) -> Result<Loaded> {
+    /// return from that, so whoever makes it answer loads it anew ([`Platform::load_to_answer`]). Nobody may hold the lock of
+    /// changes meanwhile: they would all wait for it.
+    pub(crate) async fn load(&self, load: Load<'_>) -> Result<Loaded> {
         let begun = Instant::now();
-        let loaded = self.load_uncounted(endpoint, deployment, version, expected_bytes).await;
+        let loaded = tokio::select! {
+            biased;
+            () = self.loads.stopped() => {
+                Err(Error::new(Kind::Unavailable, "the server is stopping, and what it was loading is given up"))
+            }
+            loaded = self.load_uncounted(load) => loaded,
+        };
         self.loads.add(loaded.is_ok(), begun.elapsed());
         loaded
     }
@@ -81,7 +141,7 @@ impl Platform {
         version: &ModelVersion,
     ) -> Result<Loaded> {
         let answering = Deployment { shadow_percent: None, ..deployment.clone() };
-        self.load(endpoint, &answering, version, 0).await
+        self.load(Load::beside(endpoint, &answering, version)).await
     }
 
     /// Whether a deployment is a shadow as the registry has it now.
@@ -107,7 +167,7 @@ mod tests {
         let loads = Loads::default();
         loads.add(true, Duration::from_millis(200));
         loads.add(false, Duration::from_secs(1000));
-        let counters = loads.0.lock().unwrap().clone();
+        let counters = loads.counters().clone();
         assert_eq!((counters.loaded, counters.failed), (1, 1));
         let counts: Vec<u64> = counters.took.buckets.iter().map(|bucket| bucket.count).collect();
         assert_eq!(counts, [0, 0, 1, 1, 1, 1, 1, 1, 1, 2]);

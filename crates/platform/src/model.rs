@@ -74,7 +74,6 @@ impl Platform {
         let opened = tokio::task::spawn_blocking(move || import.bundles(&located.path, &located.named)).await;
         let bundles =
             opened.map_err(|error| Error::internal("reading the model stopped unexpectedly", error))??;
-        let _changing = self.changes.lock().await;
         let mut versions: Vec<ModelVersion> = Vec::with_capacity(bundles.len());
         for bundle in &bundles {
             let mut request = request.clone();
@@ -85,6 +84,7 @@ impl Platform {
         }
         if let Some(newest) = versions.last() {
             // An alias may have moved to it.
+            let _changing = self.changes.lock().await;
             self.refresh_name(&newest.project, &newest.model).await?;
         }
         Ok(versions)

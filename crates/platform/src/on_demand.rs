@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::deployed::{DeployedModel, Engine};
+use crate::loads::{Load, Pace};
 use crate::{Error, Kind, Platform, Result};
 
 /// How long a caller who gave no deadline waits for a load.
@@ -174,10 +175,18 @@ impl Platform {
 
     async fn load_on_demand(&self, model: &DeployedModel) -> Result<()> {
         let Engine::OnDemand(slot) = &model.engine else { return Ok(()) };
-        let loaded =
-            self.load(&model.endpoint, &model.deployment, &model.version, model.memory_bytes()).await?;
-        let (engine, replay) = loaded.into_engine();
+        let (version, deployment) = (&model.version, &model.deployment);
+        // Nobody waits for the answers of a shadow.
+        let shadow = self.is_shadow(&version.project, &model.endpoint, deployment).await?;
+        let pace = if shadow { Pace::Beside } else { Pace::Awaited };
+        let load = Load {
+            expected_bytes: model.memory_bytes(),
+            pace,
+            ..Load::awaited(&model.endpoint, deployment, version)
+        };
+        let (engine, replay, waiting) = self.load(load).await?.into_engine();
         let engine = self.serving.engines().insert(slot.key.clone(), engine, serving::Stay::WhileRoom)?;
+        drop(waiting);
         model.loaded(&engine, &replay);
         // It may have been undeployed or changed meanwhile.
         if !self.serving.is_routed(&model.version.project, model) {

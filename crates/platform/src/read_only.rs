@@ -50,6 +50,7 @@ impl Platform {
             keys: crate::keys::Keys::default(),
             jobs: jobs::Queue::default(),
             changes: tokio::sync::Mutex::new(()),
+            imports: tokio::sync::Mutex::new(()),
             panels: tokio::sync::Mutex::new(Vec::new()),
             newest: RwLock::new(newest.into_iter().collect::<HashMap<_, _>>()),
             ids: std::sync::atomic::AtomicU64::new(0),

@@ -5,7 +5,7 @@ use clap::Args;
 /// `backup`
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
-    /// The folder or place in a store (gs://bucket/backups) that backups are kept in; what is there already is not copied again
+    /// The folder or place in a store (gs://bucket/backups) that backups are kept in; what is there already, and whole, is not copied again
     #[arg(long, value_name = "DIR|URI")]
     pub(crate) out: String,
 }

@@ -24,6 +24,9 @@ pub(crate) struct ModelDeleteArgs {
     /// One version, or without @ the model with all its versions
     #[arg(value_name = "MODEL[@VERSION]")]
     pub(crate) model: String,
+    /// Cancel the jobs that need it and wait or run: batch predictions it answers, trainings that start from it
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `model prune`
@@ -32,7 +35,7 @@ pub(crate) struct ModelPruneArgs {
     /// The model
     #[arg(value_name = "MODEL")]
     pub(crate) model: String,
-    /// How many versions stay at least; deployed ones and those with an alias stay anyway
+    /// How many of the newest versions stay; older ones that are deployed, have an alias, or are needed by a job stay beside them
     #[arg(long, value_name = "N")]
     pub(crate) keep: usize,
 }

@@ -36,7 +36,7 @@ pub(crate) enum ModelVerb {
     /// Delete a version, or a model with all its versions
     #[command(after_help = "Example:\n  bellwether model delete sp500-deciles@1")]
     Delete(ModelDeleteArgs),
-    /// Delete the oldest versions that are neither deployed nor have an alias
+    /// Delete all versions but the newest, and those that are deployed, have an alias, or are needed by a job
     #[command(after_help = "Example:\n  bellwether model prune sp500-deciles --keep 5")]
     Prune(ModelPruneArgs),
 }

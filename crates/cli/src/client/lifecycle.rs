@@ -27,10 +27,10 @@ impl Client {
         self.list_at(&format!("models/{}:listVersions", segment(model)), "models").await
     }
 
-    /// Deletes a version, or without `@` a whole model.
-    pub(crate) async fn delete_model(&self, reference: &str) -> Result<(), Error> {
+    /// Deletes a version, or without `@` a whole model; with `force` the jobs that need it are cancelled first.
+    pub(crate) async fn delete_model(&self, reference: &str, force: bool) -> Result<(), Error> {
         let verb = if reference.contains('@') { ":deleteVersion" } else { "" };
-        let path = self.path(&format!("models/{}{verb}", segment(reference)));
+        let path = self.path(&format!("models/{}{verb}?force={force}", segment(reference)));
         self.transport.delete::<Value>(path).await.map(drop)
     }
 

@@ -25,6 +25,10 @@ impl Show for BackupView {
             ("files", format!("{}, {}", report.files, size(report.bytes))),
             ("copied", format!("{}, {}; the others were there", report.copied, size(report.copied_bytes))),
         ];
+        if report.mended > 0 {
+            let mended = format!("{} of the copied were there and damaged", report.mended);
+            lines.push(("mended", mended));
+        }
         lines.extend(report.left_out.iter().map(|what| ("left out", what.clone())));
         format!("{}next: bellwether restore --from {} --data-dir NEW\n", pairs(lines), report.place)
     }

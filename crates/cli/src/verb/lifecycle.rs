@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use platform::{AliasChange, EndpointUpdate, Error, Pruned};
+use platform::{AliasChange, EndpointUpdate, Error, Kind, Pruned};
 use serde::Serialize;
 
 use super::endpoint::{EndpointView, find};
@@ -78,10 +78,16 @@ pub(crate) async fn alias(context: &Context, args: ModelAliasArgs) -> Result<(),
 
 /// `model delete`
 pub(crate) async fn delete_model(context: &Context, args: ModelDeleteArgs) -> Result<(), Error> {
-    let name = args.model;
+    let ModelDeleteArgs { model: name, force } = args;
     let one = name.contains('@');
-    match context.backend().await? {
-        Backend::Server(client) => client.delete_model(&name).await?,
+    let backend = context.backend().await?;
+    if let Backend::Local(platform) = &backend
+        && force
+    {
+        platform.cancel_jobs_of(context.project(), &name).await?;
+    }
+    match backend {
+        Backend::Server(client) => client.delete_model(&name, force).await?,
         Backend::Local(platform) if one => platform.delete_model_version(context.project(), &name).await?,
         Backend::Local(platform) => platform.delete_model(context.project(), &name).await?,
     }
@@ -96,10 +102,16 @@ pub(crate) async fn prune(context: &Context, args: &ModelPruneArgs) -> Result<()
         Backend::Server(client) => {
             let versions = client.list_model_versions(&args.model).await?;
             let versions = versions.into_iter().map(held).collect::<Result<Vec<_>, _>>()?;
-            let pruned = Pruned::plan(&args.model, &versions, args.keep);
-            for number in &pruned.deleted {
-                client.delete_model(&format!("{}@{number}", args.model)).await?;
+            let mut pruned = Pruned::plan(&args.model, &versions, args.keep);
+            for number in std::mem::take(&mut pruned.deleted) {
+                match client.delete_model(&format!("{}@{number}", args.model), false).await {
+                    Ok(()) => pruned.deleted.push(number),
+                    // A job needs it, or it has just been deployed.
+                    Err(error) if error.kind() == Kind::FailedPrecondition => pruned.kept.push(number),
+                    Err(error) => return Err(error),
+                }
             }
+            pruned.kept.sort_unstable();
             pruned
         }
     };

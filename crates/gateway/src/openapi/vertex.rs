@@ -63,7 +63,7 @@ fn query(call: Call) -> &'static [&'static str] {
         | Call::ListCustomJobs => &["pageSize", "pageToken"],
         Call::CreateEndpoint => &["endpointId"],
         Call::UpdateModel | Call::UpdateEndpoint => &["updateMask"],
-        Call::DeleteEndpoint => &["force"],
+        Call::DeleteEndpoint | Call::DeleteModel | Call::DeleteModelVersion => &["force"],
         Call::CreateDataset => &["datasetId", "fileName"],
         Call::ImportData => &["fileName", "table"],
         Call::ReadCustomJobLog => &["offset", "follow"],

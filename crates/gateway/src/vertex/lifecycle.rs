@@ -69,28 +69,44 @@ pub(crate) async fn merge_version_aliases(
     Ok(Json(model::written(platform, &address.parent, &version)).into_response())
 }
 
-/// `DELETE models/M`
-pub(crate) async fn delete_model(gateway: &Gateway, address: Address) -> Result<Response, ApiError> {
+/// `DELETE models/M`; with `force=true` jobs that need it are cancelled first.
+pub(crate) async fn delete_model(
+    gateway: &Gateway,
+    address: Address,
+    query: &Query,
+) -> Result<Response, ApiError> {
+    let force = query.get("force", "force") == Some("true");
     if address.id.contains('@') {
         let message = "a version is deleted with :deleteVersion, a whole model without @version";
         return Err(Error::invalid("name", message).into());
     }
     let (platform, Address { parent, id, .. }) = (Arc::clone(&gateway.platform), address);
     operation::reply(async move {
+        if force {
+            platform.cancel_jobs_of(&parent.project, &id).await?;
+        }
         platform.delete_model(&parent.project, &id).await?;
         operation::finish(&platform, &parent, deleted(format!("models/{id}"))).await
     })
     .await
 }
 
-/// `DELETE models/M@v:deleteVersion`
-pub(crate) async fn delete_model_version(gateway: &Gateway, address: Address) -> Result<Response, ApiError> {
+/// `DELETE models/M@v:deleteVersion`; with `force=true` jobs that need it are cancelled first.
+pub(crate) async fn delete_model_version(
+    gateway: &Gateway,
+    address: Address,
+    query: &Query,
+) -> Result<Response, ApiError> {
+    let force = query.get("force", "force") == Some("true");
     let Some((model, _)) = address.id.split_once('@') else {
         return Err(Error::invalid("name", "name the version: models/MODEL@VERSION:deleteVersion").into());
     };
     let resource = format!("models/{model}");
     let (platform, Address { parent, id, .. }) = (Arc::clone(&gateway.platform), address);
     operation::reply(async move {
+        if force {
+            platform.cancel_jobs_of(&parent.project, &id).await?;
+        }
         platform.delete_model_version(&parent.project, &id).await?;
         operation::finish(&platform, &parent, deleted(resource)).await
     })

@@ -188,6 +188,9 @@ impl Platform {
                 .map_err(|error| Error::internal("cannot write a job", error))?,
         };
         let _submitting = self.jobs.submitting.lock().await;
+        // Nobody deletes the version from here on.
+        let _changing = self.changes.lock().await;
+        self.check_needed(&new.project, &spec.model).await?;
         self.queue_job(new).await
     }
 

@@ -9,6 +9,7 @@ mod batch;
 mod launcher;
 mod local;
 mod log;
+mod needs;
 mod runner;
 mod start;
 mod subject;
@@ -178,6 +179,11 @@ impl Platform {
         if kind == WorkKind::Search {
             self.check_alone(&new.project, &spec).await?;
         }
+        // Nobody deletes the version from here on.
+        let _changing = self.changes.lock().await;
+        if let Some(from) = &spec.from {
+            self.check_needed(&new.project, from).await?;
+        }
         self.queue_job(new).await
     }
 
@@ -233,7 +239,8 @@ impl Platform {
     /// Queues a job again that failed or was cancelled; it goes on from what is in its directory.
     ///
     /// # Errors
-    /// [`Kind::FailedPrecondition`] if it succeeded or has not ended; [`Kind::ResourceExhausted`] if the queue is full.
+    /// [`Kind::FailedPrecondition`] if it succeeded or has not ended; [`Kind::NotFound`] if the version it needs has been deleted;
+    /// [`Kind::ResourceExhausted`] if the queue is full.
     pub async fn resume_job(&self, project: &str, id: &str) -> Result<Job> {
         let _submitting = self.jobs.submitting.lock().await;
         let job = self.get_job(project, id).await?;
@@ -244,6 +251,12 @@ impl Platform {
         self.check_queue().await?;
         if WorkKind::of(&job)? == WorkKind::Search {
             self.check_alone(project, &JobSpec::of(&job.spec)?).await?;
+        }
+        let lacking = self.lacks(&job).await?;
+        let _changing = self.changes.lock().await;
+        if let Some(version) = lacking {
+            let checked = self.check_needed(project, &version).await;
+            checked.map_err(|error| error.context(format!("job \"{id}\" cannot go on")))?;
         }
         self.change_job(project, id, JobChange::Requeue).await
     }

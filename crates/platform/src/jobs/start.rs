@@ -74,6 +74,11 @@ impl Platform {
     }
 }
 
+/// Whether a job has a copy of the version it starts from.
+pub(super) async fn is_placed(files: &Files, start: &StartVersion) -> Result<bool> {
+    Ok(placed(&files.start(), start).await?.is_some())
+}
+
 /// The bundle of a version, if a directory holds the whole of it.
 async fn placed(directory: &Path, start: &StartVersion) -> Result<Option<Bundle>> {
     let (directory, digest) = (directory.to_owned(), start.digest.clone());

@@ -25,6 +25,7 @@ use crate::{Error, Platform, Tensor, background};
 use compare::Compared;
 use log::Log;
 pub use report::{ShadowReport, ShadowTotals};
+pub(crate) use turn::{CHANGE_TRIES, changed_too_often};
 
 /// The most copies that wait.
 const QUEUE_MAX: usize = 64;

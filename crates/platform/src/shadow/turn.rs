@@ -1,74 +1,140 @@
-//! Shadows that are to answer, and deployments that become shadows. The engine of a shadow gives way to all others, and the system
-//! lets no thread return from that: each is loaded anew beside itself, as in every swap.
+//! The turn to change an endpoint, with what the change needs in memory: shadows that are to answer, and deployments that become
+//! shadows. The engine of a shadow gives way to all others, and the system lets no thread return from that: each is loaded anew beside
+//! itself, as in every swap.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use registry::{Deployment, Endpoint, ModelVersion};
+use registry::{Deployment, Endpoint, TrafficSplit};
+use tokio::sync::MutexGuard;
 
-use crate::deployed::{Loaded, key};
-use crate::{Platform, Result};
+use crate::deployed::{DeployedModel, Loaded, key};
+use crate::loads::Load;
+use crate::{Error, Kind, Platform, Result};
+
+/// How often a change is begun again because of others that were made while it was loading.
+pub(crate) const CHANGE_TRIES: usize = 5;
+
+/// The turn to change an endpoint. Nothing else changes while this lives.
+pub(crate) struct Turn<'a> {
+    before: Endpoint,
+    promoted: Vec<Promoted>,
+    changing: MutexGuard<'a, ()>,
+}
 
 /// A shadow that is to answer.
-pub(crate) struct Promoted {
-    deployment: Deployment,
-    version: ModelVersion,
-    /// None if it is loaded when it is asked.
-    loaded: Option<Loaded>,
+struct Promoted {
+    /// As it is in service.
+    shadow: Arc<DeployedModel>,
+    ready: Ready,
+}
+
+/// What answers in its place.
+enum Ready {
+    Loaded(Box<Loaded>),
+    /// It is loaded when it is asked.
+    OnDemand(Box<DeployedModel>),
+}
+
+impl Promoted {
+    fn is_of(&self, shadow: &Arc<DeployedModel>) -> bool {
+        Arc::ptr_eq(&self.shadow, shadow)
+    }
+}
+
+/// That a change was begun again and again because of others.
+pub(crate) fn changed_too_often(endpoint: &str) -> Error {
+    let message = format!(
+        "endpoint \"{endpoint}\" was changed {CHANGE_TRIES} times while this change was loading; try it again"
+    );
+    Error::new(Kind::Unavailable, message)
 }
 
 impl Platform {
-    /// Loads those shadows of an endpoint that are to answer once its traffic is divided like this. Until then nothing has
-    /// changed.
+    /// Waits for the turn to change an endpoint so that its traffic is divided as `split_of` says of it. Those of its shadows that are
+    /// to answer then are loaded before, while others have their turns. Nothing has changed yet.
     ///
     /// # Errors
-    /// As [`Platform::deploy`].
-    pub(crate) async fn load_promoted(
+    /// Those of `split_of`, and as [`Platform::deploy`].
+    pub(crate) async fn turn(
         &self,
-        endpoint: &Endpoint,
-        split: &BTreeMap<String, u8>,
-    ) -> Result<Vec<Promoted>> {
-        let mut promoted = Vec::new();
-        let answers = |id: &str| split.get(id).is_some_and(|share| *share > 0);
-        for deployment in
-            endpoint.deployments.iter().filter(|one| endpoint.is_shadow(one) && answers(&one.id))
-        {
-            // What is not in service is not loaded by this either.
-            let Some(model) = self.deployed_now(endpoint, &deployment.id) else { continue };
-            let version = model.version.clone();
-            let loaded = match model.in_memory(self.serving.engines()) {
-                None => None,
-                Some(_) => {
-                    let loaded = self.load_to_answer(&endpoint.id, deployment, &version).await;
-                    let loaded = loaded.map_err(|error| {
-                        error.context(format!("the shadow {} cannot be loaded to answer", deployment.id))
-                    })?;
-                    let key = key(&endpoint.project, &endpoint.id, &deployment.id);
-                    self.serving.engines().make_room(&key, loaded.engine.memory_bytes())?;
-                    Some(loaded)
-                }
-            };
-            promoted.push(Promoted { deployment: deployment.clone(), version, loaded });
+        project: &str,
+        endpoint: &str,
+        split_of: impl Fn(&Endpoint) -> registry::Result<TrafficSplit>,
+    ) -> Result<Turn<'_>> {
+        let mut promoted: Vec<Promoted> = Vec::new();
+        for _ in 0..CHANGE_TRIES {
+            let changing = self.changes.lock().await;
+            let before = self.registry.get_endpoint(project, endpoint).await?;
+            let shadows = self.to_answer(&before, &split_of(&before)?);
+            promoted.retain(|one| shadows.iter().any(|shadow| one.is_of(shadow)));
+            let missing: Vec<_> =
+                shadows.into_iter().filter(|shadow| !self.is_ready(&promoted, shadow)).collect();
+            if missing.is_empty() {
+                self.make_room_for(&before, &promoted)?;
+                return Ok(Turn { before, promoted, changing });
+            }
+            drop(changing);
+            for shadow in missing {
+                promoted.retain(|one| !one.is_of(&shadow));
+                let ready = self.load_promoted(project, &shadow).await?;
+                promoted.push(Promoted { shadow, ready });
+            }
         }
-        Ok(promoted)
+        Err(changed_too_often(endpoint))
     }
 
-    /// Moves the traffic of an endpoint from what it was to what the registry now says, to those that were loaded for it. What
-    /// is a shadow from now on is loaded anew afterwards, to give way.
-    pub(crate) async fn move_traffic(
-        &self,
-        before: &Endpoint,
-        after: &Endpoint,
-        promoted: Vec<Promoted>,
-    ) -> Result<()> {
-        for Promoted { deployment, version, loaded } in promoted {
-            let (project, endpoint, id) = (&after.project, &after.id, deployment.id.clone());
+    /// Shadows of an endpoint that answer once its traffic is divided like this. What is not in service is not among them.
+    fn to_answer(&self, endpoint: &Endpoint, split: &BTreeMap<String, u8>) -> Vec<Arc<DeployedModel>> {
+        let answers = |id: &str| split.get(id).is_some_and(|share| *share > 0);
+        let shadows = endpoint.deployments.iter().filter(|one| endpoint.is_shadow(one) && answers(&one.id));
+        shadows.filter_map(|one| self.deployed_now(endpoint, &one.id)).collect()
+    }
+
+    fn is_ready(&self, promoted: &[Promoted], shadow: &Arc<DeployedModel>) -> bool {
+        let found = promoted.iter().find(|one| one.is_of(shadow));
+        found.is_some_and(|one| match one.ready {
+            Ready::Loaded(_) => true,
+            // It may have been loaded meanwhile, as a shadow.
+            Ready::OnDemand(_) => shadow.in_memory(self.serving.engines()).is_none(),
+        })
+    }
+
+    fn make_room_for(&self, endpoint: &Endpoint, promoted: &[Promoted]) -> Result<()> {
+        for Promoted { shadow, ready } in promoted {
+            if let Ready::Loaded(loaded) = ready {
+                let key = key(&endpoint.project, &endpoint.id, &shadow.deployment.id);
+                self.serving.engines().make_room(&key, loaded.engine.memory_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_promoted(&self, project: &str, shadow: &DeployedModel) -> Result<Ready> {
+        let DeployedModel { endpoint, deployment, version, .. } = shadow;
+        if shadow.in_memory(self.serving.engines()).is_none() {
+            let model = self.unloaded_deployment(project, endpoint, deployment.clone()).await?;
+            return Ok(Ready::OnDemand(Box::new(model)));
+        }
+        let loaded = self.load_to_answer(endpoint, deployment, version).await.map_err(|error| {
+            error.context(format!("the shadow {} cannot be loaded to answer", deployment.id))
+        })?;
+        Ok(Ready::Loaded(Box::new(loaded)))
+    }
+
+    /// Moves the traffic of an endpoint from what it was to what the registry now says, to those that were loaded for it, and ends the
+    /// turn. What is a shadow from now on is loaded anew afterwards, to give way; nobody waits for that.
+    pub(crate) async fn move_traffic(&self, turn: Turn<'_>, after: &Endpoint) -> Result<()> {
+        let Turn { before, promoted, changing } = turn;
+        for Promoted { shadow, ready } in promoted {
+            let (endpoint, deployment) = (&after.id, shadow.deployment.clone());
+            let id = deployment.id.clone();
             if !after.deployments.iter().any(|one| one.id == id) {
                 continue;
             }
-            let model = match loaded {
-                Some(loaded) => self.install(endpoint, deployment, version, loaded),
-                None => self.unloaded_deployment(project, endpoint, deployment).await,
+            let model = match ready {
+                Ready::Loaded(loaded) => self.install(endpoint, deployment, shadow.version.clone(), *loaded),
+                Ready::OnDemand(model) => Ok(*model),
             };
             match model {
                 Ok(model) => self.reroute(after, Some(Arc::new(model))).await?,
@@ -79,25 +145,41 @@ impl Platform {
             }
         }
         self.reroute(after, None).await?;
+        drop(changing);
         let answered = |id: &str| before.deployments.iter().any(|one| one.id == id && !before.is_shadow(one));
         let demoted = |one: &&Deployment| after.is_shadow(one) && answered(&one.id);
         for deployment in after.deployments.iter().filter(demoted) {
-            if let Err(error) = self.give_way(after, deployment).await {
-                let (endpoint, deployment) = (&after.id, &deployment.id);
-                tracing::warn!(endpoint, deployment, %error, "it is a shadow that does not give way to what answers");
-            }
+            self.start_giving_way(after, deployment);
         }
         Ok(())
     }
 
     /// Loads what has become a shadow anew. What is not in memory is loaded as one when it is asked.
-    async fn give_way(&self, endpoint: &Endpoint, deployment: &Deployment) -> Result<()> {
+    fn start_giving_way(&self, endpoint: &Endpoint, deployment: &Deployment) {
         let model = self.deployed_now(endpoint, &deployment.id);
-        let Some(model) = model.filter(|model| model.in_memory(self.serving.engines()).is_some()) else {
+        let model = model.filter(|model| model.in_memory(self.serving.engines()).is_some());
+        let (Some(model), Some(platform)) = (model, self.this.upgrade()) else { return };
+        tokio::spawn(async move {
+            if let Err(error) = platform.give_way(&model).await {
+                let (endpoint, deployment) = (&model.endpoint, &model.deployment.id);
+                tracing::warn!(endpoint, deployment, %error, "it is a shadow that does not give way to what answers");
+            }
+        });
+    }
+
+    async fn give_way(&self, model: &DeployedModel) -> Result<()> {
+        let DeployedModel { endpoint, deployment, version, .. } = model;
+        let loaded = self.load(Load::beside(endpoint, deployment, version)).await?;
+        let _changing = self.changes.lock().await;
+        // Whoever has changed it meanwhile has seen to its priority, too.
+        if !self.serving.is_routed(&version.project, model) {
             return Ok(());
-        };
-        let loaded = self.load(&endpoint.id, deployment, &model.version, 0).await?;
-        let model = self.install(&endpoint.id, deployment.clone(), model.version.clone(), loaded)?;
-        self.reroute(endpoint, Some(Arc::new(model))).await
+        }
+        let endpoint = self.registry.get_endpoint(&version.project, endpoint).await?;
+        if !loaded.gives_way || !endpoint.is_shadow(deployment) {
+            return Ok(());
+        }
+        let shadow = self.install(&endpoint.id, deployment.clone(), version.clone(), loaded)?;
+        self.reroute(&endpoint, Some(Arc::new(shadow))).await
     }
 }

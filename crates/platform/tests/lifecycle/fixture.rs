@@ -1,0 +1,172 @@
+//! A data directory with made-up models, and a look at the threads that load them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifact::graph::GraphBuilder;
+use platform::{
+    ArtifactSource, CreateEndpoint, DataType, Deploy, Deployment, Options, Platform, Question,
+    ResourceRequest, Standing, Tensor, UploadModel, UploadTarget,
+};
+use tokio::task::JoinHandle;
+
+pub(crate) const P: &str = "default";
+/// `inner` of a model with 48 MB of weights, which takes a good part of a second to load.
+pub(crate) const BIG: usize = 3464;
+pub(crate) const SMALL: usize = 16;
+
+/// Memory is measured by what the process takes, and threads are found by their names: one test at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+pub(crate) struct Fixture {
+    _alone: tokio::sync::MutexGuard<'static, ()>,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) platform: Arc<Platform>,
+}
+
+pub(crate) async fn open(folder: &Path) -> Arc<Platform> {
+    let options = Options {
+        data_dir: folder.join("data"),
+        artifact_root: None,
+        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
+        allowed_roots: vec![format!("file://{}", folder.display())],
+        holder: "test".to_owned(),
+        clock: Arc::new(|| "2026-01-02T00:00:00Z".parse().unwrap()),
+    };
+    Platform::open(options).await.unwrap()
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let alone = ALONE.lock().await;
+        let dir = tempfile::tempdir().unwrap();
+        let platform = open(dir.path()).await;
+        Self { _alone: alone, dir, platform }
+    }
+
+    /// The same data directory as another process finds it.
+    pub(crate) async fn reopened(self) -> Self {
+        let Self { _alone, dir, platform } = self;
+        drop(platform);
+        let platform = open(dir.path()).await;
+        Self { _alone, dir, platform }
+    }
+
+    pub(crate) async fn upload(&self, id: &str, inner: usize) {
+        let request = UploadModel {
+            project: P.to_owned(),
+            target: UploadTarget::NewOrVersionOf { id: Some(id.to_owned()) },
+            display_name: None,
+            description: String::new(),
+            source: ArtifactSource::Path(onnx(self.dir.path(), inner)),
+            aliases: Vec::new(),
+            labels: BTreeMap::new(),
+            signature: None,
+        };
+        self.platform.upload_model(request).await.unwrap();
+    }
+
+    pub(crate) async fn endpoint(&self, id: &str) {
+        let request = CreateEndpoint {
+            project: P.to_owned(),
+            id: Some(id.to_owned()),
+            display_name: id.to_owned(),
+            labels: BTreeMap::new(),
+        };
+        self.platform.create_endpoint(request).await.unwrap();
+    }
+
+    /// Deploys a version with all traffic.
+    pub(crate) async fn deploy(&self, endpoint: &str, id: &str, model: &str) -> platform::Result<Deployment> {
+        self.platform.deploy(deploy(endpoint, id, model)).await
+    }
+
+    /// The same on a task of its own; returns when the model is being loaded.
+    pub(crate) async fn deploying(
+        &self,
+        (endpoint, id, model): (&str, &str, &str),
+    ) -> JoinHandle<platform::Result<Deployment>> {
+        let (platform, deploy) = (Arc::clone(&self.platform), deploy(endpoint, id, model));
+        let deploying = tokio::spawn(async move { platform.deploy(deploy).await });
+        until_loading().await;
+        deploying
+    }
+
+    pub(crate) fn in_service(&self, endpoint: &str) -> Vec<String> {
+        let all = self.platform.deployment_statuses().into_iter().map(|(_, status)| status);
+        all.filter(|status| status.endpoint == endpoint && status.error.is_none())
+            .map(|status| status.deployment)
+            .collect()
+    }
+
+    /// The version that answers.
+    pub(crate) async fn ask(&self, endpoint: &str) -> platform::Result<u32> {
+        let target = self.platform.target(P, endpoint, None).await?;
+        let row = Tensor::float32(vec![1, 2], vec![0.5, 1.0]).unwrap();
+        let question = Question::Tensors(vec![("x".to_owned(), row)]);
+        Ok(self.platform.answer(&target, question).await?.version)
+    }
+}
+
+pub(crate) fn deploy(endpoint: &str, id: &str, model: &str) -> Deploy {
+    Deploy {
+        project: P.to_owned(),
+        endpoint: endpoint.to_owned(),
+        model: model.to_owned(),
+        deployment_id: Some(id.to_owned()),
+        display_name: None,
+        resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(4.0), machine_type: None },
+        engine: None,
+        traffic_split: Some(BTreeMap::from([("0".to_owned(), 100)])),
+        standing: Standing::default(),
+    }
+}
+
+/// Returns while a model is being loaded.
+pub(crate) async fn until_loading() {
+    for _ in 0..5000 {
+        if !loading().is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("nothing is being loaded");
+}
+
+/// The niceness of each thread that loads a model now.
+pub(crate) fn loading() -> Vec<i64> {
+    let thread = |entry: std::io::Result<std::fs::DirEntry>| {
+        // A thread that has ended meanwhile has no files.
+        let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+        let (before, after) = stat.rsplit_once(')')?;
+        // Field 19 of `proc_pid_stat`, the third being the first after the name.
+        before.ends_with("(load").then(|| after.split_whitespace().nth(16)?.parse().ok())?
+    };
+    std::fs::read_dir("/proc/self/task").unwrap().filter_map(thread).collect()
+}
+
+/// An ONNX file that takes rows of two numbers, mixes them at `inner` and gives two classes.
+fn onnx(folder: &Path, inner: usize) -> PathBuf {
+    let constant = |shape: Vec<usize>| {
+        let n: usize = shape.iter().product();
+        let value = |i: usize| ((i % 7) as f32 - 3.0) / inner as f32;
+        Tensor::float32(shape, (0..n).map(value).collect()).unwrap()
+    };
+    let mut graph = GraphBuilder::new();
+    let x = graph.input("x", DataType::Float32, vec![None, Some(2)]).unwrap();
+    let up = graph.variable("up", constant(vec![2, inner])).unwrap();
+    let wide = graph.matmul("wide", x, up).unwrap();
+    let square = graph.variable("square", constant(vec![inner, inner])).unwrap();
+    let mixed = graph.matmul("mixed", wide, square).unwrap();
+    let down = graph.variable("down", constant(vec![inner, 2])).unwrap();
+    let logits = graph.matmul("logits", mixed, down).unwrap();
+    let y = graph.softmax("softmax", logits).unwrap();
+    graph.output("y", y).unwrap();
+    let files = artifact::format::write_all(&graph.build().unwrap()).unwrap();
+    let path = folder.join(format!("{inner}.onnx"));
+    let (_, model) = files.iter().find(|(file, _)| file.to_string().ends_with("model.onnx")).unwrap();
+    std::fs::write(&path, model).unwrap();
+    path
+}
