@@ -56,11 +56,10 @@ fn summary(call: Call) -> &'static str {
 
 fn query(call: Call) -> &'static [&'static str] {
     match call {
-        Call::ListModels
-        | Call::ListModelVersions
-        | Call::ListEndpoints
-        | Call::ListDatasets
-        | Call::ListCustomJobs => &["pageSize", "pageToken"],
+        Call::ListModels | Call::ListModelVersions | Call::ListEndpoints => {
+            &["pageSize", "pageToken", "filter", "orderBy", "readMask"]
+        }
+        Call::ListDatasets | Call::ListCustomJobs => &["pageSize", "pageToken"],
         Call::CreateEndpoint => &["endpointId"],
         Call::UpdateModel | Call::UpdateEndpoint => &["updateMask"],
         Call::DeleteEndpoint => &["force"],

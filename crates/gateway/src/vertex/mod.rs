@@ -17,11 +17,13 @@ mod lifecycle;
 mod listing;
 mod model;
 mod operation;
+mod page_token;
 pub(crate) mod path;
 mod predict;
 pub(crate) mod predictions;
 pub(crate) mod query;
 mod raw_predict;
+mod read_mask;
 
 use std::sync::Arc;
 

@@ -22,7 +22,7 @@ use super::listing::{self, Listing};
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
 use super::query::Query;
-use super::resource_id;
+use super::{read_mask, resource_id};
 use crate::router::Gateway;
 
 /// Fields of Vertex AI's Model that only it writes, or that mean nothing where a bundle describes itself.
@@ -52,6 +52,19 @@ pub(crate) const MEANINGLESS: &[&str] = &[
     "checkpoints",
     "satisfiesPzs",
     "satisfiesPzi",
+];
+
+/// The others.
+const MEANINGFUL: &[&str] = &[
+    "displayName",
+    "description",
+    "versionDescription",
+    "versionAliases",
+    "artifactUri",
+    "labels",
+    "explanationSpec",
+    "encryptionSpec",
+    "pipelineJob",
 ];
 
 /// The label by which an upload says which signature of a SavedModel it is.
@@ -132,12 +145,13 @@ const ORDERABLE: &[&str] = &["display_name", "create_time", "update_time", "vers
 /// `GET models`
 pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
     let (platform, project) = (&gateway.platform, &address.parent.project);
-    let listing = Listing::parse::<ModelVersion>(query, ORDERABLE)?;
-    let listed = match listing.plain() {
-        Some(page) => platform.list_models(project, page).await?,
-        None => listing.cut(all(platform, project).await?, |version| version.model.clone())?,
+    let listing = Listing::parse::<ModelVersion>((&address.parent, "models"), query, ORDERABLE)?;
+    let listed = if listing.is_plain() {
+        listing.continued(platform.list_models(project, &listing.page()).await?)?
+    } else {
+        listing.cut(all(platform, project).await?, |version| version.model.clone())?
     };
-    Ok(page_of(gateway, address, query, listed))
+    Ok(page_of(gateway, address, query, listed)?)
 }
 
 async fn all(platform: &Platform, project: &str) -> Result<Vec<ModelVersion>, Error> {
@@ -159,11 +173,12 @@ pub(crate) async fn list_versions(
     address: &Address,
     query: &Query,
 ) -> Result<Response, ApiError> {
-    let listing = Listing::parse::<ModelVersion>(query, ORDERABLE)?;
     let model = address.id.split('@').next().unwrap_or_default();
+    let list = format!("models/{model}/versions");
+    let listing = Listing::parse::<ModelVersion>((&address.parent, &list), query, ORDERABLE)?;
     let versions = gateway.platform.list_model_versions(&address.parent.project, model).await?;
     let listed = listing.cut(versions, |version| format!("{:010}", version.version))?;
-    Ok(page_of(gateway, address, query, listed))
+    Ok(page_of(gateway, address, query, listed)?)
 }
 
 impl Item for ModelVersion {
@@ -198,11 +213,16 @@ impl Item for ModelVersion {
     }
 }
 
-fn page_of(gateway: &Gateway, address: &Address, query: &Query, listed: Paged<ModelVersion>) -> Response {
+fn page_of(
+    gateway: &Gateway,
+    address: &Address,
+    query: &Query,
+    listed: Paged<ModelVersion>,
+) -> Result<Response, Error> {
     let written = |version: &ModelVersion| written(&gateway.platform, &address.parent, version);
     let mut models: Vec<Value> = listed.items.iter().map(written).collect();
-    listing::mask(query, &mut models);
-    listing::page("models", models, listed.next_token)
+    read_mask::apply(query, &[MEANINGLESS, MEANINGFUL], &mut models)?;
+    Ok(listing::page("models", models, listed.next_token))
 }
 
 pub(crate) fn written(platform: &Platform, parent: &Parent, version: &ModelVersion) -> Value {
