@@ -69,6 +69,7 @@ impl From<registry::Error> for Error {
             E::NotFound(_) => Kind::NotFound,
             E::AlreadyExists(_) => Kind::AlreadyExists,
             E::FailedPrecondition(_) | E::Unusable { .. } => Kind::FailedPrecondition,
+            E::Aborted(_) => Kind::Aborted,
             E::Internal { .. } => Kind::Internal,
         };
         with_source(kind, error)

@@ -101,8 +101,8 @@ pub use predictor::{DataType, Signature, Tensor, TensorData, TensorSpec};
 pub use program_pages::release_program_pages;
 pub use read_only::PinnedSnapshot;
 pub use registry::{
-    AliasChange, ApiKey, Deployment, Endpoint, EndpointUpdate, Job, JobState, MadeVersion, ModelVersion,
-    NewOperation, Operation, Residence, Scope, VersionUpdate,
+    AliasChange, ApiKey, Deployment, Endpoint, EndpointUpdate, Job, JobState, MadeVersion, ModelTexts,
+    ModelUpdate, ModelVersion, NewOperation, Operation, Residence, Scope, VersionUpdate,
 };
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};

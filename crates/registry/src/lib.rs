@@ -26,7 +26,8 @@ pub use error::Error;
 pub use job::{Job, JobChange, JobState, MAX_ENDED_JOBS, MadeVersion, NewJob};
 pub use key::{ApiKey, MAX_KEYS, NewKey, Scope};
 pub use model::{
-    AliasChange, DEFAULT_ALIAS, ModelVersion, NewVersion, UnfinishedUpload, UploadMode, VersionUpdate,
+    AliasChange, DEFAULT_ALIAS, ModelTexts, ModelUpdate, ModelVersion, NewVersion, UnfinishedUpload,
+    UploadMode, VersionUpdate,
 };
 pub use operation::{MAX_OPERATIONS, NewOperation, Operation};
 pub use store::Store;

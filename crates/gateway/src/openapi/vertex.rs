@@ -25,7 +25,7 @@ fn summary(call: Call) -> &'static str {
         Call::GetModel => "A model's version",
         Call::ListModels => "The models of a project",
         Call::ListModelVersions => "The versions of a model",
-        Call::UpdateModel => "Changes what a version is called",
+        Call::UpdateModel => "Changes what is said of a model, or of a version",
         Call::DeleteModel => "Deletes a model",
         Call::DeleteModelVersion => "Deletes a version",
         Call::MergeVersionAliases => "Gives a version aliases, or takes them (-NAME)",

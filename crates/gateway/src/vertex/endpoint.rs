@@ -178,7 +178,7 @@ pub(crate) fn written(platform: &Platform, parent: &Parent, endpoint: &Endpoint)
         "deployedModels": deployed,
         "trafficSplit": endpoint.traffic_split,
         "labels": endpoint.labels,
-        "etag": super::etag(endpoint.updated_at),
+        "etag": endpoint.etag(),
         "createTime": time(endpoint.created_at),
         "updateTime": time(endpoint.updated_at),
     })

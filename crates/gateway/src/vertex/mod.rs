@@ -32,7 +32,6 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use platform::Error;
 
 use crate::body;
@@ -156,11 +155,6 @@ fn reference<'a>(parent: &Parent, collection: &str, field: &str, name: &'a str) 
             Err(Error::invalid(field, message))
         }
     }
-}
-
-/// Changes whenever the resource does.
-fn etag(updated_at: Timestamp) -> String {
-    format!("{:x}", updated_at.as_microsecond())
 }
 
 #[cfg(test)]
