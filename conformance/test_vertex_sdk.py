@@ -4,12 +4,15 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import requests
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform
 from google.cloud.aiplatform.utils import ModelClientWithOverride
 from google.cloud.aiplatform_v1.types import DeployModelResponse
+from onnx import TensorProto, helper
 
 from bundle import PROBABILITY_TOLERANCE, Bundle, difference
 from conftest import Quickstart
@@ -27,14 +30,15 @@ def sdk(server: Server):
     )
 
 
-def upload(model_id: str, folder: Path) -> aiplatform.Model:
+def upload(model_id: str, folder: Path, **version) -> aiplatform.Model:
     """Uploads with the SDK's service client: `Model.upload` sends local folders by way of a GCS bucket."""
     client = aiplatform.initializer.global_config.create_client(client_class=ModelClientWithOverride)
     operation = client.upload_model(
         request={
             "parent": f"projects/default/locations/{LOCATION}",
-            "model_id": model_id,
+            **({} if "parent_model" in version else {"model_id": model_id}),
             "model": {"display_name": model_id, "artifact_uri": f"file://{folder}"},
+            **version,
         }
     )
     answer = operation.result(timeout=60)
@@ -269,6 +273,115 @@ def test_every_kind_of_operation_is_read_again(endpoint: aiplatform.Endpoint, mo
         kinds.add(listed.metadata.TypeName().rsplit(".", 1)[-1])
     changes = ["UploadModel", "CreateEndpoint", "DeployModel", "UndeployModel", "UpdateEndpoint"]
     assert {f"{change}OperationMetadata" for change in changes} <= kinds
+
+
+@pytest.fixture(scope="module")
+def integers(allowed_folder: Path) -> aiplatform.Endpoint:
+    """A model that adds up the integers it is given, of 64 bits and of 32, each by itself."""
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    kinds = {"a": (TensorProto.INT64, 2), "b": (TensorProto.INT32, 3)}
+    graph = helper.make_graph(
+        [helper.make_node("ReduceSum", [name, "axes"], [f"{name}_sum"], keepdims=0) for name in kinds],
+        "integers",
+        [helper.make_tensor_value_info(name, kind, ["n", width]) for name, (kind, width) in kinds.items()],
+        [helper.make_tensor_value_info(f"{name}_sum", kind, ["n"]) for name, (kind, _) in kinds.items()],
+        [axes],
+    )
+    path = allowed_folder / "integers.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    endpoint = aiplatform.Endpoint.create(display_name="integers", endpoint_id="integers")
+    endpoint.deploy(upload("integers", path), machine_type="n1-standard-2")
+    return endpoint
+
+
+def test_integers_arrive_as_doubles_and_are_taken_as_integers(integers: aiplatform.Endpoint):
+    largest = 2**31 - 1
+    reply = integers.predict(instances=[{"a": [1, 2], "b": [1, 2, 3]}, {"a": [largest, 0], "b": [-(2**31), 0, largest]}])
+    assert reply.predictions == [{"a_sum": 3, "b_sum": 6}, {"a_sum": largest, "b_sum": -1}]
+    for wrong, words in [
+        ({"a": [1, 2], "b": [1, 2, 3.5]}, r"b\[2\] must be an integer \(int32\), got 3.5"),
+        ({"a": [1, 2], "b": [1, 2, 2**31]}, r"b\[2\] must be an integer \(int32\)"),
+        ({"a": [1, 2**53 + 2], "b": [1, 2, 3]}, r"a\[1\] must be an integer, written without point and exponent beyond 2\^53"),
+    ]:
+        with pytest.raises(exceptions.BadRequest, match=words):
+            integers.predict(instances=[wrong])
+
+
+def test_a_model_is_renamed_whichever_version_is_at_hand(allowed_folder: Path, bundle: Bundle):
+    folder = shutil.copytree(bundle.folder, allowed_folder / "named")
+    first = upload("named", folder)
+    second = upload("named", folder, parent_model=first.resource_name)
+    registry = first.versioning_registry
+    registry.add_version_aliases(["default"], "2")
+    assert (first.version_id, second.version_id) == ("1", "2")
+
+    aiplatform.Model("named@1").update(display_name="new", description="what it is", labels={"team": "quant"})
+    assert {aiplatform.Model(f"named{version}").display_name for version in ("", "@1", "@2")} == {"new"}
+    registry.add_version_aliases(["default"], "1")
+    again = aiplatform.Model("named")
+    assert (again.version_id, again.display_name, again.description) == ("1", "new", "what it is")
+    assert again.labels == {"team": "quant"}
+
+    registry.update_version("2", version_description="the second", labels={"stage": "test"})
+    described = {version.version_id: version.version_description for version in registry.list_versions()}
+    assert described == {"1": "", "2": "the second"}
+    newer = aiplatform.Model("named@2")
+    assert (newer.display_name, newer.labels) == ("new", {"team": "quant", "stage": "test"})
+    assert aiplatform.Model("named@1").labels == {"team": "quant"}
+    assert again.create_time == newer.create_time == first.create_time
+    assert newer.version_create_time > again.version_create_time
+    assert (newer.resource_name, newer.versioned_resource_name) == (again.resource_name, f"{again.resource_name}@2")
+
+    client = first.api_client
+    for name, field in [("named@1", "display_name"), ("named", "version_description")]:
+        change = {"name": f"projects/default/locations/{LOCATION}/models/{name}", field: "x"}
+        with pytest.raises(exceptions.BadRequest, match="in a request of its own"):
+            client.update_model(model=change, update_mask={"paths": [field]})
+    change = {"name": f"{first.resource_name}@-", "display_name": "newest"}
+    assert client.update_model(model=change, update_mask={"paths": ["display_name"]}).display_name == "newest"
+    first.delete()
+
+
+def test_who_has_read_an_older_state_overwrites_nothing(allowed_folder: Path, bundle: Bundle):
+    model = upload("contended", shutil.copytree(bundle.folder, allowed_folder / "contended"))
+    endpoint = aiplatform.Endpoint.create(display_name="contended", endpoint_id="contended")
+    for mine, theirs in [(model, aiplatform.Model("contended")), (endpoint, aiplatform.Endpoint("contended"))]:
+        theirs.update(display_name="theirs")
+        with pytest.raises(exceptions.Conflict, match="read it again"):
+            mine.update(display_name="mine")
+        mine = type(mine)("contended")
+        assert mine.display_name == "theirs"
+        mine.update(display_name="mine", labels={"a": "b"})
+        mine.update(display_name="mine again")
+        assert type(mine)("contended").display_name == "mine again"
+    endpoint.delete()
+    model.delete()
+
+
+def test_a_page_goes_on_where_the_one_before_ended_and_nowhere_else():
+    client = aiplatform.initializer.global_config.create_client(client_class=ModelClientWithOverride)
+    parent = f"projects/default/locations/{LOCATION}"
+    whole = [found.name for found in client.list_models(request={"parent": parent})]
+    paged = client.list_models(request={"parent": parent, "page_size": 1})
+    assert [found.name for found in paged] == whole and len(whole) >= 2
+    token = client.list_models(request={"parent": parent, "page_size": 1}).next_page_token
+    endpoints = aiplatform.Endpoint("by-sdk").api_client
+    for ask in (
+        lambda: client.list_models(request={"parent": parent, "page_token": "zzz"}),
+        lambda: endpoints.list_endpoints(request={"parent": parent, "page_token": token}),
+    ):
+        with pytest.raises(exceptions.BadRequest, match="page token"):
+            ask()
+    with pytest.raises(exceptions.BadRequest, match="which is no field here"):
+        client.list_models(request={"parent": parent, "read_mask": {"paths": ["bogus"]}})
+
+
+def test_a_deployment_of_no_replicas_is_refused(endpoint: aiplatform.Endpoint, model: aiplatform.Model, server: Server):
+    deployed = {"model": model.resource_name, "dedicatedResources": {"machineSpec": {}, "minReplicaCount": 0}}
+    address = f"{server.url}/v1/{endpoint.resource_name}:deployModel"
+    answer = requests.post(address, json={"deployedModel": deployed}, timeout=30)
+    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert "minReplicaCount" in answer.json()["error"]["message"]
 
 
 def test_what_is_not_offered_is_said_clearly(endpoint: aiplatform.Endpoint):

@@ -29,6 +29,7 @@ impl Exit {
             Kind::InvalidArgument | Kind::OutOfRange | Kind::Unimplemented => Self::InvalidArgument,
             Kind::NotFound => Self::NotFound,
             Kind::AlreadyExists
+            | Kind::Aborted
             | Kind::FailedPrecondition
             | Kind::PermissionDenied
             | Kind::Unauthenticated => Self::FailedPrecondition,
@@ -51,11 +52,12 @@ impl From<Exit> for ExitCode {
 }
 
 /// Kind and name, as the network API spells the status.
-const NAMES: [(Kind, &str); 13] = [
+const NAMES: [(Kind, &str); 14] = [
     (Kind::InvalidArgument, "INVALID_ARGUMENT"),
     (Kind::NotFound, "NOT_FOUND"),
     (Kind::AlreadyExists, "ALREADY_EXISTS"),
     (Kind::FailedPrecondition, "FAILED_PRECONDITION"),
+    (Kind::Aborted, "ABORTED"),
     (Kind::OutOfRange, "OUT_OF_RANGE"),
     (Kind::Unauthenticated, "UNAUTHENTICATED"),
     (Kind::PermissionDenied, "PERMISSION_DENIED"),
@@ -88,7 +90,7 @@ mod tests {
             assert_eq!(name_of(kind), name);
             Exit::of(kind).code()
         });
-        assert_eq!(codes, [2, 3, 4, 4, 2, 4, 4, 5, 5, 5, 130, 2, 1]);
+        assert_eq!(codes, [2, 3, 4, 4, 4, 2, 4, 4, 5, 5, 5, 130, 2, 1]);
         assert_eq!(kind_of("SOMETHING_NEW"), Kind::Internal);
     }
 }

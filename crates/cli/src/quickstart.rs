@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use platform::{
     ArtifactSource, BatchProgress, Command, Control, CreateEndpoint, Deploy, EpochReport, Error, FitOptions,
-    Instance, Kind, ModelVersion, Observer, Pipeline, Platform, PredictionRow, Predictions,
+    Instance, Kind, ModelTexts, ModelVersion, Observer, Pipeline, Platform, PredictionRow, Predictions,
     QUICKSTART_ORIGIN, QUICKSTART_PIPELINE, ResourceRequest, RunReport, Snapshot, Standing, TrainObserver,
     TrainOptions, TrainReport, UploadModel, UploadTarget, is_distribution, score,
 };
@@ -139,7 +139,7 @@ impl Journey<'_> {
         let request = UploadModel {
             project: self.context.project().to_owned(),
             target: UploadTarget::NewOrVersionOf { id: Some(self.pipeline.name().to_owned()) },
-            display_name: None,
+            about: ModelTexts::default(),
             description: trained.metrics.verdict.clone(),
             source: ArtifactSource::Path(trained.bundle_dir.clone()),
             aliases: vec!["default".to_owned()],

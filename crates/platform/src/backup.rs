@@ -312,7 +312,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use predictor::Signature;
-    use registry::{NewVersion, SqliteStore, Store as _, UploadMode};
+    use registry::{ModelTexts, NewVersion, SqliteStore, Store as _, UploadMode};
 
     use super::*;
     use crate::{Options, Platform, file_uri};
@@ -322,7 +322,7 @@ mod tests {
 
     fn version(digest: String) -> NewVersion {
         NewVersion {
-            display_name: String::new(),
+            about: ModelTexts::default(),
             description: String::new(),
             artifact_uri: String::new(),
             bundle_digest: digest,

@@ -70,6 +70,7 @@ impl From<registry::Error> for Error {
             E::AlreadyExists(_) => Kind::AlreadyExists,
             E::FailedPrecondition(_) | E::Unusable { .. } => Kind::FailedPrecondition,
             E::DiskFull { .. } => Kind::ResourceExhausted,
+            E::Aborted(_) => Kind::Aborted,
             E::Internal { .. } => Kind::Internal,
         };
         with_source(kind, error)

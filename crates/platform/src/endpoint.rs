@@ -142,7 +142,7 @@ impl Platform {
             None => self.generated_deployment_id(&endpoint),
         };
         let deployment = Deployment {
-            display_name: request.display_name.clone().unwrap_or_else(|| version.display_name.clone()),
+            display_name: request.display_name.clone().unwrap_or_else(|| version.about.display_name.clone()),
             id,
             model: version.model.clone(),
             version: version.version,

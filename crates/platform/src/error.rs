@@ -11,6 +11,8 @@ pub enum Kind {
     AlreadyExists,
     /// The request is fine, the state does not allow it.
     FailedPrecondition,
+    /// Somebody else has changed it since it was read.
+    Aborted,
     /// A value outside what the data covers.
     OutOfRange,
     /// Nobody has said who is asking, or what was said is not true.

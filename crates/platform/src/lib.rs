@@ -105,7 +105,7 @@ pub use program_memory::{CountingAllocator, release_program_pages};
 pub use read_only::PinnedSnapshot;
 pub use registry::{
     AliasChange, ApiKey, Deployment, DeploymentLimits, Endpoint, EndpointUpdate, Job, JobState, MadeVersion,
-    ModelVersion, NewOperation, Operation, Residence, Scope, VersionUpdate,
+    ModelTexts, ModelUpdate, ModelVersion, NewOperation, Operation, Residence, Scope, VersionUpdate,
 };
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};

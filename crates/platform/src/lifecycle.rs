@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use registry::{AliasChange, Endpoint, EndpointUpdate, ModelVersion, VersionUpdate};
+use registry::{AliasChange, Endpoint, EndpointUpdate, ModelUpdate, ModelVersion, VersionUpdate};
 
 use crate::model::version_prefix;
 use crate::{Platform, Result};
@@ -55,12 +55,26 @@ impl Platform {
         Ok(changed)
     }
 
-    /// Changes what is said about a version.
+    /// Changes what is said of a model, by its id; its default version.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](crate::Kind::NotFound), and [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for a text
-    /// that cannot be.
+    /// [`Kind::NotFound`](crate::Kind::NotFound), [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for a text that cannot
+    /// be, [`Kind::Aborted`](crate::Kind::Aborted) if it has changed since the etag given was read.
     pub async fn update_model(
+        &self,
+        project: &str,
+        model: &str,
+        update: ModelUpdate,
+    ) -> Result<ModelVersion> {
+        let _changing = self.changes.lock().await;
+        Ok(self.registry.update_model(project, model, update, self.now()).await?)
+    }
+
+    /// Changes what is said of a version (`id@number` or `id@alias`).
+    ///
+    /// # Errors
+    /// As [`Platform::update_model`].
+    pub async fn update_version(
         &self,
         project: &str,
         reference: &str,
@@ -146,8 +160,8 @@ impl Platform {
     /// answered before is one call. Shadows that get traffic are loaded anew first: their engines gave way to others.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](crate::Kind::NotFound), and [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for a split
-    /// that cannot be; those of [`Platform::deploy`] for a shadow that cannot be loaded to answer, and nothing has changed.
+    /// [`Kind::NotFound`](crate::Kind::NotFound), [`Kind::InvalidArgument`](crate::Kind::InvalidArgument) for a split
+    /// that cannot be, [`Kind::Aborted`](crate::Kind::Aborted) if it has changed since the etag given was read; those of [`Platform::deploy`] for a shadow that cannot be loaded to answer, and nothing has changed.
     pub async fn update_endpoint(&self, project: &str, id: &str, update: EndpointUpdate) -> Result<Endpoint> {
         let turn = self.turn(project, id, |now| registry::check_update(now, &update)).await?;
         let endpoint = self.registry.update_endpoint(project, id, update, self.now()).await?;

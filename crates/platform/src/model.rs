@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use artifact::bundle::{Bundle, MANIFEST};
-use registry::{ModelVersion, NewVersion, UploadMode};
+use registry::{ModelTexts, ModelVersion, NewVersion, UploadMode};
 use serde_json::json;
 
 use crate::model_source::ArtifactSource;
@@ -19,15 +19,15 @@ pub struct UploadModel {
     pub project: String,
     /// Which model it becomes a version of.
     pub target: UploadTarget,
-    /// What people call the model; absent: its id.
-    pub display_name: Option<String>,
-    /// Free text.
+    /// What is said of the model, if the upload makes it; one without a display name is called by its id.
+    pub about: ModelTexts,
+    /// What the version is; free text.
     pub description: String,
     /// Where the bundle is.
     pub source: ArtifactSource,
     /// Aliases the version gets; `default` moves the default to it.
     pub aliases: Vec<String>,
-    /// Free labels.
+    /// Labels of the version.
     pub labels: BTreeMap<String, String>,
     /// Which signature of a SavedModel becomes the version; `serving_default`, or its only one, if none is named.
     pub signature: Option<String>,
@@ -218,8 +218,12 @@ impl Platform {
 /// What the registry is told of a version; where it lies is not known yet.
 fn new_version(id: &str, request: UploadModel, bundle: &Bundle) -> NewVersion {
     let manifest = &bundle.manifest;
+    let mut about = request.about;
+    if about.display_name.is_empty() {
+        id.clone_into(&mut about.display_name);
+    }
     NewVersion {
-        display_name: request.display_name.unwrap_or_else(|| id.to_owned()),
+        about,
         description: request.description,
         artifact_uri: String::new(),
         bundle_digest: bundle.digest.clone(),

@@ -332,7 +332,7 @@ impl Platform {
             deployment_id: model.deployment.id.clone(),
             model: model.version.model.clone(),
             version: model.version.version,
-            model_display_name: model.version.display_name.clone(),
+            model_display_name: model.version.about.display_name.clone(),
             warnings,
             as_of,
             dataset,

@@ -16,9 +16,9 @@ use platform::batch_predict::{
 };
 use platform::{
     ArtifactSource, BatchProgress, Control, CreateEndpoint, DataType, Deploy, EpochReport, Error, FitOptions,
-    ImportDataset, Instance, Kind, Observer, Options, Pipeline, Platform, PredictRequest, Question,
-    ResourceRequest, Signature, SourceFile, SymbolRow, Tensor, TensorData, TensorSpec, TrainObserver,
-    TrainOptions, UploadModel, UploadTarget,
+    ImportDataset, Instance, Kind, ModelTexts, Observer, Options, Pipeline, Platform, PredictRequest,
+    Question, ResourceRequest, Signature, SourceFile, SymbolRow, Tensor, TensorData, TensorSpec,
+    TrainObserver, TrainOptions, UploadModel, UploadTarget,
 };
 use serde_json::Value;
 
@@ -504,7 +504,7 @@ async fn trained(dir: &Path) -> Arc<Platform> {
     let upload = UploadModel {
         project: "default".to_owned(),
         target: UploadTarget::NewOrVersionOf { id: None },
-        display_name: None,
+        about: ModelTexts::default(),
         description: String::new(),
         source: ArtifactSource::Path(out),
         aliases: Vec::new(),

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use platform::{
-    ArtifactSource, CreateEndpoint, Deploy, Instance, Kind, ModelFormat, Options, Platform, PredictReply,
-    PredictRequest, Question, ResourceRequest, StagedUpload, Tensor, UploadModel, UploadTarget,
+    ArtifactSource, CreateEndpoint, Deploy, Instance, Kind, ModelFormat, ModelTexts, Options, Platform,
+    PredictReply, PredictRequest, Question, ResourceRequest, StagedUpload, Tensor, UploadModel, UploadTarget,
     convert_model,
 };
 use serde_json::Value;
@@ -49,7 +49,7 @@ fn upload(source: ArtifactSource, id: &str) -> UploadModel {
     UploadModel {
         project: "default".to_owned(),
         target: UploadTarget::NewOrVersionOf { id: Some(id.to_owned()) },
-        display_name: None,
+        about: ModelTexts::default(),
         description: String::new(),
         source,
         aliases: Vec::new(),

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use jiff::civil::{Date, date};
 use platform::{
     ArtifactSource, BatchProgress, Control, CreateEndpoint, Deploy, EpochReport, FitOptions, ImportDataset,
-    Instance, Kind, Observer, Options, Pipeline, Platform, PredictRequest, Question, ResourceRequest,
-    SourceFile, TrainObserver, TrainOptions, TrainReport, UploadModel, UploadTarget,
+    Instance, Kind, ModelTexts, Observer, Options, Pipeline, Platform, PredictRequest, Question,
+    ResourceRequest, SourceFile, TrainObserver, TrainOptions, TrainReport, UploadModel, UploadTarget,
 };
 
 const NAMES: usize = 12;
@@ -142,7 +142,7 @@ fn upload(dir: &Path) -> UploadModel {
     UploadModel {
         project: "default".to_owned(),
         target: UploadTarget::NewOrVersionOf { id: None },
-        display_name: None,
+        about: ModelTexts::default(),
         description: String::new(),
         source: ArtifactSource::Path(dir.to_owned()),
         aliases: Vec::new(),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use artifact::graph::GraphBuilder;
 use platform::{
     ArtifactSource, CreateEndpoint, DataType, Deploy, Deployment, DeploymentLimits, DeploymentStatus,
-    EndpointUpdate, Kind, ModelName, Options, Platform, PredictReply, Question, Redeploy, Residence,
-    ResourceRequest, Standing, Tensor, UploadModel, UploadTarget, VersionChoice,
+    EndpointUpdate, Kind, ModelName, ModelTexts, Options, Platform, PredictReply, Question, Redeploy,
+    Residence, ResourceRequest, Standing, Tensor, UploadModel, UploadTarget, VersionChoice,
 };
 
 const P: &str = "default";
@@ -82,7 +82,7 @@ impl Fixture {
         let request = UploadModel {
             project: P.to_owned(),
             target: UploadTarget::NewOrVersionOf { id: Some(id.to_owned()) },
-            display_name: None,
+            about: ModelTexts::default(),
             description: String::new(),
             source: ArtifactSource::Path(onnx(self.dir.path(), id, size, scale)),
             aliases: Vec::new(),

@@ -122,6 +122,15 @@ pub struct EndpointUpdate {
     pub labels: Option<BTreeMap<String, String>>,
     /// The whole split; an empty one takes all traffic away.
     pub traffic_split: Option<TrafficSplit>,
+    /// The [etag](Endpoint::etag) of what the change is made to; absent: whatever it is now.
+    pub etag: Option<String>,
+}
+
+impl Endpoint {
+    /// A mark that changes whenever the endpoint does.
+    pub fn etag(&self) -> String {
+        format!("{:x}", self.updated_at.as_microsecond())
+    }
 }
 
 impl NewEndpoint {
@@ -271,8 +280,11 @@ pub fn check_redeploy(endpoint: &Endpoint, changed: &Deployment) -> Result<()> {
 /// Checks a change of an endpoint, and returns the split it then has.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] naming the field.
+/// [`Error::InvalidArgument`] naming the field; [`Error::Aborted`] if the endpoint has changed since its etag was read.
 pub fn check_update(endpoint: &Endpoint, update: &EndpointUpdate) -> Result<TrafficSplit> {
+    if update.etag.as_ref().is_some_and(|etag| *etag != endpoint.etag()) {
+        return Err(Error::changed_since(&format!("endpoint \"{}\"", endpoint.id), &endpoint.etag()));
+    }
     update.display_name.as_deref().map_or(Ok(()), id::check_display_name)?;
     update.labels.as_ref().map_or(Ok(()), id::check_labels)?;
     match &update.traffic_split {

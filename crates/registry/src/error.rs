@@ -25,6 +25,9 @@ pub enum Error {
     /// The state does not allow the change.
     #[error("{0}")]
     FailedPrecondition(String),
+    /// Somebody else has changed it meanwhile.
+    #[error("{0}")]
+    Aborted(String),
     /// The database file cannot be used by this build.
     #[error("cannot use the registry {}: {reason}", path.display())]
     Unusable {
@@ -57,6 +60,13 @@ pub enum Error {
 impl Error {
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self::InvalidArgument { field, message: message.into() }
+    }
+
+    /// A change to something that is not what it was when the caller read it.
+    pub(crate) fn changed_since(what: &str, etag: &str) -> Self {
+        Self::Aborted(format!(
+            "{what} is not what it was when the etag given was read; read it again (its etag is \"{etag}\"), or leave the etag out"
+        ))
     }
 
     /// A stored value this build cannot read back.

@@ -28,7 +28,8 @@ pub use job::{Job, JobChange, JobState, MAX_ENDED_JOBS, MadeVersion, NewJob};
 pub use key::{ApiKey, MAX_KEYS, NewKey, Scope};
 pub use limits::DeploymentLimits;
 pub use model::{
-    AliasChange, DEFAULT_ALIAS, ModelVersion, NewVersion, UnfinishedUpload, UploadMode, VersionUpdate,
+    AliasChange, DEFAULT_ALIAS, ModelTexts, ModelUpdate, ModelVersion, NewVersion, UnfinishedUpload,
+    UploadMode, VersionUpdate,
 };
 pub use operation::{MAX_OPERATIONS, NewOperation, Operation};
 pub use store::Store;

@@ -26,9 +26,13 @@ pub struct ModelVersion {
     pub version: u32,
     /// Its aliases, sorted.
     pub aliases: Vec<String>,
-    /// What people call the model.
-    pub display_name: String,
-    /// Free text.
+    /// What is said of the model, whichever version is asked for.
+    pub about: ModelTexts,
+    /// When the model was made.
+    pub model_created_at: Timestamp,
+    /// When what is said of the model was last changed.
+    pub model_updated_at: Timestamp,
+    /// What this version is; free text.
     pub description: String,
     /// Where its bundle lies.
     pub artifact_uri: String,
@@ -38,7 +42,7 @@ pub struct ModelVersion {
     pub signature: Signature,
     /// A document about it (metrics, data set, ...), opaque here.
     pub summary: Value,
-    /// Free labels.
+    /// Labels of this version.
     pub labels: BTreeMap<String, String>,
     /// When its number was reserved.
     pub created_at: Timestamp,
@@ -46,12 +50,76 @@ pub struct ModelVersion {
     pub updated_at: Timestamp,
 }
 
+/// What people say of a model as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelTexts {
+    /// What they call it.
+    pub display_name: String,
+    /// What it is; free text.
+    pub description: String,
+    /// Its labels, which each of its versions has as well.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ModelVersion {
+    /// The labels of the model and of the version; where both have one, the version's counts.
+    pub fn all_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.about.labels.clone();
+        labels.extend(self.labels.clone());
+        labels
+    }
+
+    /// When the version or what is said of its model was last changed.
+    pub fn last_updated_at(&self) -> Timestamp {
+        self.updated_at.max(self.model_updated_at)
+    }
+
+    /// A mark that changes whenever the version or what is said of its model does: `MODEL-VERSION`, each part changing by itself, because
+    /// one is changed without the other.
+    pub fn etag(&self) -> String {
+        format!("{}-{}", self.model_mark(), self.version_mark())
+    }
+
+    /// Checks that what is said of the model is still what whoever has `etag` has read, with any of its versions.
+    ///
+    /// # Errors
+    /// [`Error::Aborted`].
+    pub(crate) fn check_model_etag(&self, etag: Option<&str>) -> Result<()> {
+        let read = etag.map(|etag| etag.split_once('-').map_or(etag, |(model, _)| model));
+        if read.is_none_or(|read| read == self.model_mark()) {
+            return Ok(());
+        }
+        Err(Error::changed_since(&format!("model \"{}\"", self.model), &self.etag()))
+    }
+
+    /// The same of the version.
+    ///
+    /// # Errors
+    /// [`Error::Aborted`].
+    pub(crate) fn check_version_etag(&self, etag: Option<&str>) -> Result<()> {
+        let read = etag.map(|etag| etag.split_once('-').map_or(etag, |(_, version)| version));
+        if read.is_none_or(|read| read == self.version_mark()) {
+            return Ok(());
+        }
+        let what = format!("version {} of model \"{}\"", self.version, self.model);
+        Err(Error::changed_since(&what, &self.etag()))
+    }
+
+    fn model_mark(&self) -> String {
+        format!("{:x}", self.model_updated_at.as_microsecond())
+    }
+
+    fn version_mark(&self) -> String {
+        format!("{:x}.{:x}", self.version, self.updated_at.as_microsecond())
+    }
+}
+
 /// What an upload that has put its artifact in place tells about the version.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewVersion {
-    /// What people call the model.
-    pub display_name: String,
-    /// Free text.
+    /// What is said of the model; counts if this is its first version.
+    pub about: ModelTexts,
+    /// What the version is; free text.
     pub description: String,
     /// Where its bundle lies.
     pub artifact_uri: String,
@@ -63,8 +131,16 @@ pub struct NewVersion {
     pub summary: Value,
     /// Aliases it gets; another version that has one loses it. `default` moves the default to it.
     pub aliases: Vec<String>,
-    /// Free labels.
+    /// Labels of the version.
     pub labels: BTreeMap<String, String>,
+}
+
+impl ModelTexts {
+    pub(crate) fn check(&self) -> Result<()> {
+        id::check_display_name(&self.display_name)?;
+        id::check_description(&self.description)?;
+        id::check_labels(&self.labels)
+    }
 }
 
 impl NewVersion {
@@ -73,7 +149,7 @@ impl NewVersion {
     /// # Errors
     /// [`Error::InvalidArgument`] naming the field.
     pub fn check(&self) -> Result<()> {
-        id::check_display_name(&self.display_name)?;
+        self.about.check()?;
         id::check_description(&self.description)?;
         id::check_labels(&self.labels)?;
         if self.aliases.len() > ALIASES_MAX {
@@ -128,15 +204,28 @@ impl AliasChange {
     }
 }
 
-/// What to change of a version; what is absent stays.
+/// What to change of what is said of a model; what is absent stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VersionUpdate {
+pub struct ModelUpdate {
     /// What people call it.
     pub display_name: Option<String>,
     /// What it is.
     pub description: Option<String>,
-    /// All of its labels.
+    /// All of the model's labels; those of its versions stay.
     pub labels: Option<BTreeMap<String, String>>,
+    /// The [etag](ModelVersion::etag) of what the change is made to, of any version; absent: whatever it is now.
+    pub etag: Option<String>,
+}
+
+/// What to change of a version; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionUpdate {
+    /// What it is.
+    pub description: Option<String>,
+    /// All of the version's labels; those of its model stay.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// The [etag](ModelVersion::etag) of what the change is made to; absent: whatever it is now.
+    pub etag: Option<String>,
 }
 
 /// A version number that was reserved but never registered.

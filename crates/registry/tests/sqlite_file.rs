@@ -14,13 +14,14 @@ use registry::{DeploymentLimits, Error, NewEndpoint, Residence, SqliteStore, Sto
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// Databases of every schema there was, as text, with one of everything in them. They must load for ever.
-const SCHEMAS: [&str; 7] = [
+const SCHEMAS: [&str; 8] = [
     include_str!("samples/schema-1.sql"),
     include_str!("samples/schema-2.sql"),
     include_str!("samples/schema-3.sql"),
     include_str!("samples/schema-4.sql"),
     include_str!("samples/schema-5.sql"),
     include_str!("samples/schema-6.sql"),
+    include_str!("samples/schema-7.sql"),
     include_str!("samples/schema-8.sql"),
 ];
 
@@ -75,6 +76,16 @@ async fn databases_of_every_older_schema_load_with_all_they_hold() {
         assert_eq!((version.version, version.aliases.join(" ").as_str()), (1, "champion default"));
         assert_eq!(version.signature.inputs[0].row_elements(), Some(75));
         assert_eq!(version.summary["metrics"]["rank_ic"], 0.012);
+        assert_eq!(
+            (version.about.display_name.as_str(), version.labels["team"].as_str()),
+            ("Deciles", "quant")
+        );
+        let desk = version.about.labels.get("desk").map(String::as_str);
+        assert_eq!(
+            (version.description.as_str(), desk),
+            if number >= 7 { ("The first one", Some("us")) } else { ("", None) }
+        );
+        assert_eq!(version.model_created_at, version.created_at);
         let endpoint = store.get_endpoint("default", "live").await.unwrap();
         let share = |id: &str| endpoint.traffic_split.get(id).copied().unwrap_or_default();
         assert_eq!((share("1"), share("2")), (100, 0));
@@ -103,6 +114,30 @@ async fn databases_of_every_older_schema_load_with_all_they_hold() {
         assert_eq!(store.list_keys().await.unwrap().len(), usize::from(number >= 4));
         let next = store.reserve_version("default", "sp500-deciles", UploadMode::Either, NOW).await;
         assert_eq!(next.unwrap(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_model_of_before_is_called_what_its_default_version_was_called() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.sqlite");
+    run_sql(&path, SCHEMAS[5]).await;
+    let second = "UPDATE versions SET description = 'of one' WHERE version = 1;
+        UPDATE versions SET state = 'ready', display_name = 'Second', description = 'of two', labels_json = '{\"k\":\"v\"}',
+            signature_json = (SELECT signature_json FROM versions WHERE version = 1), updated_at = 1764000000000009
+            WHERE version = 2;
+        UPDATE aliases SET version = 2 WHERE alias = 'default';";
+    run_sql(&path, second).await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    for (reference, own, labels) in
+        [("sp500-deciles@1", "of one", ("team", "quant")), ("sp500-deciles", "of two", ("k", "v"))]
+    {
+        let version = store.get_version("default", reference).await.unwrap();
+        assert_eq!(version.about.display_name, "Second");
+        assert_eq!((version.about.description.as_str(), version.description.as_str()), ("of two", own));
+        assert_eq!(version.about.labels, BTreeMap::new(), "labels stay where they were");
+        assert_eq!(version.labels, [(labels.0.to_owned(), labels.1.to_owned())].into());
+        assert_eq!(version.model_created_at.as_microsecond(), 1_764_000_000_000_000);
     }
 }
 

@@ -18,12 +18,15 @@ pub(crate) struct ModelResource {
     /// Its aliases.
     #[serde(default)]
     pub(crate) version_aliases: Vec<String>,
-    /// What people call it.
+    /// What people call the model.
     #[serde(default)]
     pub(crate) display_name: String,
-    /// Free text.
+    /// What the model is; free text.
     #[serde(default)]
     pub(crate) description: String,
+    /// What the version is; free text.
+    #[serde(default)]
+    pub(crate) version_description: String,
     /// Where its bundle lies.
     #[serde(default)]
     pub(crate) artifact_uri: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use platform::{ArtifactSource, Error, Kind, ModelVersion, Page, UploadModel, UploadTarget};
+use platform::{ArtifactSource, Error, Kind, ModelTexts, ModelVersion, Page, UploadModel, UploadTarget};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,8 +38,8 @@ impl ModelView {
             model: version.model,
             version: version.version,
             aliases: version.aliases,
-            display_name: version.display_name,
-            description: version.description,
+            display_name: version.about.display_name,
+            description: said(version.description, version.about.description),
             artifact_uri: version.artifact_uri,
             bundle_digest: version.bundle_digest,
             created_at: version.created_at.to_string(),
@@ -68,7 +68,7 @@ impl ModelView {
             version,
             aliases: resource.version_aliases,
             display_name: resource.display_name,
-            description: resource.description,
+            description: said(resource.version_description, resource.description),
             artifact_uri: resource.artifact_uri,
             bundle_digest,
             created_at: resource.version_create_time,
@@ -76,6 +76,11 @@ impl ModelView {
             summary: metadata,
         })
     }
+}
+
+/// What is said of a version, or else of its model.
+fn said(of_version: String, of_model: String) -> String {
+    if of_version.is_empty() { of_model } else { of_version }
 }
 
 impl Show for ModelView {
@@ -221,7 +226,7 @@ pub(crate) async fn upload(context: &Context, args: ModelUploadArgs) -> Result<(
             let request = UploadModel {
                 project: context.project().to_owned(),
                 target: UploadTarget::NewOrVersionOf { id: args.model },
-                display_name: None,
+                about: ModelTexts::default(),
                 description: String::new(),
                 source: ArtifactSource::named(&args.source),
                 aliases: Vec::new(),

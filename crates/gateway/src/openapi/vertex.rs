@@ -25,7 +25,7 @@ fn summary(call: Call) -> &'static str {
         Call::GetModel => "A model's version",
         Call::ListModels => "The models of a project",
         Call::ListModelVersions => "The versions of a model",
-        Call::UpdateModel => "Changes what a version is called",
+        Call::UpdateModel => "Changes what is said of a model, or of a version",
         Call::DeleteModel => "Deletes a model",
         Call::DeleteModelVersion => "Deletes a version",
         Call::MergeVersionAliases => "Gives a version aliases, or takes them (-NAME)",
@@ -56,11 +56,10 @@ fn summary(call: Call) -> &'static str {
 
 fn query(call: Call) -> &'static [&'static str] {
     match call {
-        Call::ListModels
-        | Call::ListModelVersions
-        | Call::ListEndpoints
-        | Call::ListDatasets
-        | Call::ListCustomJobs => &["pageSize", "pageToken"],
+        Call::ListModels | Call::ListModelVersions | Call::ListEndpoints => {
+            &["pageSize", "pageToken", "filter", "orderBy", "readMask"]
+        }
+        Call::ListDatasets | Call::ListCustomJobs => &["pageSize", "pageToken"],
         Call::CreateEndpoint => &["endpointId"],
         Call::UpdateModel | Call::UpdateEndpoint => &["updateMask"],
         Call::DeleteEndpoint | Call::DeleteModel | Call::DeleteModelVersion => &["force"],

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::custom_job::{INTERNAL, state};
 use super::error::ApiError;
 use super::fields::Fields;
-use super::listing;
+use super::listing::{self, Listing};
 use super::model_reference;
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
@@ -67,7 +67,9 @@ pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response
 
 /// `GET batchPredictionJobs`
 pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
-    let listed = gateway.platform.list_batch_jobs(&address.parent.project, &query.page()?).await?;
+    let listing = Listing::unfiltered((&address.parent, "batchPredictionJobs"), query)?;
+    let listed = gateway.platform.list_batch_jobs(&address.parent.project, &listing.page()).await?;
+    let listed = listing.continued(listed)?;
     let jobs = listed.items.iter().map(|job| written(&gateway.platform, &address.parent, job));
     Ok(listing::page("batchPredictionJobs", jobs.collect::<Result<_, _>>()?, listed.next_token))
 }

@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
 use super::fields::Fields;
-use super::listing;
+use super::listing::{self, Listing};
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
 use super::query::Query;
@@ -53,7 +53,9 @@ pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response
 
 /// `GET customJobs`
 pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
-    let listed = gateway.platform.list_jobs(&address.parent.project, &query.page()?).await?;
+    let listing = Listing::unfiltered((&address.parent, "customJobs"), query)?;
+    let listed = gateway.platform.list_jobs(&address.parent.project, &listing.page()).await?;
+    let listed = listing.continued(listed)?;
     let mut jobs: Vec<Value> = listed.items.iter().map(|job| written(&address.parent, job)).collect();
     for job in &mut jobs {
         // A pipeline file may be long, and a page has many.

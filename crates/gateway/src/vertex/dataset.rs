@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::fields::Fields;
-use super::listing;
+use super::listing::{self, Listing};
 use super::operation::{self, Finished};
 use super::path::{Address, Parent};
 use super::query::Query;
@@ -99,7 +99,8 @@ pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response
 
 /// `GET datasets`
 pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
-    let listed = gateway.platform.page_of_datasets(&query.page()?).await?;
+    let listing = Listing::unfiltered((&address.parent, "datasets"), query)?;
+    let listed = listing.continued(gateway.platform.page_of_datasets(&listing.page()).await?)?;
     let datasets =
         listed.items.iter().map(|snapshot| written(&gateway.platform, &address.parent, snapshot)).collect();
     Ok(listing::page("datasets", datasets, listed.next_token))

@@ -215,7 +215,13 @@ fn resource_request(deployed: &mut Fields) -> Result<ResourceRequest, Error> {
 
 fn one_replica(mut resources: Fields) -> Result<(), Error> {
     let least = resources.integer("minReplicaCount")?.unwrap_or(1);
-    if !(0..=1).contains(&least) {
+    if least < 1 {
+        let what = format!(
+            "must be at least 1, got {least}; give load \"on-demand\" for a deployment that leaves memory when nobody asks it"
+        );
+        return Err(resources.invalid("minReplicaCount", &what));
+    }
+    if least > 1 {
         let what = format!(
             "a deployment is one replica here, so {least} cannot be kept up; give 1, and cpuCores for more threads"
         );

@@ -20,6 +20,7 @@ use super::listing::{self, Listing};
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
 use super::query::Query;
+use super::read_mask;
 use crate::origin;
 use crate::router::Gateway;
 
@@ -36,6 +37,20 @@ pub(crate) const ENDPOINT_MEANINGLESS: &[&str] = &[
     "modelDeploymentMonitoringJob",
     "satisfiesPzs",
     "satisfiesPzi",
+];
+
+/// The others.
+const ENDPOINT_MEANINGFUL: &[&str] = &[
+    "displayName",
+    "deployedModels",
+    "trafficSplit",
+    "labels",
+    "encryptionSpec",
+    "network",
+    "enablePrivateServiceConnect",
+    "privateServiceConnectConfig",
+    "predictRequestResponseLoggingConfig",
+    "genAiAdvancedFeaturesConfig",
 ];
 
 /// `POST endpoints[?endpointId=ID]`
@@ -95,10 +110,12 @@ pub(crate) async fn list(
     parts: &Parts,
 ) -> Result<Response, ApiError> {
     let (platform, project) = (&gateway.platform, &address.parent.project);
-    let listing = Listing::parse::<Endpoint>(query, &["display_name", "create_time", "update_time"])?;
-    let listed = match listing.plain() {
-        Some(page) => platform.list_endpoints(project, page).await?,
-        None => listing.cut(all(platform, project).await?, |endpoint| endpoint.id.clone())?,
+    let orderable = ["display_name", "create_time", "update_time"];
+    let listing = Listing::parse::<Endpoint>((&address.parent, "endpoints"), query, &orderable)?;
+    let listed = if listing.is_plain() {
+        listing.continued(platform.list_endpoints(project, &listing.page()).await?)?
+    } else {
+        listing.cut(all(platform, project).await?, |endpoint| endpoint.id.clone())?
     };
     let written = |endpoint: &Endpoint| {
         let mut written = written(platform, &address.parent, endpoint);
@@ -106,7 +123,7 @@ pub(crate) async fn list(
         written
     };
     let mut endpoints: Vec<Value> = listed.items.iter().map(written).collect();
-    listing::mask(query, &mut endpoints);
+    read_mask::apply(query, &[ENDPOINT_MEANINGLESS, ENDPOINT_MEANINGFUL], &mut endpoints)?;
     Ok(listing::page("endpoints", endpoints, listed.next_token))
 }
 
@@ -161,7 +178,7 @@ pub(crate) fn written(platform: &Platform, parent: &Parent, endpoint: &Endpoint)
         "deployedModels": deployed,
         "trafficSplit": endpoint.traffic_split,
         "labels": endpoint.labels,
-        "etag": super::etag(endpoint.updated_at),
+        "etag": endpoint.etag(),
         "createTime": time(endpoint.created_at),
         "updateTime": time(endpoint.updated_at),
     })

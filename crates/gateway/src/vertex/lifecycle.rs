@@ -1,6 +1,7 @@
 //! Models and endpoints after they were made: `PATCH`, `DELETE`, `:deleteVersion`, `:mergeVersionAliases`.
 //!
-//! `updateMask` names the fields to change; without one those in the body are changed. `DELETE endpoints/E?force=true`
+//! `updateMask` names the fields to change; without one those in the body are changed. An `etag` in the body that is not the one there is
+//! now is refused: somebody else has changed the resource meanwhile. `DELETE endpoints/E?force=true`
 //! takes what is deployed on it out of service first.
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
-use platform::{AliasChange, EndpointUpdate, Error, VersionUpdate};
+use platform::{AliasChange, EndpointUpdate, Error, Kind, ModelUpdate, VersionUpdate};
 use serde_json::json;
 
 use super::error::ApiError;
@@ -19,7 +20,7 @@ use super::query::Query;
 use super::{endpoint, model};
 use crate::router::Gateway;
 
-/// `PATCH models/M[@v]`
+/// `PATCH models/M`, also `M@-`, changes what is said of the model; `PATCH models/M@v` what is said of the version.
 pub(crate) async fn update_model(
     gateway: &Gateway,
     address: &Address,
@@ -28,21 +29,30 @@ pub(crate) async fn update_model(
 ) -> Result<Response, ApiError> {
     let mask = Mask::of(query, &["displayName", "description", "versionDescription", "labels"])?;
     let mut fields = Fields::parse(body)?;
-    let description = fields.take("description")?;
-    let version_description = fields.take("versionDescription")?;
-    let update = VersionUpdate {
-        display_name: mask.keep("displayName", fields.take("displayName")?),
-        description: mask
-            .keep("versionDescription", version_description)
-            .or(mask.keep("description", description)),
-        labels: mask.keep("labels", fields.take("labels")?),
-    };
+    let display_name = fields.take("displayName")?;
+    let description: Option<String> = fields.take("description")?;
+    let version_description: Option<String> = fields.take("versionDescription")?;
+    let labels = mask.keep("labels", fields.take("labels")?);
+    let etag = fields.text("etag")?;
+    let (platform, project) = (&gateway.platform, &address.parent.project);
+    let of_model = [("displayName", display_name.is_some()), ("description", description.is_some())];
+    let of_version = [("versionDescription", version_description.is_some())];
     let mut meaningless = model::MEANINGLESS.to_vec();
     meaningless.extend(["artifactUri", "versionAliases", "explanationSpec", "encryptionSpec"]);
     fields.finish(&meaningless)?;
-    let platform = &gateway.platform;
-    let version = platform.update_model(&address.parent.project, &address.id, update).await?;
-    Ok(Json(model::written(platform, &address.parent, &version)).into_response())
+    let version = if let Some(model) = model::whole_model(&address.id) {
+        mask.refuse(&of_version, "a version", &format!("models/{model}@VERSION"))?;
+        let display_name = mask.keep("displayName", display_name);
+        let description = mask.keep("description", description);
+        let update = ModelUpdate { display_name, description, labels, etag };
+        platform.update_model(project, model, update).await?
+    } else {
+        let model = address.id.split('@').next().unwrap_or_default();
+        mask.refuse(&of_model, "the model", &format!("models/{model}"))?;
+        let description = mask.keep("versionDescription", version_description);
+        platform.update_version(project, &address.id, VersionUpdate { description, labels, etag }).await?
+    };
+    Ok(Json(model::written_as_asked(platform, address, &version)).into_response())
 }
 
 /// `POST models/M[@v]:mergeVersionAliases`, where `-alias` takes one away.
@@ -66,7 +76,7 @@ pub(crate) async fn merge_version_aliases(
     }
     let platform = &gateway.platform;
     let version = platform.change_aliases(&address.parent.project, &address.id, change).await?;
-    Ok(Json(model::written(platform, &address.parent, &version)).into_response())
+    Ok(Json(model::written_as_asked(platform, address, &version)).into_response())
 }
 
 /// `DELETE models/M`; with `force=true` jobs that need it are cancelled first.
@@ -158,6 +168,7 @@ fn endpoint_update(mut fields: Fields, mask: &Mask) -> Result<EndpointUpdate, Er
         display_name: mask.keep("displayName", fields.take("displayName")?),
         labels: mask.keep("labels", fields.take("labels")?),
         traffic_split: mask.keep("trafficSplit", fields.take("trafficSplit")?),
+        etag: fields.text("etag")?,
     };
     let mut meaningless = endpoint::ENDPOINT_MEANINGLESS.to_vec();
     meaningless.extend(["deployedModels", "encryptionSpec", "network"]);
@@ -201,8 +212,23 @@ impl Mask {
     }
 
     fn keep<T>(&self, name: &str, value: Option<T>) -> Option<T> {
-        let wanted = self.0.as_ref().is_none_or(|names| names.iter().any(|named| named == name));
-        value.filter(|_| wanted)
+        value.filter(|_| self.names(name).unwrap_or(true))
+    }
+
+    /// Whether it names a field, if there is one.
+    fn names(&self, name: &str) -> Option<bool> {
+        self.0.as_ref().map(|names| names.iter().any(|named| named == name))
+    }
+
+    /// Refuses fields (and whether the body has them) that belong to something else than the request names: the model and its versions are
+    /// changed in requests of their own.
+    fn refuse(&self, fields: &[(&str, bool)], owner: &str, name: &str) -> Result<(), Error> {
+        let wanted = |(field, given): &&(&str, bool)| self.names(field).unwrap_or(*given);
+        let Some((field, _)) = fields.iter().find(wanted) else { return Ok(()) };
+        let message = format!(
+            "{field} is a field of {owner}; change it in a request of its own, to {name} with updateMask={field}"
+        );
+        Err(Error::new(Kind::FailedPrecondition, message))
     }
 }
 

@@ -1,20 +1,18 @@
-//! Lists that are filtered, ordered, cut into pages and thinned out: `filter`, `orderBy`, `pageToken`, `readMask`.
+//! Lists that are filtered, ordered and cut into pages: `filter`, `orderBy`, `pageSize`, `pageToken`.
 //!
-//! A page token says after which item the next page begins, by what the list is ordered by and the item's id, so that nothing is
-//! left out or given twice when items come and go meanwhile. It is good for the filter and the order it was given out with.
+//! A page begins after the item that its token names, by what the list is ordered by and the item's id, so that nothing is left out or
+//! given twice when items come and go meanwhile. Deliberately not here: what a token looks like ([`super::page_token`]), `readMask`.
 
 use std::cmp::Ordering;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use platform::{Error, Page, Paged};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::fields::camel_case;
-use super::filter::{Field, Filter, Item, snake_case};
+use super::filter::{Filter, Item, snake_case};
+use super::page_token::{Key, PageToken};
+use super::path::Parent;
 use super::query::Query;
 
 /// The most fields a list is ordered by.
@@ -23,11 +21,15 @@ const ORDER_MAX: usize = 4;
 /// How a list is asked for.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    page: Page,
+    /// The list: what a token is good for, with filter and order as they were given.
+    list: String,
+    asked: String,
     filter: Option<Filter>,
     order: Vec<Order>,
-    /// Filter and order as they were given: what a token is good for.
-    asked: String,
+    /// At most so many items.
+    size: usize,
+    /// After which item.
+    after: Option<PageToken>,
 }
 
 /// One field a list is ordered by.
@@ -37,59 +39,78 @@ struct Order {
     descending: bool,
 }
 
-/// Where a page ended.
-#[derive(Debug, Serialize, Deserialize)]
-struct Token {
-    asked: String,
-    keys: Vec<Key>,
-    id: String,
-}
-
-/// What an item is ordered by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Key {
-    Text(String),
-    Number(u64),
-    /// Nanoseconds since 1970.
-    Time(i128),
-}
-
-impl From<Field<'_>> for Key {
-    fn from(field: Field<'_>) -> Self {
-        match field {
-            Field::Text(text) => Self::Text(text.into_owned()),
-            Field::Number(number) => Self::Number(number),
-            Field::Time(time) => Self::Time(time.as_nanosecond()),
-            Field::List(list) => Self::Text(list.join(",")),
-        }
-    }
-}
-
 impl Listing {
-    /// Reads how a list of items is asked for, which may be ordered by `orderable` fields.
+    /// Reads how a list of items, `list` of a project, is asked for, which may be ordered by `orderable` fields.
     ///
     /// # Errors
-    /// [`platform::Kind::InvalidArgument`] naming the parameter.
-    pub(crate) fn parse<T: Item>(query: &Query, orderable: &[&'static str]) -> Result<Self, Error> {
+    /// [`platform::Kind::InvalidArgument`] naming the parameter, also for a page token that is none of this list.
+    pub(crate) fn parse<T: Item>(
+        (parent, list): (&Parent, &str),
+        query: &Query,
+        orderable: &[&'static str],
+    ) -> Result<Self, Error> {
         let filter = query.get("filter", "filter");
         let order = query.get("orderBy", "order_by");
         let asked = format!("{}\n{}", filter.unwrap_or_default(), order.unwrap_or_default());
         let filter = filter.map(Filter::parse::<T>).transpose()?;
         let order = order.map(|order| self::order(order, orderable)).transpose()?.unwrap_or_default();
-        Ok(Self { page: query.page_only()?, filter, order, asked })
+        Self { asked, filter, order, ..Self::of(parent, list) }.on(query.page_only()?)
     }
 
-    /// The page as the registry cuts it, by id; nothing if the whole list must be seen for it.
-    pub(crate) fn plain(&self) -> Option<&Page> {
-        (self.filter.is_none() && self.order.is_empty()).then_some(&self.page)
+    /// Reads how a list is asked for that is neither filtered nor ordered.
+    ///
+    /// # Errors
+    /// As [`Listing::parse`], and [`platform::Kind::Unimplemented`] for a filter or an order.
+    pub(crate) fn unfiltered((parent, list): (&Parent, &str), query: &Query) -> Result<Self, Error> {
+        Self::of(parent, list).on(query.page()?)
+    }
+
+    fn of(parent: &Parent, list: &str) -> Self {
+        let list = format!("{}/{list}", parent.project);
+        Self { list, asked: "\n".to_owned(), filter: None, order: Vec::new(), size: 0, after: None }
+    }
+
+    /// The same on a page.
+    fn on(self, Page { size, token }: Page) -> Result<Self, Error> {
+        let after = token.map(|text| {
+            let token = PageToken::read(&text)?;
+            let good = token.list == self.list && token.asked == self.asked;
+            if good && token.keys.len() == self.order.len() {
+                return Ok(token);
+            }
+            Err(PageToken::refused(&text, "of this list, filter and order"))
+        });
+        Ok(Self { size, after: after.transpose()?, ..self })
+    }
+
+    /// Whether the registry cuts the page by itself, by id; else the whole list must be seen for it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.filter.is_none() && self.order.is_empty()
+    }
+
+    /// The page as the registry cuts it, by id.
+    pub(crate) fn page(&self) -> Page {
+        Page { size: self.size, token: self.after.as_ref().map(|after| after.id.clone()) }
+    }
+
+    /// What the registry has cut, with a token of this list.
+    ///
+    /// # Errors
+    /// [`platform::Kind::Internal`] if the token cannot be written.
+    pub(crate) fn continued<T>(&self, Paged { items, next_token }: Paged<T>) -> Result<Paged<T>, Error> {
+        let next_token = next_token.map(|id| self.token(Vec::new(), id)).transpose()?;
+        Ok(Paged { items, next_token })
+    }
+
+    fn token(&self, keys: Vec<Key>, id: String) -> Result<String, Error> {
+        PageToken { list: self.list.clone(), asked: self.asked.clone(), keys, id }.write()
     }
 
     /// The page of a whole list; `id` tells its items apart and orders those that are equal else, byte by byte.
     ///
     /// # Errors
-    /// [`platform::Kind::InvalidArgument`] for a page token that is none of this list.
+    /// As [`Listing::continued`].
     pub(crate) fn cut<T: Item>(&self, items: Vec<T>, id: impl Fn(&T) -> String) -> Result<Paged<T>, Error> {
-        let after = self.page.token.as_deref().map(|token| self.read(token)).transpose()?;
         let keys = |item: &T| self.order.iter().map(|order| Key::from(item.field(order.field))).collect();
         let wanted = |item: &T| self.filter.as_ref().is_none_or(|filter| filter.matches(item));
         let mut keyed: Vec<(Vec<Key>, String, T)> = items
@@ -97,22 +118,16 @@ impl Listing {
             .filter(wanted)
             .map(|item| (keys(&item), id(&item), item))
             .filter(|(keys, id, _)| {
-                let place = after.as_ref().map(|token| self.compare((keys, id), (&token.keys, &token.id)));
+                let place =
+                    self.after.as_ref().map(|token| self.compare((keys, id), (&token.keys, &token.id)));
                 place.is_none_or(Ordering::is_gt)
             })
             .collect();
         keyed.sort_by(|a, b| self.compare((&a.0, &a.1), (&b.0, &b.1)));
-        let more = keyed.len() > self.page.size;
-        keyed.truncate(self.page.size);
-        let next_token = match keyed.last().filter(|_| more) {
-            Some((keys, id, _)) => {
-                let token = Token { asked: self.asked.clone(), keys: keys.clone(), id: id.clone() };
-                let json = serde_json::to_vec(&token);
-                let json = json.map_err(|error| Error::internal("cannot write a page token", error))?;
-                Some(URL_SAFE_NO_PAD.encode(json))
-            }
-            None => None,
-        };
+        let more = keyed.len() > self.size;
+        keyed.truncate(self.size);
+        let last = keyed.last().filter(|_| more);
+        let next_token = last.map(|(keys, id, _)| self.token(keys.clone(), id.clone())).transpose()?;
         Ok(Paged { items: keyed.into_iter().map(|(_, _, item)| item).collect(), next_token })
     }
 
@@ -123,17 +138,6 @@ impl Listing {
         };
         let fields = self.order.iter().enumerate().map(of_field).find(|ordering| ordering.is_ne());
         fields.unwrap_or_else(|| a.1.cmp(b.1))
-    }
-
-    fn read(&self, token: &str) -> Result<Token, Error> {
-        let read = URL_SAFE_NO_PAD.decode(token).ok();
-        let read = read.and_then(|json| serde_json::from_slice::<Token>(&json).ok());
-        let read = read.filter(|read| read.asked == self.asked && read.keys.len() == self.order.len());
-        read.ok_or_else(|| {
-            let message =
-                format!("page token {token:?} is not one of this filter and order; start without one");
-            Error::invalid("pageToken", message)
-        })
     }
 }
 
@@ -173,36 +177,11 @@ pub(crate) fn page(name: &str, items: Vec<Value>, next_token: Option<String>) ->
     Json(page).into_response()
 }
 
-/// Leaves of each item what `readMask` names, and the whole of it without one.
-pub(crate) fn mask(query: &Query, items: &mut [Value]) {
-    let Some(mask) = query.get("readMask", "read_mask").filter(|mask| *mask != "*") else { return };
-    let paths: Vec<Vec<String>> =
-        mask.split(',').map(|path| path.trim().split('.').map(camel_case).collect()).collect();
-    for item in items {
-        let mut kept = Value::Object(Map::new());
-        for path in &paths {
-            keep(item, &mut kept, path);
-        }
-        *item = kept;
-    }
-}
-
-fn keep(from: &Value, to: &mut Value, path: &[String]) {
-    let Some((first, rest)) = path.split_first() else { return };
-    let (Some(value), Some(to)) = (from.get(first), to.as_object_mut()) else { return };
-    if rest.is_empty() || !value.is_object() {
-        to.insert(first.clone(), value.clone());
-    } else {
-        let inner = to.entry(first.clone()).or_insert_with(|| Value::Object(Map::new()));
-        keep(value, inner, rest);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use serde_json::json;
 
+    use super::super::filter::Field;
     use super::*;
 
     #[derive(Debug, Clone, PartialEq)]
@@ -238,8 +217,12 @@ mod tests {
         Query::parse(&format!("/x?{text}").parse().unwrap()).unwrap()
     }
 
+    fn parent() -> Parent {
+        Parent { project: "p".to_owned(), location: "l".to_owned() }
+    }
+
     fn listing(text: &str) -> Result<Listing, Error> {
-        Listing::parse::<Thing>(&query(text), &["display_name", "create_time"])
+        Listing::parse::<Thing>((&parent(), "things"), &query(text), &["display_name", "create_time"])
     }
 
     fn id(thing: &Thing) -> String {
@@ -292,9 +275,28 @@ mod tests {
             format!("{filter}&orderBy=create_time&pageToken={next}"),
             format!("{filter}&pageToken=x"),
         ] {
-            let error = listing(&asked).unwrap().cut(things(), id).unwrap_err();
+            let error = listing(&asked).unwrap_err();
             assert_eq!(error.violations()[0].field, "pageToken", "{asked}");
         }
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_own_list() {
+        let listing = |list: &str, token: &str| {
+            let project = if list == "elsewhere" { "q" } else { "p" };
+            let parent = Parent { project: project.to_owned(), location: "l".to_owned() };
+            Listing::unfiltered((&parent, "things"), &query(&format!("pageSize=2&pageToken={token}")))
+        };
+        let cut = Paged { items: things(), next_token: Some("id".to_owned()) };
+        let token = listing("here", "").unwrap().continued(cut).unwrap().next_token.unwrap();
+        assert_eq!(listing("here", &token).unwrap().page(), Page { size: 2, token: Some("id".to_owned()) });
+        for refused in [listing("elsewhere", &token), listing("here", "id"), self::listing("pageToken=zzz")] {
+            assert_eq!(refused.unwrap_err().violations()[0].field, "pageToken");
+        }
+        let others = Listing::unfiltered((&parent(), "others"), &query(&format!("pageToken={token}")));
+        assert!(others.unwrap_err().to_string().contains("not one of this list"));
+        // The same list, asked for with all that may be asked.
+        assert!(self::listing(&format!("pageToken={token}")).is_ok());
     }
 
     #[test]
@@ -304,23 +306,7 @@ mod tests {
             assert_eq!(error.violations()[0].field, "orderBy", "{bad}");
         }
         assert!(listing("orderBy=create_time,create_time,create_time,create_time,create_time").is_err());
-        assert!(listing("").unwrap().plain().is_some());
-        assert!(listing("orderBy=create_time").unwrap().plain().is_none());
-    }
-
-    #[test]
-    fn a_mask_leaves_what_it_names() {
-        let item = json!({"name": "n", "displayName": "d", "labels": {"a": "1", "b": "2"}, "etag": "e"});
-        for (asked, expected) in [
-            ("readMask=name,labels.a", json!({"name": "n", "labels": {"a": "1"}})),
-            ("read_mask=display_name", json!({"displayName": "d"})),
-            ("readMask=*", item.clone()),
-            ("", item.clone()),
-            ("readMask=nothing", json!({})),
-        ] {
-            let mut items = [item.clone()];
-            mask(&query(asked), &mut items);
-            assert_eq!(items[0], expected, "{asked}");
-        }
+        assert!(listing("").unwrap().is_plain());
+        assert!(!listing("orderBy=create_time").unwrap().is_plain());
     }
 }

@@ -18,11 +18,13 @@ mod limits;
 mod listing;
 mod model;
 mod operation;
+mod page_token;
 pub(crate) mod path;
 mod predict;
 pub(crate) mod predictions;
 pub(crate) mod query;
 mod raw_predict;
+mod read_mask;
 
 use std::sync::Arc;
 
@@ -31,7 +33,6 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use platform::Error;
 
 use crate::body;
@@ -155,11 +156,6 @@ fn reference<'a>(parent: &Parent, collection: &str, field: &str, name: &'a str) 
             Err(Error::invalid(field, message))
         }
     }
-}
-
-/// Changes whenever the resource does.
-fn etag(updated_at: Timestamp) -> String {
-    format!("{:x}", updated_at.as_microsecond())
 }
 
 #[cfg(test)]

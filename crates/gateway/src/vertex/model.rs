@@ -1,5 +1,9 @@
 //! Models over the wire: `models:upload`, get, list, `:listVersions`.
 //!
+//! What is said of a model (`displayName`, `description`, labels) is said with each of its versions; a version has a description and
+//! labels of its own, and `labels` of a reply are both. Who asks for a version, or lists them, gets names with `@VERSION`, by which
+//! Google's SDK changes a version.
+//!
 //! To Vertex AI's Model we add, in `metadata`: `bundleDigest`, `signature`, and what the bundle says of itself
 //! (`metrics`, `dataset`, `formats`, ...). `containerSpec` and the schema URIs an upload may carry mean nothing
 //! here: the bundle says how it is served.
@@ -11,7 +15,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use platform::{
-    ArtifactSource, Error, ModelVersion, PAGE_SIZE_MAX, Page, Paged, Platform, UploadModel, UploadTarget,
+    ArtifactSource, Error, ModelTexts, ModelVersion, PAGE_SIZE_MAX, Page, Paged, Platform, UploadModel,
+    UploadTarget,
 };
 use serde_json::{Value, json};
 
@@ -22,7 +27,7 @@ use super::listing::{self, Listing};
 use super::operation::{self, Finished, time};
 use super::path::{Address, Parent};
 use super::query::Query;
-use super::resource_id;
+use super::{read_mask, resource_id};
 use crate::router::Gateway;
 
 /// Fields of Vertex AI's Model that only it writes, or that mean nothing where a bundle describes itself.
@@ -52,6 +57,19 @@ pub(crate) const MEANINGLESS: &[&str] = &[
     "checkpoints",
     "satisfiesPzs",
     "satisfiesPzi",
+];
+
+/// The others.
+const MEANINGFUL: &[&str] = &[
+    "displayName",
+    "description",
+    "versionDescription",
+    "versionAliases",
+    "artifactUri",
+    "labels",
+    "explanationSpec",
+    "encryptionSpec",
+    "pipelineJob",
 ];
 
 /// The label by which an upload says which signature of a SavedModel it is.
@@ -104,6 +122,17 @@ fn upload_request(parent: &Parent, body: &[u8]) -> Result<UploadModel, Error> {
     let aliases = model.take("versionAliases")?.unwrap_or_default();
     let labels: BTreeMap<String, String> = model.take("labels")?.unwrap_or_default();
     let signature = labels.get(SIGNATURE_LABEL).cloned();
+    let (about, description, labels) = match &target {
+        // The model there is keeps its name, and what is said is of the version.
+        UploadTarget::VersionOf { .. } => {
+            (ModelTexts::default(), version_description.or(description).unwrap_or_default(), labels)
+        }
+        UploadTarget::New { .. } | UploadTarget::NewOrVersionOf { .. } => {
+            let display_name = display_name.unwrap_or_default();
+            let about = ModelTexts { display_name, description: description.unwrap_or_default(), labels };
+            (about, version_description.unwrap_or_default(), BTreeMap::new())
+        }
+    };
     model.refuse("explanationSpec", "upload the model without it")?;
     model.refuse("encryptionSpec", "the artifact store is encrypted by whoever runs it")?;
     model.finish(MEANINGLESS)?;
@@ -111,8 +140,8 @@ fn upload_request(parent: &Parent, body: &[u8]) -> Result<UploadModel, Error> {
     Ok(UploadModel {
         project: parent.project.clone(),
         target,
-        display_name,
-        description: description.or(version_description).unwrap_or_default(),
+        about,
+        description,
         source: ArtifactSource::Uri(uri),
         aliases,
         labels,
@@ -122,8 +151,18 @@ fn upload_request(parent: &Parent, body: &[u8]) -> Result<UploadModel, Error> {
 
 /// `GET models/M[@v]`
 pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response, ApiError> {
-    let version = gateway.platform.get_model(&address.parent.project, &address.id).await?;
-    Ok(Json(written(&gateway.platform, &address.parent, &version)).into_response())
+    let asked = whole_model(&address.id).unwrap_or(&address.id);
+    let version = gateway.platform.get_model(&address.parent.project, asked).await?;
+    Ok(Json(written_as_asked(&gateway.platform, address, &version)).into_response())
+}
+
+/// The id of a model that is named as a whole, `M` or `M@-`; nothing if one of its versions is named.
+pub(crate) fn whole_model(id: &str) -> Option<&str> {
+    match id.split_once('@') {
+        None => Some(id),
+        Some((model, "-")) => Some(model),
+        Some(_) => None,
+    }
 }
 
 /// What lists of models and versions may be ordered by.
@@ -132,12 +171,14 @@ const ORDERABLE: &[&str] = &["display_name", "create_time", "update_time", "vers
 /// `GET models`
 pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
     let (platform, project) = (&gateway.platform, &address.parent.project);
-    let listing = Listing::parse::<ModelVersion>(query, ORDERABLE)?;
-    let listed = match listing.plain() {
-        Some(page) => platform.list_models(project, page).await?,
-        None => listing.cut(all(platform, project).await?, |version| version.model.clone())?,
+    let listing = Listing::parse::<ModelVersion>((&address.parent, "models"), query, ORDERABLE)?;
+    let listed = if listing.is_plain() {
+        listing.continued(platform.list_models(project, &listing.page()).await?)?
+    } else {
+        listing.cut(all(platform, project).await?, |version| version.model.clone())?
     };
-    Ok(page_of(gateway, address, query, listed))
+    let written = |version: &ModelVersion| written(platform, &address.parent, version);
+    Ok(page_of(query, &listed, written)?)
 }
 
 async fn all(platform: &Platform, project: &str) -> Result<Vec<ModelVersion>, Error> {
@@ -159,11 +200,13 @@ pub(crate) async fn list_versions(
     address: &Address,
     query: &Query,
 ) -> Result<Response, ApiError> {
-    let listing = Listing::parse::<ModelVersion>(query, ORDERABLE)?;
     let model = address.id.split('@').next().unwrap_or_default();
+    let list = format!("models/{model}/versions");
+    let listing = Listing::parse::<ModelVersion>((&address.parent, &list), query, ORDERABLE)?;
     let versions = gateway.platform.list_model_versions(&address.parent.project, model).await?;
     let listed = listing.cut(versions, |version| format!("{:010}", version.version))?;
-    Ok(page_of(gateway, address, query, listed))
+    let written = |version: &ModelVersion| written_version(&gateway.platform, &address.parent, version);
+    Ok(page_of(query, &listed, written)?)
 }
 
 impl Item for ModelVersion {
@@ -172,6 +215,7 @@ impl Item for ModelVersion {
         "model",
         "display_name",
         "description",
+        "version_description",
         "create_time",
         "update_time",
         "version_id",
@@ -183,10 +227,13 @@ impl Item for ModelVersion {
 
     fn field(&self, name: &str) -> Field<'_> {
         match name {
-            "display_name" => Field::Text(self.display_name.as_str().into()),
-            "description" => Field::Text(self.description.as_str().into()),
-            "create_time" | "version_create_time" => Field::Time(self.created_at),
-            "update_time" | "version_update_time" => Field::Time(self.updated_at),
+            "display_name" => Field::Text(self.about.display_name.as_str().into()),
+            "description" => Field::Text(self.about.description.as_str().into()),
+            "version_description" => Field::Text(self.description.as_str().into()),
+            "create_time" => Field::Time(self.model_created_at),
+            "update_time" => Field::Time(self.last_updated_at()),
+            "version_create_time" => Field::Time(self.created_at),
+            "version_update_time" => Field::Time(self.updated_at),
             "version_id" => Field::Number(u64::from(self.version)),
             "version_aliases" => Field::List(&self.aliases),
             _ => Field::Text(self.model.as_str().into()),
@@ -194,18 +241,37 @@ impl Item for ModelVersion {
     }
 
     fn label(&self, key: &str) -> Option<&str> {
-        self.labels.get(key).map(String::as_str)
+        self.labels.get(key).or_else(|| self.about.labels.get(key)).map(String::as_str)
     }
 }
 
-fn page_of(gateway: &Gateway, address: &Address, query: &Query, listed: Paged<ModelVersion>) -> Response {
-    let written = |version: &ModelVersion| written(&gateway.platform, &address.parent, version);
+fn page_of(
+    query: &Query,
+    listed: &Paged<ModelVersion>,
+    written: impl Fn(&ModelVersion) -> Value,
+) -> Result<Response, Error> {
     let mut models: Vec<Value> = listed.items.iter().map(written).collect();
-    listing::mask(query, &mut models);
-    listing::page("models", models, listed.next_token)
+    read_mask::apply(query, &[MEANINGLESS, MEANINGFUL], &mut models)?;
+    Ok(listing::page("models", models, listed.next_token.clone()))
 }
 
-pub(crate) fn written(platform: &Platform, parent: &Parent, version: &ModelVersion) -> Value {
+/// A version, named as the request names it.
+pub(crate) fn written_as_asked(platform: &Platform, address: &Address, version: &ModelVersion) -> Value {
+    match whole_model(&address.id) {
+        Some(_) => written(platform, &address.parent, version),
+        None => written_version(platform, &address.parent, version),
+    }
+}
+
+/// A version under its own name.
+fn written_version(platform: &Platform, parent: &Parent, version: &ModelVersion) -> Value {
+    let mut written = written(platform, parent, version);
+    written["name"] = json!(parent.name(&format!("models/{}@{}", version.model, version.version)));
+    written
+}
+
+/// A model, as which one of its versions stands.
+fn written(platform: &Platform, parent: &Parent, version: &ModelVersion) -> Value {
     let deployed: Vec<Value> = platform
         .deployments_of(&parent.project, &version.model, version.version)
         .into_iter()
@@ -221,16 +287,17 @@ pub(crate) fn written(platform: &Platform, parent: &Parent, version: &ModelVersi
         "versionAliases": version.aliases,
         "versionCreateTime": time(version.created_at),
         "versionUpdateTime": time(version.updated_at),
-        "displayName": version.display_name,
-        "description": version.description,
+        "displayName": version.about.display_name,
+        "description": version.about.description,
+        "versionDescription": version.description,
         "artifactUri": version.artifact_uri,
         // DEDICATED_RESOURCES: without it Google's SDK drops the machine type of a deployment.
         "supportedDeploymentResourcesTypes": [1],
-        "createTime": time(version.created_at),
-        "updateTime": time(version.updated_at),
+        "createTime": time(version.model_created_at),
+        "updateTime": time(version.last_updated_at()),
         "deployedModels": deployed,
-        "etag": super::etag(version.updated_at),
-        "labels": version.labels,
+        "etag": version.etag(),
+        "labels": version.all_labels(),
         "metadata": metadata,
     })
 }
@@ -257,13 +324,36 @@ mod tests {
         body["model"]["labels"] = json!({"k": "v"});
         let upload = request(&body).unwrap();
         assert_eq!(upload.target, UploadTarget::New { id: Some("m".to_owned()) });
-        assert_eq!(upload.display_name.as_deref(), Some("D"));
+        assert_eq!((upload.about.display_name.as_str(), upload.labels.len()), ("D", 0));
         assert_eq!(upload.source, ArtifactSource::Uri("file:///b".to_owned()));
-        assert_eq!((upload.aliases.len(), upload.labels["k"].as_str()), (2, "v"));
+        assert_eq!((upload.aliases.len(), upload.about.labels["k"].as_str()), (2, "v"));
         assert_eq!(request(&json!({"model": model()})).unwrap().target, UploadTarget::New { id: None });
         let parent = "projects/p/locations/elsewhere/models/m@2";
         let version = request(&json!({"model": model(), "parentModel": parent})).unwrap();
         assert_eq!(version.target, UploadTarget::VersionOf { id: "m".to_owned() });
+        assert_eq!(version.about, ModelTexts::default(), "the model there is keeps its name");
+    }
+
+    #[test]
+    fn what_is_said_is_said_of_the_model_or_of_the_version() {
+        let mut body = json!({"model": model()});
+        body["model"]["description"] = json!("of all");
+        body["model"]["versionDescription"] = json!("of one");
+        body["model"]["labels"] = json!({"k": "v"});
+        let said = |body: &Value| {
+            let UploadModel { about, description, labels, .. } = request(body).unwrap();
+            (about.description, about.labels.len(), description, labels.len())
+        };
+        assert_eq!(said(&body), ("of all".to_owned(), 1, "of one".to_owned(), 0));
+        body["parentModel"] = json!("m");
+        assert_eq!(said(&body), (String::new(), 0, "of one".to_owned(), 1));
+        body["model"]["versionDescription"] = json!("");
+        assert_eq!(said(&body), (String::new(), 0, "of all".to_owned(), 1));
+        for (id, model) in
+            [("m", Some("m")), ("m@-", Some("m")), ("m@1", None), ("m@default", None), ("m@", None)]
+        {
+            assert_eq!(whole_model(id), model, "{id}");
+        }
     }
 
     #[test]

@@ -71,7 +71,8 @@ pub(crate) async fn get(gateway: &Gateway, address: &Address) -> Result<Response
 
 /// `GET operations`, the newest first; of a resource where the path names one.
 pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) -> Result<Response, ApiError> {
-    let listing = Listing::parse::<Operation>(query, &[])?;
+    let within = address.nested_under.as_deref().map(|resource| format!("{resource}/")).unwrap_or_default();
+    let listing = Listing::parse::<Operation>((&address.parent, &format!("{within}operations")), query, &[])?;
     let mut operations = gateway.platform.list_operations(&address.parent.project).await?;
     if let Some(resource) = &address.nested_under {
         operations.retain(|operation| &operation.parent == resource);

@@ -46,7 +46,7 @@ async fn models_are_uploaded_and_read_back() {
     poll(&server, &operation).await;
 
     let model = server.get_ok("models/tiny-model%401").await;
-    assert_eq!(model["name"], format!("{PARENT}/models/tiny-model"));
+    assert_eq!(model["name"], format!("{PARENT}/models/tiny-model@1"));
     assert_eq!((&model["versionId"], &model["versionAliases"]), (&json!("1"), &json!(["default"])));
     assert_eq!(model["displayName"], "Tiny model");
     assert_eq!(model["supportedDeploymentResourcesTypes"], json!([1]));

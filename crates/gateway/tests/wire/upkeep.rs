@@ -56,7 +56,7 @@ async fn texts_and_traffic_are_changed_as_the_mask_says() {
     let body = r#"{"displayName": "New", "labels": {"desk": "a"}}"#;
     let changed = server.patch("models/tiny-model@1?updateMask=labels", body).await.json();
     assert_eq!((&changed["displayName"], &changed["labels"]), (&json!("Tiny model"), &json!({"desk": "a"})));
-    let changed = server.patch("models/tiny-model@1?updateMask=display_name", body).await.json();
+    let changed = server.patch("models/tiny-model?updateMask=display_name", body).await.json();
     assert_eq!(changed["displayName"], "New");
     server.patch("models/tiny-model@1?updateMask=artifactUri", body).await.refused(400, "INVALID_ARGUMENT");
 
@@ -73,6 +73,102 @@ async fn texts_and_traffic_are_changed_as_the_mask_says() {
     let wrong = r#"{"trafficSplit": {"1": 50}}"#;
     server.patch("endpoints/tiny", wrong).await.refused(400, "INVALID_ARGUMENT");
     assert_eq!(answered().await, "tiny-model@1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_and_its_versions_are_changed_apart() {
+    let server = Server::two_versions().await;
+    let created = server.get_ok("models/tiny-model").await["createTime"].clone();
+    let names = async |reference: &str| {
+        let model = server.get_ok(&format!("models/{reference}")).await;
+        let text = |field: &str| model[field].as_str().unwrap().to_owned();
+        (text("name").rsplit('/').next().unwrap().to_owned(), text("displayName"), text("versionDescription"))
+    };
+    let said =
+        |name: &str, display: &str, version: &str| (name.to_owned(), display.to_owned(), version.to_owned());
+    assert_eq!(names("tiny-model@1").await, said("tiny-model@1", "Tiny model", ""));
+
+    for (reference, to) in [("tiny-model", "A"), ("tiny-model@-", "B")] {
+        let body = json!({"displayName": to, "description": to, "labels": {"k": to}}).to_string();
+        let changed = server.patch(&format!("models/{reference}"), &body).await.json();
+        assert_eq!((&changed["displayName"], &changed["description"]), (&json!(to), &json!(to)));
+        assert_eq!((&changed["labels"], &changed["versionId"]), (&json!({"k": to}), &json!("1")));
+    }
+    let body = json!({"versionDescription": "second", "labels": {"v": "2", "k": "own"}}).to_string();
+    let changed =
+        server.patch("models/tiny-model@2?updateMask=version_description,labels", &body).await.json();
+    assert_eq!((&changed["versionDescription"], &changed["description"]), (&json!("second"), &json!("B")));
+    assert_eq!(changed["labels"], json!({"v": "2", "k": "own"}));
+    assert_eq!(names("tiny-model@-").await, said("tiny-model", "B", ""));
+    assert_eq!(names("tiny-model@2").await, said("tiny-model@2", "B", "second"));
+    assert_eq!(server.get_ok("models/tiny-model@1").await["labels"], json!({"k": "B"}));
+
+    // Which version is the default changes nothing of what is the model's.
+    server.post_ok("models/tiny-model@2:mergeVersionAliases", r#"{"versionAliases": ["default"]}"#).await;
+    let model = server.get_ok("models/tiny-model").await;
+    assert_eq!(
+        (&model["versionId"], &model["displayName"], &model["createTime"]),
+        (&json!("2"), &json!("B"), &created)
+    );
+    let versions = server.get_ok("models/tiny-model:listVersions").await;
+    let name = |at: usize| versions["models"][at]["name"].as_str().unwrap().rsplit('/').next().unwrap();
+    assert_eq!((name(0), name(1)), ("tiny-model@1", "tiny-model@2"));
+
+    for (tail, body) in [
+        ("tiny-model@1?updateMask=displayName", r#"{"displayName": "C"}"#),
+        ("tiny-model@1?updateMask=description", r#"{"description": "C"}"#),
+        ("tiny-model@1?updateMask=versionDescription,displayName", r#"{"versionDescription": "C"}"#),
+        ("tiny-model@1", r#"{"displayName": "C", "versionDescription": "C"}"#),
+        ("tiny-model?updateMask=versionDescription", r#"{"versionDescription": "C"}"#),
+        ("tiny-model@-?updateMask=displayName,versionDescription", r#"{"displayName": "C"}"#),
+        ("tiny-model", r#"{"displayName": "C", "versionDescription": "C"}"#),
+    ] {
+        let message = server.patch(&format!("models/{tail}"), body).await.refused(400, "FAILED_PRECONDITION");
+        assert!(message.contains("in a request of its own"), "{message}");
+    }
+    assert_eq!(names("tiny-model@1").await, said("tiny-model@1", "B", ""));
+    server.delete("models/tiny-model@-").await.refused(400, "INVALID_ARGUMENT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_read_an_older_state_does_not_overwrite_it() {
+    let server = Server::two_versions().await;
+    let etag = async |tail: &str| server.get_ok(tail).await["etag"].as_str().unwrap().to_owned();
+    for (tail, field) in [
+        ("endpoints/tiny", "displayName"),
+        ("models/tiny-model", "displayName"),
+        ("models/tiny-model@-", "description"),
+        ("models/tiny-model@2", "versionDescription"),
+    ] {
+        let change = async |etag: &str, to: &str| {
+            let body = json!({field: to, "etag": etag}).to_string();
+            server.patch(&format!("{tail}?updateMask={field}"), &body).await
+        };
+        let read = etag(tail).await;
+        let first = change(&read, "first").await;
+        assert_eq!((first.status.as_u16(), &first.json()[field]), (200, &json!("first")), "{}", first.text);
+        for late in [read.as_str(), "0000", "-", "é"] {
+            let message = change(late, "lost").await.refused(409, "ABORTED");
+            assert!(message.contains("read it again"), "{message}");
+        }
+        assert_eq!(server.get_ok(tail).await[field], "first");
+        let current = first.json()["etag"].as_str().unwrap().to_owned();
+        assert_eq!(current, etag(tail).await);
+        assert_eq!(change(&current, "second").await.status, 200);
+        assert_eq!(change("", "third").await.json()[field], "third", "who sends none overwrites");
+    }
+    // Whoever has read another version of it may change the model, as Google's SDK does.
+    let second = etag("models/tiny-model@2").await;
+    let body = json!({"displayName": "renamed", "etag": second}).to_string();
+    assert_eq!(
+        server.patch("models/tiny-model?updateMask=displayName", &body).await.json()["displayName"],
+        "renamed"
+    );
+
+    let before = etag("endpoints/tiny").await;
+    server.post_ok("endpoints/tiny:undeployModel", r#"{"deployedModelId": "2"}"#).await;
+    let body = json!({"endpoint": {"displayName": "lost", "etag": before}}).to_string();
+    server.post("endpoints/tiny:update", &body).await.refused(409, "ABORTED");
 }
 
 #[tokio::test(flavor = "multi_thread")]

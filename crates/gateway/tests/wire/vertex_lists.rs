@@ -56,13 +56,55 @@ async fn endpoints_are_filtered_ordered_and_cut_into_pages() {
         (format!("filter={}", encoded("display_name=")), "at character 14"),
         (format!("filter={}", encoded("state=1")), "one of the fields name, endpoint, display_name"),
         ("orderBy=size".to_owned(), "display_name, create_time, update_time"),
-        ("orderBy=display_name&pageToken=e1".to_owned(), "not one of this filter and order"),
+        ("orderBy=display_name&pageToken=e1".to_owned(), "\"e1\" is not one of this server"),
+        ("pageToken=zzz".to_owned(), "\"zzz\" is not one of this server"),
+        ("pageToken=%21%21".to_owned(), "\"!!\" is not one of this server"),
+        ("readMask=bogus".to_owned(), "\"bogus\", which is no field here"),
+        ("readMask=name,deployedModels.id".to_owned(), "\"deployedModels.id\", which is no field here"),
     ] {
         let answer = server.get(&format!("{N}/endpoints?{query}")).await;
         assert!(answer.refused(400, "INVALID_ARGUMENT").contains(words), "{}", answer.text);
         let details = &answer.json()["error"]["details"][0];
         assert_eq!(details["@type"], "type.googleapis.com/google.rpc.BadRequest");
     }
+}
+
+#[tokio::test]
+async fn a_token_of_another_list_is_refused() {
+    let server = Server::empty(GatewayOptions::default()).await;
+    for id in ["e1", "e2", "e3"] {
+        server.post_ok(&format!("endpoints?endpointId={id}"), r#"{"displayName": "x"}"#).await;
+    }
+    let token = |page: &Value| page["nextPageToken"].as_str().unwrap().to_owned();
+    let plain = token(&server.get_ok("endpoints?pageSize=1").await);
+    let ordered = token(&server.get_ok("endpoints?pageSize=1&orderBy=display_name").await);
+    let operations = token(&server.get_ok("operations?pageSize=1").await);
+    let page = server.get_ok(&format!("endpoints?pageSize=1&pageToken={plain}")).await;
+    assert_eq!(ids(&page, "endpoints"), ["e2"]);
+    for list in [
+        format!("models?pageToken={plain}"),
+        format!("datasets?pageToken={plain}"),
+        format!("customJobs?pageToken={plain}"),
+        format!("batchPredictionJobs?pageToken={plain}"),
+        format!("operations?pageToken={plain}"),
+        format!("endpoints?pageToken={operations}"),
+        format!("endpoints/e1/operations?pageToken={operations}"),
+        format!("endpoints?pageToken={ordered}"),
+        format!("endpoints?orderBy=display_name&pageToken={plain}"),
+        "models?pageToken=zzz".to_owned(),
+        "customJobs?pageToken=zzz".to_owned(),
+    ] {
+        let message = server.get(&format!("{N}/{list}")).await.refused(400, "INVALID_ARGUMENT");
+        assert!(message.starts_with("page token"), "{list}: {message}");
+    }
+    let elsewhere = N.replace("projects/default", "projects/desk");
+    let asked = format!("{elsewhere}/endpoints?pageToken={plain}");
+    server.get(&asked).await.refused(400, "INVALID_ARGUMENT");
+    server.get(&format!("{N}/models?readMask=bogus")).await.refused(400, "INVALID_ARGUMENT");
+    assert_eq!(
+        server.get_ok("models?readMask=versionDescription,metadata.metrics").await,
+        json!({"models": []})
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

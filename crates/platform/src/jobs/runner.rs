@@ -22,7 +22,9 @@ use super::work::{self, Attempt, JobInputs, JobSpec, WorkKind};
 use super::{Files, log};
 use crate::batch_predict::errors_file;
 use crate::files::unwritable;
-use crate::{ArtifactSource, Error, Kind, Pipeline, Platform, Result, UploadModel, UploadTarget, search};
+use crate::{
+    ArtifactSource, Error, Kind, ModelTexts, Pipeline, Platform, Result, UploadModel, UploadTarget, search,
+};
 
 /// How many lines of its log explain a failed job.
 const LOG_LINES_SHOWN: usize = 12;
@@ -448,7 +450,7 @@ impl Turn {
             _ => UploadModel {
                 project: self.project.clone(),
                 target: UploadTarget::NewOrVersionOf { id: Some(model) },
-                display_name: None,
+                about: ModelTexts::default(),
                 description: String::new(),
                 source,
                 aliases: Vec::new(),

@@ -10,7 +10,7 @@ use super::journal::Entry;
 use crate::model::{UploadModel, UploadTarget};
 use crate::model_source::ArtifactSource;
 use crate::pipeline::Pipeline;
-use crate::{Error, Kind, Platform, Result};
+use crate::{Error, Kind, ModelTexts, Platform, Result};
 
 /// Trials listed at once.
 const PAGE: usize = 1000;
@@ -87,7 +87,7 @@ pub(crate) fn upload(
     Ok(UploadModel {
         project: project.to_owned(),
         target: UploadTarget::NewOrVersionOf { id: Some(pipeline.name().to_owned()) },
-        display_name: None,
+        about: ModelTexts::default(),
         description: format!("the best of {trials} trials by {monitor}"),
         source,
         aliases: Vec::new(),

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Job, JobChange, ModelVersion,
-    NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study,
-    TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode, VersionUpdate,
+    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Job, JobChange, ModelUpdate,
+    ModelVersion, NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation,
+    Result, Study, TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
+    VersionUpdate,
 };
 
 /// The registry in a database. Every change is one transaction: it happens wholly or not at all, and once a
@@ -60,7 +61,8 @@ pub trait Store: Send + Sync {
         mode: UploadMode,
         now: Timestamp,
     ) -> Result<u32>;
-    /// Registers a reserved version, whose artifact is now whole. A model's first gets the alias `default`.
+    /// Registers a reserved version, whose artifact is now whole. A model's first gets the alias `default`, and says what is said of the
+    /// model.
     ///
     /// # Errors
     /// [`FailedPrecondition`](crate::Error::FailedPrecondition) if the number is not reserved.
@@ -100,7 +102,21 @@ pub trait Store: Send + Sync {
         change: AliasChange,
         now: Timestamp,
     ) -> Result<ModelVersion>;
-    /// Changes what is said about a version.
+    /// Changes what is said of a model; its default version.
+    ///
+    /// # Errors
+    /// [`Aborted`](crate::Error::Aborted) if it has changed since the etag given was read.
+    async fn update_model(
+        &self,
+        project: &str,
+        model: &str,
+        update: ModelUpdate,
+        now: Timestamp,
+    ) -> Result<ModelVersion>;
+    /// Changes what is said of a version.
+    ///
+    /// # Errors
+    /// [`Aborted`](crate::Error::Aborted) if it has changed since the etag given was read.
     async fn update_version(
         &self,
         project: &str,
@@ -139,6 +155,9 @@ pub trait Store: Send + Sync {
     /// All endpoints of all projects, by project and id.
     async fn list_all_endpoints(&self) -> Result<Vec<Endpoint>>;
     /// Changes an endpoint as [`check_update`](crate::check_update) allows.
+    ///
+    /// # Errors
+    /// [`Aborted`](crate::Error::Aborted) if it has changed since the etag given was read.
     async fn update_endpoint(
         &self,
         project: &str,

@@ -15,6 +15,7 @@ INSERT INTO "_sqlx_migrations" VALUES(3,'studies','2025-11-24 16:00:00',1,X'F27B
 INSERT INTO "_sqlx_migrations" VALUES(4,'keys','2025-11-24 16:00:00',1,X'E698F6AF2654C9B3C45582633D4F4381ED7A9A7F296489ADE2A2241F0DC95A0DC7D2A324B8D26CD500682AE5214D9C97',0);
 INSERT INTO "_sqlx_migrations" VALUES(5,'engines','2025-11-24 16:00:00',1,X'AF872078CE57F541261B464640C86D46003AA9CFCDE0D381A7A7047EDA2BFC386213E6BC27801D6C3A561628FD18E8B1',0);
 INSERT INTO "_sqlx_migrations" VALUES(6,'shadows and residence','2025-11-24 16:00:00',1,X'77649BFDE405F3A3721DD0805FF59BC9ACA5FB8AF1616075B2B47B1AFAC95650CAAE93F8D1B45BF1EEFEE66BBBEFA210',0);
+INSERT INTO "_sqlx_migrations" VALUES(7,'model texts','2025-11-24 16:00:00',1,X'DCE8C37613D73F04D9F3D30FF968EEDC2602B53E65F90186086495966AEDB67706B75A1BD25E747BA026651565902E77',0);
 INSERT INTO "_sqlx_migrations" VALUES(8,'limits','2025-11-24 16:00:00',1,X'35C8F7077C3349F13DF3463CBFF949EF7C3C871AE01D5D166DB6BA55BA1404A976B8783142C61F7A1CBF0586A1DBE100',0);
 CREATE TABLE aliases (
     project TEXT    NOT NULL,
@@ -103,10 +104,10 @@ CREATE TABLE models (
     project      TEXT    NOT NULL REFERENCES projects (id),
     id           TEXT    NOT NULL,
     last_version INTEGER NOT NULL DEFAULT 0,
-    created_at   INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL, display_name TEXT NOT NULL DEFAULT '', description TEXT NOT NULL DEFAULT '', labels_json TEXT NOT NULL DEFAULT '{}', updated_at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (project, id)
 ) STRICT;
-INSERT INTO "models" VALUES('default','sp500-deciles',1,1764000000000000);
+INSERT INTO "models" VALUES('default','sp500-deciles',1,1764000000000000,'Deciles','Ten classes of next month''s returns','{"desk":"us"}',1764000000000001);
 CREATE TABLE operations (
     number        INTEGER NOT NULL PRIMARY KEY,
     project       TEXT    NOT NULL REFERENCES projects (id),
@@ -166,7 +167,7 @@ CREATE TABLE versions (
     PRIMARY KEY (project, model, version),
     FOREIGN KEY (project, model) REFERENCES models (project, id)
 ) STRICT;
-INSERT INTO "versions" VALUES('default','sp500-deciles',1,'ready','Deciles','','file:///artifacts/default/sp500-deciles/1','cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd','{"inputs":[{"name":"features","dtype":"float32","shape":[null,75]}],"outputs":[{"name":"probabilities","dtype":"float32","shape":[null,10]}]}','{"metrics":{"rank_ic":0.012}}','{"team":"quant"}',1764000000000000,1764000000000000);
+INSERT INTO "versions" VALUES('default','sp500-deciles',1,'ready','','The first one','file:///artifacts/default/sp500-deciles/1','cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd','{"inputs":[{"name":"features","dtype":"float32","shape":[null,75]}],"outputs":[{"name":"probabilities","dtype":"float32","shape":[null,10]}]}','{"metrics":{"rank_ic":0.012}}','{"team":"quant"}',1764000000000000,1764000000000000);
 INSERT INTO "versions" VALUES('default','sp500-deciles',2,'uploading','','','','','null','null','{}',1764000000000000,1764000000000000);
 CREATE INDEX versions_by_state ON versions (state) WHERE state = 'uploading';
 CREATE INDEX aliases_by_version ON aliases (project, model, version);

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use predictor::{DataType, Signature, TensorSpec};
 use registry::{
-    Deployment, DeploymentLimits, EndpointUpdate, Error, MAX_OPERATIONS, NewEndpoint, NewOperation,
-    NewSnapshot, NewVersion, Residence, SqliteStore, Store, TrafficSplit, UnfinishedUpload, UploadMode,
+    Deployment, DeploymentLimits, EndpointUpdate, Error, MAX_OPERATIONS, ModelTexts, NewEndpoint,
+    NewOperation, NewSnapshot, NewVersion, Residence, SqliteStore, Store, TrafficSplit, UnfinishedUpload,
+    UploadMode,
 };
 use serde_json::json;
 
@@ -31,6 +32,7 @@ use study::{
 use upkeep::{
     a_deployment_changes_in_its_place, aliases_move_and_the_default_is_never_taken_away,
     keys_are_made_listed_and_revoked, what_is_deleted_is_out_of_sight_and_its_number_is_not_used_again,
+    what_is_said_of_a_model_is_said_with_each_of_its_versions,
 };
 
 const P: &str = "default";
@@ -46,7 +48,11 @@ fn new_version() -> NewVersion {
         shape: vec![None, Some(columns)],
     };
     NewVersion {
-        display_name: "Décile \"10\" 📈".to_owned(),
+        about: ModelTexts {
+            display_name: "Décile \"10\" 📈".to_owned(),
+            description: "what it is".to_owned(),
+            labels: [("desk".to_owned(), "us".to_owned()), ("team".to_owned(), "all".to_owned())].into(),
+        },
         description: "line\nline".to_owned(),
         artifact_uri: "file:///a/default/m/1".to_owned(),
         bundle_digest: "ab".repeat(32),
@@ -108,7 +114,9 @@ async fn a_version_is_returned_as_it_was_registered(store: &dyn Store) {
     let new = new_version();
     assert_eq!((registered.project.as_str(), registered.model.as_str(), registered.version), (P, "m", 1));
     assert_eq!(registered.aliases, ["default"]);
-    assert_eq!((&registered.display_name, &registered.description), (&new.display_name, &new.description));
+    assert_eq!((&registered.about, &registered.description), (&new.about, &new.description));
+    let labels = registered.all_labels();
+    assert_eq!((labels["desk"].as_str(), labels["team"].as_str()), ("us", "équipe"), "the version's counts");
     assert_eq!(
         (&registered.artifact_uri, &registered.bundle_digest),
         (&new.artifact_uri, &new.bundle_digest)
@@ -309,7 +317,9 @@ async fn an_endpoint_can_be_changed(store: &dyn Store) {
     upload(store, P, "m", new_version()).await;
     create_endpoint(store, P, "e").await;
     store.deploy(P, "e", deployment("1", 1), split(&[("0", 100)]), at(4)).await.unwrap();
+    let read = store.get_endpoint(P, "e").await.unwrap().etag();
     let update = EndpointUpdate {
+        etag: Some(read.clone()),
         display_name: Some("new".to_owned()),
         labels: Some([("k".to_owned(), "v".to_owned())].into()),
         traffic_split: None,
@@ -318,6 +328,12 @@ async fn an_endpoint_can_be_changed(store: &dyn Store) {
     assert_eq!((changed.display_name.as_str(), changed.labels["k"].as_str()), ("new", "v"));
     assert_eq!(Some(&changed.traffic_split), split(&[("1", 100)]).as_ref());
     assert_eq!(changed.updated_at.as_microsecond(), at(8).as_microsecond());
+    let late = EndpointUpdate { etag: Some(read), ..EndpointUpdate::default() };
+    let refused = store.update_endpoint(P, "e", late, at(8)).await;
+    assert!(matches!(&refused, Err(Error::Aborted(why)) if why.contains(&changed.etag())), "{refused:?}");
+    let current = EndpointUpdate { etag: Some(changed.etag()), ..EndpointUpdate::default() };
+    let again = store.update_endpoint(P, "e", current, at(8)).await.unwrap();
+    assert_ne!(again.etag(), changed.etag(), "also if the clock stands still");
     let update = EndpointUpdate { traffic_split: Some(BTreeMap::new()), ..EndpointUpdate::default() };
     let silent = store.update_endpoint(P, "e", update, at(9)).await.unwrap();
     assert!(silent.traffic_split.is_empty() && silent.display_name == "new");
@@ -378,7 +394,8 @@ async fn operations_are_kept_up_to_a_limit(store: &dyn Store) {
 
 async fn texts_have_limits(store: &dyn Store) {
     let version = store.reserve_version(P, "m", UploadMode::Either, at(0)).await.unwrap();
-    let long = NewVersion { display_name: "x".repeat(129), ..new_version() };
+    let about = ModelTexts { display_name: "x".repeat(129), ..ModelTexts::default() };
+    let long = NewVersion { about, ..new_version() };
     let huge = NewVersion { summary: json!("x".repeat(2 << 20)), ..new_version() };
     let many = NewVersion { aliases: vec!["aa".to_owned(); 101], ..new_version() };
     for new in [long, huge, many] {
@@ -469,6 +486,7 @@ macro_rules! suite {
                 a_deployment_changes_in_its_place,
                 keys_are_made_listed_and_revoked,
                 aliases_move_and_the_default_is_never_taken_away,
+                what_is_said_of_a_model_is_said_with_each_of_its_versions,
                 what_is_deleted_is_out_of_sight_and_its_number_is_not_used_again,
             ]
         );

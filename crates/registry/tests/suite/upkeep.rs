@@ -1,8 +1,10 @@
 //! Keys, and what happens to versions and endpoints after they were made.
 
+use std::collections::BTreeMap;
+
 use registry::{
-    AliasChange, Deployment, DeploymentLimits, Error, NewEndpoint, NewKey, Residence, Scope, Store,
-    UnfinishedUpload, UploadMode, VersionUpdate,
+    AliasChange, Deployment, DeploymentLimits, Error, ModelTexts, ModelUpdate, NewEndpoint, NewKey,
+    NewVersion, Residence, Scope, Store, UnfinishedUpload, UploadMode, VersionUpdate,
 };
 
 use crate::{P, at, create_endpoint, deployment, new_version, split, upload, with_aliases};
@@ -59,12 +61,81 @@ pub(crate) async fn aliases_move_and_the_default_is_never_taken_away(store: &dyn
     ));
     let refused = store.change_aliases(P, "m", 2, change(&[], &["default"]), at(6)).await;
     assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
-    let update = VersionUpdate { description: Some("better".to_owned()), ..VersionUpdate::default() };
-    let updated = store.update_version(P, "m", 1, update, at(7)).await.unwrap();
+}
+
+pub(crate) async fn what_is_said_of_a_model_is_said_with_each_of_its_versions(store: &dyn Store) {
+    let later = ModelTexts { display_name: "later".to_owned(), ..ModelTexts::default() };
+    upload(store, P, "m", new_version()).await;
+    upload(
+        store,
+        P,
+        "m",
+        NewVersion { about: later.clone(), description: "second".to_owned(), ..new_version() },
+    )
+    .await;
+    let version = async |number: u32| store.get_version(P, &format!("m@{number}")).await.unwrap();
     assert_eq!(
-        (updated.description.as_str(), &updated.display_name),
-        ("better", &new_version().display_name)
+        (version(2).await.about, version(2).await.description.as_str()),
+        (new_version().about, "second")
     );
+    assert_eq!(version(2).await.model_created_at, version(1).await.created_at);
+
+    // A change of the model, which whoever has read any of its versions may make.
+    let (first, second) = (version(1).await, version(2).await);
+    let rename = |etag: Option<String>| ModelUpdate {
+        display_name: Some("new".to_owned()),
+        labels: Some(BTreeMap::new()),
+        etag,
+        ..ModelUpdate::default()
+    };
+    let shown = store.update_model(P, "m", rename(Some(second.etag())), at(7)).await.unwrap();
+    assert_eq!(
+        (shown.version, shown.about.description.as_str()),
+        (1, new_version().about.description.as_str())
+    );
+    for number in [1, 2] {
+        let version = version(number).await;
+        assert_eq!((version.about.display_name.as_str(), version.about.labels.len()), ("new", 0));
+        assert_eq!(version.labels, new_version().labels, "its own stay");
+        assert_eq!(version.last_updated_at().as_microsecond(), at(7).as_microsecond());
+    }
+    assert_eq!(version(1).await.updated_at, first.updated_at);
+    for late in [first.etag(), second.etag(), "0000".to_owned()] {
+        let refused = store.update_model(P, "m", rename(Some(late)), at(8)).await;
+        assert!(matches!(&refused, Err(Error::Aborted(why)) if why.contains("model \"m\"")), "{refused:?}");
+    }
+
+    // A change of a version, which none of the other's or of the model's is.
+    let better = |etag: Option<String>| VersionUpdate {
+        description: Some("better".to_owned()),
+        labels: Some(BTreeMap::new()),
+        etag,
+    };
+    let updated = store.update_version(P, "m", 1, better(Some(first.etag())), at(7)).await.unwrap();
+    assert_eq!((updated.description.as_str(), updated.labels.len()), ("better", 0));
+    assert_eq!((&updated.about, updated.model_updated_at), (&shown.about, shown.model_updated_at));
+    assert_eq!(version(2).await.description, "second");
+    for late in [first.etag(), second.etag(), version(2).await.etag(), "0000".to_owned()] {
+        let refused = store.update_version(P, "m", 1, better(Some(late)), at(8)).await;
+        assert!(matches!(&refused, Err(Error::Aborted(why)) if why.contains("version 1")), "{refused:?}");
+    }
+    assert_ne!(updated.etag(), store.update_version(P, "m", 1, better(None), at(7)).await.unwrap().etag());
+    let change = AliasChange { add: vec!["default".to_owned()], remove: Vec::new() };
+    let moved = store.change_aliases(P, "m", 2, change, at(9)).await.unwrap();
+    assert_eq!((&moved.about, moved.model_created_at), (&shown.about, shown.model_created_at));
+    let long = ModelUpdate { description: Some("x".repeat(1 << 20)), ..ModelUpdate::default() };
+    assert!(matches!(store.update_model(P, "m", long, at(9)).await, Err(Error::InvalidArgument { .. })));
+    assert!(matches!(store.update_model(P, "none", rename(None), at(9)).await, Err(Error::NotFound(_))));
+
+    // A model of the same id that is made anew is another one.
+    for number in store.withdraw_model(P, "m").await.unwrap() {
+        store.abandon_version(P, "m", number).await.unwrap();
+    }
+    assert!(matches!(store.update_model(P, "m", rename(None), at(9)).await, Err(Error::NotFound(_))));
+    assert_eq!(store.reserve_version(P, "m", UploadMode::NewModel, at(20)).await.unwrap(), 3);
+    let new = NewVersion { about: later.clone(), ..new_version() };
+    let anew = store.commit_version(P, "m", 3, new, at(21)).await.unwrap();
+    assert_eq!((&anew.about, anew.model_created_at.as_microsecond()), (&later, at(20).as_microsecond()));
 }
 
 pub(crate) async fn what_is_deleted_is_out_of_sight_and_its_number_is_not_used_again(store: &dyn Store) {
@@ -75,7 +146,7 @@ pub(crate) async fn what_is_deleted_is_out_of_sight_and_its_number_is_not_used_a
         project: P.to_owned(),
         id: "e".to_owned(),
         display_name: "E".to_owned(),
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
     };
     store.create_endpoint(endpoint, at(2)).await.unwrap();
     store.deploy(P, "e", deployment("1", 3), None, at(3)).await.unwrap();

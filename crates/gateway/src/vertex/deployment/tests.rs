@@ -66,6 +66,14 @@ fn a_wrong_deployment_names_the_field() {
             "deployedModel.dedicatedResources.minReplicaCount",
         ),
         (
+            with(json!({"dedicatedResources": {"minReplicaCount": 0}})),
+            "deployedModel.dedicatedResources.minReplicaCount",
+        ),
+        (
+            with(json!({"automaticResources": {"minReplicaCount": -1}})),
+            "deployedModel.automaticResources.minReplicaCount",
+        ),
+        (
             with(json!({"automaticResources": {"minReplicaCount": 3}})),
             "deployedModel.automaticResources.minReplicaCount",
         ),

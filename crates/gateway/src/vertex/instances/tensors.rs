@@ -1,12 +1,16 @@
 //! Instances for a model of any signature: nested lists, or objects with one for each input.
 //!
 //! An instance of a model with one input is that input's row, `[[1, 2], [3, 4]]` or a bare number; of a model with
-//! several, an object `{"prices": [...], "sector": 3}`. Missing numbers are `null` or `"NaN"`.
+//! several, an object `{"prices": [...], "sector": 3}`. Missing numbers are `null` or `"NaN"`. An integer may be written `3.0`:
+//! Google's clients send every number as a double.
 
 use platform::{DataType, Error, Kind, Signature, Tensor, TensorData, TensorSpec};
 use serde_json::{Map, Value};
 
 use super::{shown, traffic_key};
+
+/// 2^53: up to here each integer is a double of its own.
+const DOUBLE_EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// Reads a body of at most `max_instances` instances as the tensors of a signature, in its order.
 ///
@@ -143,13 +147,18 @@ impl<'a> Column<'a> {
                 .map(|wide| values.push(wide as f32)),
             TensorData::Float64(values) => float(value).map(|x| values.push(x)),
             TensorData::Int32(values) => {
-                value.as_i64().and_then(|x| i32::try_from(x).ok()).map(|x| values.push(x))
+                integer(value).and_then(|x| i32::try_from(x).ok()).map(|x| values.push(x))
             }
-            TensorData::Int64(values) => value.as_i64().map(|x| values.push(x)),
+            TensorData::Int64(values) => integer(value).map(|x| values.push(x)),
             TensorData::Bool(values) => value.as_bool().map(|x| values.push(x)),
         };
         let expected = match self.spec.dtype {
             DataType::Float32 | DataType::Float64 => "a number, or null or \"NaN\" where it is missing",
+            DataType::Int32 | DataType::Int64
+                if value.as_f64().is_some_and(|x| x.abs() > DOUBLE_EXACT_MAX) =>
+            {
+                "an integer, written without point and exponent beyond 2^53, where a double does not say which one"
+            }
             DataType::Int32 | DataType::Int64 => "an integer",
             DataType::Bool => "true or false",
         };
@@ -176,6 +185,14 @@ impl<'a> Column<'a> {
             .map_err(|error| Error::internal("cannot lay out the instances", error))?;
         Ok((self.spec.name.clone(), tensor))
     }
+}
+
+/// The integer that a number is, however it is written: a double that is whole, as long as doubles tell integers apart.
+fn integer(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| {
+        let whole = value.as_f64().filter(|x| !value.is_u64() && x.fract() == 0.0);
+        whole.filter(|x| x.abs() <= DOUBLE_EXACT_MAX).map(|x| x as i64)
+    })
 }
 
 fn float(value: &Value) -> Option<f64> {
@@ -230,6 +247,47 @@ mod tests {
         assert!(prices[1].is_nan() && prices[3] == f32::INFINITY && prices[6] == 2.0);
         assert_eq!(tensors[1].1.data(), &TensorData::Int64(vec![9_007_199_254_740_993, -1]));
         assert_eq!(tensors[2].1.data(), &TensorData::Bool(vec![true, false]));
+    }
+
+    #[test]
+    fn an_integer_may_be_written_as_a_double() {
+        let one = |dtype, text: &str| {
+            let spec = TensorSpec { name: "n".to_owned(), dtype, shape: vec![None] };
+            let signature = Signature { inputs: vec![spec], outputs: Vec::new() };
+            let body = format!("{{\"instances\": [{text}]}}");
+            let read = parse(body.as_bytes(), &signature, 3).map_err(|error| error.to_string())?;
+            Ok::<TensorData, String>(read[0].1.data().clone())
+        };
+        for (text, expected) in [
+            ("3.0", 3),
+            ("-3.0", -3),
+            ("3e2", 300),
+            ("-0.0", 0),
+            ("9007199254740992.0", 1 << 53),
+            ("-9.007199254740992e15", -(1 << 53)),
+            ("9007199254740993", (1 << 53) + 1),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(one(DataType::Int64, text), Ok(TensorData::Int64(vec![expected])), "{text}");
+        }
+        for (text, expected) in [("2147483647.0", i32::MAX), ("-2147483648.0", i32::MIN), ("7", 7)] {
+            assert_eq!(one(DataType::Int32, text), Ok(TensorData::Int32(vec![expected])), "{text}");
+        }
+        for (dtype, text, said) in [
+            (DataType::Int64, "3.5", "n must be an integer (int64), got 3.5"),
+            (DataType::Int64, "9007199254740994.0", "beyond 2^53, where a double does not say which one"),
+            (DataType::Int64, "1e300", "beyond 2^53"),
+            (DataType::Int64, "9223372036854775808", "must be an integer"),
+            (DataType::Int32, "2147483648.0", "must be an integer (int32), got 2147483648.0"),
+            (DataType::Int32, "-2147483649.0", "must be an integer (int32)"),
+            (DataType::Int32, "\"3\"", "must be an integer (int32)"),
+            (DataType::Int32, "null", "must be an integer (int32)"),
+            (DataType::Bool, "1.0", "must be true or false (bool), got 1.0"),
+        ] {
+            let refusal = one(dtype, text).unwrap_err();
+            assert!(refusal.contains(said), "{text}: {refusal}");
+        }
     }
 
     #[test]

@@ -210,7 +210,9 @@ pub(super) async fn undeploy(
 /// Writes what of an endpoint may change, its deployments excepted.
 async fn write(connection: &mut SqliteConnection, endpoint: &Endpoint, now: Timestamp) -> Result<()> {
     sqlx::query(
-        "UPDATE endpoints SET display_name = ?3, traffic_split_json = ?4, labels_json = ?5, updated_at = ?6
+        // A change has a time of its own, however the clock goes: etags tell changes apart by it.
+        "UPDATE endpoints SET display_name = ?3, traffic_split_json = ?4, labels_json = ?5,
+             updated_at = max(?6, updated_at + 1)
          WHERE project = ?1 AND id = ?2",
     )
     .bind(&endpoint.project)

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::{SqliteStore, endpoint, version};
 use crate::model::DEFAULT_ALIAS;
-use crate::{AliasChange, Error, ModelVersion, Result, VersionUpdate, document, id};
+use crate::{AliasChange, Error, ModelUpdate, ModelVersion, Result, VersionUpdate, document, id};
 
 type Path<'a> = (&'a str, &'a str, u32);
 
@@ -41,26 +41,59 @@ pub(super) async fn change_aliases(
     Ok(after)
 }
 
+pub(super) async fn update_model(
+    store: &SqliteStore,
+    (project, model): (&str, &str),
+    update: ModelUpdate,
+    now: Timestamp,
+) -> Result<ModelVersion> {
+    let ModelUpdate { display_name, description, labels, etag } = update;
+    display_name.as_deref().map_or(Ok(()), id::check_display_name)?;
+    description.as_deref().map_or(Ok(()), id::check_description)?;
+    labels.as_ref().map_or(Ok(()), id::check_labels)?;
+    let labels = labels.map(|labels| document::to_text("labels", &labels)).transpose()?;
+    let mut transaction = store.write().await?;
+    let Some(before) = version::by_alias(&mut transaction, project, model, DEFAULT_ALIAS).await? else {
+        return Err(version::unknown_model(&mut transaction, project, model).await?);
+    };
+    before.check_model_etag(etag.as_deref())?;
+    sqlx::query(
+        "UPDATE models SET display_name = coalesce(?3, display_name), description = coalesce(?4, description),
+             labels_json = coalesce(?5, labels_json), updated_at = max(?6, updated_at + 1)
+         WHERE project = ?1 AND id = ?2",
+    )
+    .bind(project)
+    .bind(model)
+    .bind(display_name)
+    .bind(description)
+    .bind(labels)
+    .bind(now.as_microsecond())
+    .execute(&mut *transaction)
+    .await?;
+    let after = registered(&mut transaction, (project, model, before.version)).await?;
+    transaction.commit().await?;
+    Ok(after)
+}
+
 pub(super) async fn update_version(
     store: &SqliteStore,
     (project, model, number): Path<'_>,
     update: VersionUpdate,
     now: Timestamp,
 ) -> Result<ModelVersion> {
-    let VersionUpdate { display_name, description, labels } = update;
-    display_name.as_deref().map_or(Ok(()), id::check_display_name)?;
+    let VersionUpdate { description, labels, etag } = update;
+    description.as_deref().map_or(Ok(()), id::check_description)?;
     labels.as_ref().map_or(Ok(()), id::check_labels)?;
     let labels = labels.map(|labels| document::to_text("labels", &labels)).transpose()?;
     let mut transaction = store.write().await?;
-    registered(&mut transaction, (project, model, number)).await?;
+    registered(&mut transaction, (project, model, number)).await?.check_version_etag(etag.as_deref())?;
     sqlx::query(
-        "UPDATE versions SET display_name = coalesce(?4, display_name), description = coalesce(?5, description),
-             labels_json = coalesce(?6, labels_json) WHERE project = ?1 AND model = ?2 AND version = ?3",
+        "UPDATE versions SET description = coalesce(?4, description), labels_json = coalesce(?5, labels_json)
+         WHERE project = ?1 AND model = ?2 AND version = ?3",
     )
     .bind(project)
     .bind(model)
     .bind(number)
-    .bind(display_name)
     .bind(description)
     .bind(labels)
     .execute(&mut *transaction)
@@ -160,13 +193,16 @@ async fn touch(
     (project, model, number): Path<'_>,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query("UPDATE versions SET updated_at = ?4 WHERE project = ?1 AND model = ?2 AND version = ?3")
-        .bind(project)
-        .bind(model)
-        .bind(number)
-        .bind(now.as_microsecond())
-        .execute(connection)
-        .await?;
+    // A change has a time of its own, however the clock goes: etags tell changes apart by it.
+    sqlx::query(
+        "UPDATE versions SET updated_at = max(?4, updated_at + 1) WHERE project = ?1 AND model = ?2 AND version = ?3",
+    )
+    .bind(project)
+    .bind(model)
+    .bind(number)
+    .bind(now.as_microsecond())
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -23,9 +23,10 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use crate::store::Store;
 use crate::{
-    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Error, Job, JobChange, ModelVersion,
-    NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation, Result, Study,
-    TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode, VersionUpdate,
+    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Error, Job, JobChange, ModelUpdate,
+    ModelVersion, NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation,
+    Result, Study, TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
+    VersionUpdate,
 };
 
 /// The registry in a SQLite database.
@@ -145,6 +146,16 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<ModelVersion> {
         lifecycle::change_aliases(self, (project, model, version), change, now).await
+    }
+
+    async fn update_model(
+        &self,
+        project: &str,
+        model: &str,
+        update: ModelUpdate,
+        now: Timestamp,
+    ) -> Result<ModelVersion> {
+        lifecycle::update_model(self, (project, model), update, now).await
     }
 
     async fn update_version(

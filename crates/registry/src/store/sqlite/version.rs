@@ -7,15 +7,19 @@ use sqlx::{Row, SqliteConnection};
 use super::{SqliteStore, limit, project, time};
 use crate::error::{NAMES_READ, names_text};
 use crate::model::{DEFAULT_ALIAS, VersionReference, VersionSelector};
-use crate::{Error, ModelVersion, NewVersion, Result, UnfinishedUpload, UploadMode, document, id};
+use crate::{
+    Error, ModelTexts, ModelVersion, NewVersion, Result, UnfinishedUpload, UploadMode, document, id,
+};
 
-/// A registered version with its aliases; what follows narrows it down.
+/// A registered version with its aliases and what is said of its model; what follows narrows it down.
 macro_rules! select_version {
     ($rest:literal) => {
         concat!(
-            "SELECT v.*, (SELECT json_group_array(a.alias ORDER BY a.alias) FROM aliases a
+            "SELECT v.*, m.display_name AS model_display_name, m.description AS model_description,
+                 m.labels_json AS model_labels_json, m.created_at AS model_created_at, m.updated_at AS model_updated_at,
+                 (SELECT json_group_array(a.alias ORDER BY a.alias) FROM aliases a
                  WHERE a.project = v.project AND a.model = v.model AND a.version = v.version) AS aliases_json
-             FROM versions v ",
+             FROM versions v JOIN models m ON m.project = v.project AND m.id = v.model ",
             $rest
         )
     };
@@ -84,14 +88,13 @@ pub(super) async fn commit(
     let labels = document::to_text("labels", &new.labels)?;
     let mut transaction = store.write().await?;
     let committed = sqlx::query(
-        "UPDATE versions SET state = 'ready', display_name = ?4, description = ?5, artifact_uri = ?6,
-             bundle_digest = ?7, signature_json = ?8, summary_json = ?9, labels_json = ?10, updated_at = ?11
+        "UPDATE versions SET state = 'ready', description = ?4, artifact_uri = ?5, bundle_digest = ?6,
+             signature_json = ?7, summary_json = ?8, labels_json = ?9, updated_at = ?10
          WHERE project = ?1 AND model = ?2 AND version = ?3 AND state = 'uploading'",
     )
     .bind(project)
     .bind(model)
     .bind(version)
-    .bind(&new.display_name)
     .bind(&new.description)
     .bind(&new.artifact_uri)
     .bind(&new.bundle_digest)
@@ -112,10 +115,47 @@ pub(super) async fn commit(
         .bind(version)
         .execute(&mut *transaction)
         .await?;
+    if default_of(&mut transaction, project, model).await?.is_none() {
+        begin_model(&mut transaction, (project, model, version), &new.about, now).await?;
+    }
     set_aliases(&mut transaction, (project, model, version), &new).await?;
     let registered = by_number(&mut transaction, project, model, version).await?;
     transaction.commit().await?;
     registered.ok_or_else(|| Error::unreadable("the version just registered is not there"))
+}
+
+/// Writes what is said of a model of which this is the only version. Models of that id there may have been before.
+async fn begin_model(
+    connection: &mut SqliteConnection,
+    (project, model, version): (&str, &str, u32),
+    about: &ModelTexts,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE models SET display_name = ?3, description = ?4, labels_json = ?5, updated_at = max(?6, updated_at + 1),
+             created_at = (SELECT created_at FROM versions WHERE project = ?1 AND model = ?2 AND version = ?7)
+         WHERE project = ?1 AND id = ?2",
+    )
+    .bind(project)
+    .bind(model)
+    .bind(&about.display_name)
+    .bind(&about.description)
+    .bind(document::to_text("labels", &about.labels)?)
+    .bind(now.as_microsecond())
+    .bind(version)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The number of a model's default version.
+async fn default_of(connection: &mut SqliteConnection, project: &str, model: &str) -> Result<Option<u32>> {
+    Ok(sqlx::query_scalar("SELECT version FROM aliases WHERE project = ? AND model = ? AND alias = ?")
+        .bind(project)
+        .bind(model)
+        .bind(DEFAULT_ALIAS)
+        .fetch_optional(connection)
+        .await?)
 }
 
 async fn set_aliases(
@@ -123,13 +163,7 @@ async fn set_aliases(
     (project, model, version): (&str, &str, u32),
     new: &NewVersion,
 ) -> Result<()> {
-    let default: Option<u32> =
-        sqlx::query_scalar("SELECT version FROM aliases WHERE project = ? AND model = ? AND alias = ?")
-            .bind(project)
-            .bind(model)
-            .bind(DEFAULT_ALIAS)
-            .fetch_optional(&mut *connection)
-            .await?;
+    let default = default_of(connection, project, model).await?;
     for alias in new.aliases_after(default) {
         set_alias(connection, (project, model, version), &alias).await?;
     }
@@ -276,7 +310,8 @@ pub(super) async fn by_number(
     row.as_ref().map(read).transpose()
 }
 
-async fn by_alias(
+/// A registered version by its alias.
+pub(super) async fn by_alias(
     connection: &mut SqliteConnection,
     project: &str,
     model: &str,
@@ -328,7 +363,13 @@ fn read(row: &SqliteRow) -> Result<ModelVersion> {
         model: row.try_get("model")?,
         version: row.try_get("version")?,
         aliases: document::from_text(row.try_get("aliases_json")?)?,
-        display_name: row.try_get("display_name")?,
+        about: ModelTexts {
+            display_name: row.try_get("model_display_name")?,
+            description: row.try_get("model_description")?,
+            labels: document::from_text(row.try_get("model_labels_json")?)?,
+        },
+        model_created_at: time(row, "model_created_at")?,
+        model_updated_at: time(row, "model_updated_at")?,
         description: row.try_get("description")?,
         artifact_uri: row.try_get("artifact_uri")?,
         bundle_digest: row.try_get("bundle_digest")?,
