@@ -217,6 +217,20 @@ impl Platform {
         self.move_traffic(&before, &after, promoted).await
     }
 
+    /// Makes known what the registry says is deployed, before any of it is loaded: whoever asks for it is told to come again,
+    /// and nobody else answers in its place. To be followed by [`Platform::restore_deployments`].
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if the registry cannot be read.
+    pub async fn announce_deployments(&self) -> Result<()> {
+        self.serving.set_restoring(true);
+        let _changing = self.changes.lock().await;
+        for endpoint in self.registry.list_all_endpoints().await? {
+            self.announce(&endpoint).await?;
+        }
+        Ok(())
+    }
+
     /// Brings back what the registry says is deployed. A deployment that fails is reported and left out; the
     /// others serve.
     ///
@@ -231,8 +245,15 @@ impl Platform {
 
     async fn restore(&self) -> Result<Vec<DeploymentStatus>> {
         let _changing = self.changes.lock().await;
-        let mut statuses = Vec::new();
-        for endpoint in self.registry.list_all_endpoints().await? {
+        let mut endpoints = self.registry.list_all_endpoints().await?;
+        for endpoint in &endpoints {
+            self.announce(endpoint).await?;
+        }
+        // What is loaded when it is asked does not wait for what is loaded now.
+        endpoints.sort_by_key(|endpoint| {
+            endpoint.deployments.iter().any(|deployment| deployment.residence == Residence::Pinned)
+        });
+        for endpoint in endpoints {
             let (mut loaded, mut failed) = (Vec::new(), Vec::new());
             for deployment in &endpoint.deployments {
                 match self.bring_back(&endpoint, deployment).await {
@@ -243,9 +264,9 @@ impl Platform {
                     }
                 }
             }
-            statuses.extend(self.route(&endpoint, loaded, failed).await?);
+            self.route(&endpoint, loaded, failed).await?;
         }
-        Ok(statuses)
+        Ok(self.deployment_statuses().into_iter().map(|(_, status)| status).collect())
     }
 
     async fn bring_back(&self, endpoint: &Endpoint, deployment: &Deployment) -> Result<Arc<DeployedModel>> {
