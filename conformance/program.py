@@ -99,15 +99,19 @@ class Program:
 
     def serve(self, *arguments: str | Path) -> "Server":
         """Starts `serve` on a free port and waits until it is ready."""
+        server = self.start(*arguments)
+        server.wait_until_ready()
+        return server
+
+    def start(self, *arguments: str | Path) -> "Server":
+        """Starts `serve` on a free port."""
         port = free_port()
         log = (self.folder / f"serve-{port}.log").open("w+")
         process = subprocess.Popen(
             self.command("serve", "--listen", f"127.0.0.1:{port}", *arguments), cwd=self.folder,
             env=self._environment(), stdout=log, stderr=subprocess.STDOUT,
         )
-        server = Server(f"http://127.0.0.1:{port}", process, Path(log.name))
-        server.wait_until_ready()
-        return server
+        return Server(f"http://127.0.0.1:{port}", process, Path(log.name))
 
 
 @dataclass
@@ -119,18 +123,23 @@ class Server:
     log: Path
 
     def wait_until_ready(self) -> None:
+        """Waits until all that is deployed is in service."""
+        self.wait_for("/readyz")
+
+    def wait_for(self, path: str) -> None:
+        """Waits until a path is answered with 200."""
         end = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise AssertionError(f"serve ended with {self.process.returncode}: {self.log.read_text()}")
             try:
-                with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as reply:
+                with urllib.request.urlopen(f"{self.url}{path}", timeout=5) as reply:
                     if reply.status == 200:
                         return
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.05)
         self.process.kill()
-        raise AssertionError(f"serve is not ready after {START_SECONDS_MAX} s: {self.log.read_text()}")
+        raise AssertionError(f"{path} is not 200 after {START_SECONDS_MAX} s: {self.log.read_text()}")
 
     def get(self, path: str) -> "Reply":
         """GET."""

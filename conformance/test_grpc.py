@@ -121,7 +121,7 @@ def test_triton_streams_in_order_past_an_error(address: str, rows: np.ndarray, t
         client.stop_stream()
     for at, (result, error) in enumerate(got):
         if at == 20:
-            assert "other" in str(error) and "in service" in str(error)
+            assert "other" in str(error) and "is not deployed" in str(error)
         else:
             assert error is None and result.get_response().id == str(at)
             assert difference(result.as_numpy("probabilities"), expected[at : at + 1]) <= PROBABILITY_TOLERANCE
@@ -164,7 +164,7 @@ def test_triton_is_told_what_is_wrong(client: triton.InferenceServerClient, rows
     double.set_data_from_numpy(rows[:1].astype(np.float64))
     renamed = triton.InferInput("x", rows[:1].shape, "FP32")
     renamed.set_data_from_numpy(rows[:1])
-    refused("NOT_FOUND", "in service: ", model_name="other")
+    refused("NOT_FOUND", "is not deployed; deployed: ", model_name="other")
     refused("NOT_FOUND", "has no version 9", model_version="9")
     refused("INVALID_ARGUMENT", "must have shape", inputs=[wide])
     refused("INVALID_ARGUMENT", "must be FP32, got FP64", inputs=[double])

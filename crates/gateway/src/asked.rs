@@ -76,6 +76,21 @@ impl Asked {
         Ok(observe::asked(target.until(self.deadline).by(self.caller)))
     }
 
+    /// Who answers if it is to be this deployment of an endpoint.
+    ///
+    /// # Errors
+    /// Those of [`Platform::deployment_target`], and as [`Asked::of_endpoint`].
+    pub(crate) async fn of_deployment(
+        self,
+        platform: &Platform,
+        project: &str,
+        (endpoint, deployment): (&str, &str),
+    ) -> Result<Target, Error> {
+        self.caller.allow(Some(project), Scope::Predict)?;
+        let target = platform.deployment_target(project, endpoint, deployment).await?;
+        Ok(observe::asked(target.until(self.deadline).by(self.caller)))
+    }
+
     /// Who answers for a model that is named without an endpoint.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ pub(crate) enum Absence {
     Refused(Error),
     /// No version that was asked for is deployed; the facade's words.
     Unknown(String),
-    /// It is deployed and did not come into service, for this reason.
-    Failed(String),
+    /// It is deployed and not in service, yet or at all; the facade's words.
+    Unavailable(String),
 }
 
 /// Who answers the next question to a model.
@@ -23,27 +23,11 @@ pub(crate) fn find(
     name: &ModelName,
     choice: &VersionChoice,
 ) -> Result<Target, Absence> {
-    let error = match asked.of_model(platform, name, choice) {
-        Ok(target) => return Ok(target),
-        Err(error) if error.kind() == Kind::NotFound => error.to_string(),
-        Err(error) => return Err(Absence::Refused(error)),
-    };
-    Err(match failure(platform, name, choice) {
-        Some(reason) => Absence::Failed(reason),
-        None => Absence::Unknown(error),
+    asked.of_model(platform, name, choice).map_err(|error| match error.kind() {
+        Kind::NotFound => Absence::Unknown(error.to_string()),
+        Kind::Unavailable => Absence::Unavailable(error.to_string()),
+        _ => Absence::Refused(error),
     })
-}
-
-/// Why a deployed version that was asked for is not in service.
-fn failure(platform: &Platform, name: &ModelName, choice: &VersionChoice) -> Option<String> {
-    let models = platform.served_models();
-    let model = models.iter().find(|model| model.name == *name)?;
-    let mut asked = model.versions.iter().rev().filter(|version| match choice {
-        VersionChoice::Default => true,
-        VersionChoice::Number(number) => version.number == *number,
-        VersionChoice::Alias(alias) => version.aliases.contains(alias),
-    });
-    asked.find_map(|version| version.deployments.iter().find_map(|status| status.error.clone()))
 }
 
 /// A segment of a path, its escapes resolved; nothing if it is no UTF-8 or holds control characters.

@@ -35,8 +35,10 @@ pub struct DeploymentStatus {
     pub memory_bytes: u64,
     /// What replaying the newest training rows through the predict path showed.
     pub replay: String,
-    /// Why it is not in service.
+    /// Why it did not come into service.
     pub error: Option<String>,
+    /// Whether it is still to come into service: it is deployed, and brought back after a start.
+    pub loading: bool,
     /// When it is in memory.
     pub residence: Residence,
     /// Whether it is now. One that is loaded on demand answers all the same.
@@ -48,14 +50,20 @@ pub struct DeploymentStatus {
 }
 
 impl DeploymentStatus {
-    /// `in service`, `shadow`, `unloaded`, or `failed: ...`.
+    /// `in service`, `shadow`, `unloaded`, `loading`, or `failed: ...`.
     pub fn state(&self) -> String {
         match (&self.error, self.loaded, self.shadow_percent) {
             (Some(error), _, _) => format!("failed: {error}"),
+            (None, _, _) if self.loading => "loading".to_owned(),
             (None, false, _) => "unloaded".to_owned(),
             (None, true, Some(percent)) => format!("shadow of {percent} %"),
             (None, true, None) => "in service".to_owned(),
         }
+    }
+
+    /// Why it does not answer; nothing if it does, be it that it is loaded first.
+    pub(crate) fn why_absent(&self) -> Option<&str> {
+        if self.loading { Some("it is being loaded; try again later") } else { self.error.as_deref() }
     }
 }
 
@@ -154,7 +162,6 @@ impl DeployedModel {
             threads: in_memory.as_ref().map_or(0, |engine| engine.threads()),
             memory_bytes: in_memory.as_ref().map_or(0, |engine| engine.memory_bytes()),
             replay: self.known.read().unwrap_or_else(PoisonError::into_inner).replay.clone(),
-            error: None,
             loaded: in_memory.is_some(),
             loads: self.loads.load(Ordering::Relaxed),
             shadow_percent: self.deployment.shadow_percent.filter(|_| shadow),
@@ -173,9 +180,14 @@ impl DeployedModel {
     }
 }
 
-/// How a deployment that is not in service is doing.
+/// How a deployment that did not come into service is doing.
 pub(crate) fn failed_status(endpoint: &str, deployment: &Deployment, error: &Error) -> DeploymentStatus {
     DeploymentStatus { error: Some(error.to_string()), ..blank_status(endpoint, deployment) }
+}
+
+/// How a deployment that is still to come into service is doing.
+pub(crate) fn loading_status(endpoint: &str, deployment: &Deployment) -> DeploymentStatus {
+    DeploymentStatus { loading: true, ..blank_status(endpoint, deployment) }
 }
 
 fn blank_status(endpoint: &str, deployment: &Deployment) -> DeploymentStatus {
@@ -189,6 +201,7 @@ fn blank_status(endpoint: &str, deployment: &Deployment) -> DeploymentStatus {
         memory_bytes: 0,
         replay: String::new(),
         error: None,
+        loading: false,
         residence: deployment.residence,
         loaded: false,
         loads: 0,

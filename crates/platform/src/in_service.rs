@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use registry::Endpoint;
 
-use crate::deployed::{DeployedModel, DeploymentStatus, key};
+use crate::deployed::{DeployedModel, DeploymentStatus, key, loading_status};
 use crate::served::Names;
 use crate::shadow::{Shadow, Shadows};
 use crate::traffic::{Dealer, Rebalances, Together};
@@ -40,7 +40,8 @@ pub struct Readiness {
 /// What an endpoint serves now. Replaced as a whole at every change, so a request sees one state.
 pub(crate) struct Route {
     deployed: Vec<(u8, Arc<DeployedModel>)>,
-    failed: Vec<DeploymentStatus>,
+    /// What is deployed and does not answer: not loaded yet, or failed to.
+    absent: Vec<DeploymentStatus>,
     dealer: Dealer,
     shadows: Shadows,
 }
@@ -208,16 +209,35 @@ impl InService {
         self.all().into_iter().flat_map(of_route).collect()
     }
 
-    /// What answers for a model, on whichever endpoint.
-    pub(crate) fn deployments_of_model(&self, project: &str, model: &str) -> Vec<Picked> {
-        let of_route = |((p, _), route): (RouteKey, Arc<Route>)| {
-            let answering = route.deployed.iter().filter(|(_, deployed)| !route.is_shadow(deployed));
-            let matching = answering.filter(|(_, deployed)| p == project && deployed.version.model == model);
-            matching
-                .map(|(_, deployed)| (Arc::clone(deployed), route.shadows.clone()))
-                .collect::<Vec<Picked>>()
-        };
-        self.all().into_iter().flat_map(of_route).collect()
+    /// What is deployed of a model on whichever endpoint, but for shadows: what answers, and what does not.
+    pub(crate) fn of_model(&self, project: &str, model: &str) -> (Vec<Picked>, Vec<DeploymentStatus>) {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let of_project = routes.get(project).into_iter().flatten();
+        let mut having: Vec<(&String, &Arc<Route>)> =
+            of_project.filter(|(_, route)| route.models().any(|name| name == model)).collect();
+        having.sort_by_key(|(endpoint, _)| *endpoint);
+        let (mut answering, mut absent) = (Vec::new(), Vec::new());
+        for (_, route) in having {
+            let of_model = route.deployed.iter().filter(|(_, deployed)| deployed.version.model == model);
+            for (_, deployed) in of_model.filter(|(_, deployed)| !route.is_shadow(deployed)) {
+                answering.push((Arc::clone(deployed), route.shadows.clone()));
+            }
+            let of_model = route.absent.iter().filter(|status| status.model == model);
+            absent.extend(of_model.filter(|status| status.shadow_percent.is_none()).cloned());
+        }
+        (answering, absent)
+    }
+
+    /// What is deployed on an endpoint and does not answer.
+    pub(crate) fn absent(&self, project: &str, endpoint: &str) -> Vec<DeploymentStatus> {
+        self.get(project, endpoint).map(|route| route.absent.clone()).unwrap_or_default()
+    }
+
+    /// The deployment of this id on an endpoint, if it may answer: no shadow does.
+    pub(crate) fn answering(&self, project: &str, endpoint: &str, id: &str) -> Option<Picked> {
+        let route = self.get(project, endpoint)?;
+        let model = route.deployed(id).filter(|model| !route.is_shadow(model))?;
+        Some((model, route.shadows.clone()))
     }
 
     /// The version that answers the next request.
@@ -266,7 +286,22 @@ impl Route {
 
     fn statuses(&self, engines: &serving::Table) -> Vec<DeploymentStatus> {
         let in_service = self.deployed.iter().map(|(_, model)| model.status(engines, self.is_shadow(model)));
-        in_service.chain(self.failed.iter().cloned()).collect()
+        in_service.chain(self.absent.iter().cloned()).collect()
+    }
+
+    /// Whether all deployments of an endpoint are in it, answering or not.
+    fn knows(&self, endpoint: &Endpoint) -> bool {
+        let known = |id: &String| {
+            self.deployed.iter().any(|(_, model)| model.deployment.id == *id)
+                || self.absent.iter().any(|status| status.deployment == *id)
+        };
+        endpoint.deployments.iter().all(|deployment| known(&deployment.id))
+    }
+
+    /// The models of its deployments.
+    fn models(&self) -> impl Iterator<Item = &str> {
+        let deployed = self.deployed.iter().map(|(_, model)| model.version.model.as_str());
+        deployed.chain(self.absent.iter().map(|status| status.model.as_str()))
     }
 }
 
@@ -278,8 +313,9 @@ impl Platform {
             reasons.push("deployments are being brought back".to_owned());
         }
         for (_, route) in self.serving.all() {
-            for status in &route.failed {
-                let why = status.error.as_deref().unwrap_or_default();
+            for status in &route.absent {
+                // Those that are still to be loaded are what is being brought back.
+                let Some(why) = &status.error else { continue };
                 reasons.push(format!(
                     "endpoint \"{}\" deployment {}: {why}",
                     status.endpoint, status.deployment
@@ -356,26 +392,47 @@ impl Platform {
         found.map(|(_, status)| (status.endpoint, status.deployment)).collect()
     }
 
-    /// Puts an endpoint's route in place as it was brought back: what is loaded, and what failed.
+    /// Puts into an endpoint's route what the registry says is deployed there and nobody has loaded yet.
+    pub(crate) async fn announce(&self, endpoint: &Endpoint) -> Result<()> {
+        if self.serving.get(&endpoint.project, &endpoint.id).is_some_and(|route| route.knows(endpoint)) {
+            return Ok(());
+        }
+        let (mut loaded, mut loading) = (Vec::new(), Vec::new());
+        for deployment in &endpoint.deployments {
+            match self.deployed_now(endpoint, &deployment.id) {
+                Some(there) => loaded.push(there),
+                None => loading.push(loading_status(&endpoint.id, deployment)),
+            }
+        }
+        self.route(endpoint, loaded, loading).await
+    }
+
+    /// Puts an endpoint's route in place as it was brought back: what is loaded, and what is not.
     pub(crate) async fn route(
         &self,
         endpoint: &Endpoint,
         loaded: Vec<Arc<DeployedModel>>,
-        failed: Vec<DeploymentStatus>,
-    ) -> Result<Vec<DeploymentStatus>> {
+        mut absent: Vec<DeploymentStatus>,
+    ) -> Result<()> {
         let before = self.serving.get(&endpoint.project, &endpoint.id);
         let percent = |id: &str| endpoint.traffic_split.get(id).copied().unwrap_or_default();
-        let before = before.as_ref().and_then(|route| route.shadows.clone());
-        let shadows = self.shadows_of(endpoint, &loaded, &before);
-        let models: BTreeSet<String> = loaded.iter().map(|model| model.version.model.clone()).collect();
+        let shadows_before = before.as_ref().and_then(|route| route.shadows.clone());
+        let shadows = self.shadows_of(endpoint, &loaded, &shadows_before);
+        for status in &mut absent {
+            let deployment = endpoint.deployments.iter().find(|one| one.id == status.deployment);
+            let shadow = deployment.filter(|deployment| endpoint.is_shadow(deployment));
+            status.shadow_percent = shadow.and_then(|deployment| deployment.shadow_percent);
+        }
         let deployed = loaded.into_iter().map(|model| (percent(&model.deployment.id), model)).collect();
-        let route = Route { deployed, failed, dealer: Dealer::default(), shadows };
-        let statuses = route.statuses(&self.serving.engines);
+        let route = Route { deployed, absent, dealer: Dealer::default(), shadows };
+        // Those that are served here no more too.
+        let models: BTreeSet<String> =
+            route.models().chain(before.iter().flat_map(|route| route.models())).map(str::to_owned).collect();
         self.serving.set(&endpoint.project, &endpoint.id, route);
         for model in models {
             self.refresh_name(&endpoint.project, &model).await?;
         }
-        Ok(statuses)
+        Ok(())
     }
 
     /// Rebuilds an endpoint's route from what the registry now says, keeping what is loaded; `new` is added, in the place of
@@ -392,15 +449,8 @@ impl Platform {
         let mut staying: Vec<Arc<DeployedModel>> =
             loaded.iter().filter(|model| stays(&model.deployment.id)).cloned().collect();
         staying.extend(new.clone().filter(|new| known(&new.deployment.id)));
-        let failed = before.iter().flat_map(|route| &route.failed).filter(|status| stays(&status.deployment));
-        let stays = |name: &str| staying.iter().any(|model| model.version.model == name);
-        let served = loaded.iter().map(|model| model.version.model.as_str());
-        let gone: BTreeSet<&str> = served.filter(|name| !stays(name)).collect();
-        self.route(endpoint, staying, failed.cloned().collect()).await?;
-        // A model that is served here no more.
-        for model in gone {
-            self.refresh_name(&endpoint.project, model).await?;
-        }
+        let absent = before.iter().flat_map(|route| &route.absent).filter(|status| stays(&status.deployment));
+        self.route(endpoint, staying, absent.cloned().collect()).await?;
         // Last, so that no request that comes now can meet an engine that takes nothing any more.
         for gone in loaded.iter().filter(|model| !known(&model.deployment.id)) {
             self.serving.engines.remove(&key(&endpoint.project, &endpoint.id, &gone.deployment.id));

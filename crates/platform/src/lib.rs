@@ -109,7 +109,7 @@ pub use registry::{
 };
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};
-pub use served::{DEFAULT_PROJECT, ModelName, ServedModel, ServedVersion, VersionChoice};
+pub use served::{DEFAULT_PROJECT, ModelName, ServedModel, ServedVersion, VersionChoice, VersionState};
 pub use serving::{BatchSize, Bucket, Counters, ErrorCounts, Histogram, LANES, PerThread, resident_bytes};
 pub use shadow::{ShadowReport, ShadowTotals};
 pub use source_file::find_source_files;

@@ -351,7 +351,13 @@ impl Platform {
                 ),
             ),
             Ok(_) => {
-                let reasons = self.readiness().reasons;
+                let absent = self.serving.absent(project, endpoint);
+                let reasons: Vec<String> = absent
+                    .iter()
+                    .filter_map(|status| {
+                        Some(format!("deployment {}: {}", status.deployment, status.why_absent()?))
+                    })
+                    .collect();
                 let why = if reasons.is_empty() {
                     "its traffic split gives no deployment any traffic".to_owned()
                 } else {

@@ -33,6 +33,26 @@ impl Back {
 }
 
 impl Platform {
+    /// Makes known what the registry says is deployed, before any of it is loaded: whoever asks for it is told to come again,
+    /// and nobody else answers in its place. To be followed by [`Platform::restore_deployments`].
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::Kind::Internal) if the registry cannot be read.
+    pub async fn announce_deployments(&self) -> Result<()> {
+        self.serving.set_restoring(true);
+        self.announce_all().await?;
+        Ok(())
+    }
+
+    async fn announce_all(&self) -> Result<Vec<Endpoint>> {
+        let _changing = self.changes.lock().await;
+        let endpoints = self.registry.list_all_endpoints().await?;
+        for endpoint in &endpoints {
+            self.announce(endpoint).await?;
+        }
+        Ok(endpoints)
+    }
+
     /// Brings back what the registry says is deployed. A deployment that fails is reported and left out; the
     /// others serve. Changes that are made meanwhile hold.
     ///
@@ -46,15 +66,19 @@ impl Platform {
     }
 
     async fn restore(&self) -> Result<Vec<DeploymentStatus>> {
-        let mut statuses = Vec::new();
-        for endpoint in self.registry.list_all_endpoints().await? {
-            statuses.extend(self.restore_endpoint(endpoint).await?);
+        let mut endpoints = self.announce_all().await?;
+        // What is loaded when it is asked does not wait for what is loaded now.
+        endpoints.sort_by_key(|endpoint| {
+            endpoint.deployments.iter().any(|deployment| deployment.residence == Residence::Pinned)
+        });
+        for endpoint in endpoints {
+            self.restore_endpoint(endpoint).await?;
         }
-        Ok(statuses)
+        Ok(self.deployment_statuses().into_iter().map(|(_, status)| status).collect())
     }
 
     /// All of an endpoint at once: a part of its deployments would get the traffic of all.
-    async fn restore_endpoint(&self, mut endpoint: Endpoint) -> Result<Vec<DeploymentStatus>> {
+    async fn restore_endpoint(&self, mut endpoint: Endpoint) -> Result<()> {
         let mut all: BTreeMap<String, Back> = BTreeMap::new();
         // Once, and again after each change that was made meanwhile.
         loop {
@@ -65,7 +89,7 @@ impl Platform {
             let _changing = self.changes.lock().await;
             endpoint = match self.registry.get_endpoint(&endpoint.project, &endpoint.id).await {
                 Ok(endpoint) => endpoint,
-                Err(registry::Error::NotFound(_)) => return Ok(Vec::new()),
+                Err(registry::Error::NotFound(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
             if self.missing(&endpoint, &all).is_empty() {
@@ -92,11 +116,7 @@ impl Platform {
         Ok(Ready::Loaded(Box::new((version, loaded))))
     }
 
-    async fn put_back(
-        &self,
-        endpoint: &Endpoint,
-        mut all: BTreeMap<String, Back>,
-    ) -> Result<Vec<DeploymentStatus>> {
+    async fn put_back(&self, endpoint: &Endpoint, mut all: BTreeMap<String, Back>) -> Result<()> {
         let (mut loaded, mut failed) = (Vec::new(), Vec::new());
         for deployment in &endpoint.deployments {
             // Somebody may have deployed it meanwhile.

@@ -1,18 +1,20 @@
 //! Models by name: what protocols without endpoints ask for, answered by whatever is deployed.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+mod names;
+
+use std::collections::BTreeMap;
+
+use registry::Residence;
 
 use crate::deployed::{DeploymentStatus, Engine};
-use crate::in_service::Picked;
 use crate::predict::Target;
 use crate::{Error, Kind, Platform, Result};
 
+use names::Named;
+pub(crate) use names::Names;
+
 /// The project of a model that is named without one.
 pub const DEFAULT_PROJECT: &str = "default";
-
-const DEFAULT_ALIAS: &str = "default";
 
 /// A model's name in a protocol that has no projects: `M`, of the project `default`, or `PROJECT.M`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,7 +53,7 @@ pub enum VersionChoice {
     Alias(String),
 }
 
-/// A model with versions in service or that should be.
+/// A model that is deployed, with the versions that are.
 #[derive(Debug, Clone)]
 pub struct ServedModel {
     /// Its name.
@@ -67,86 +69,53 @@ pub struct ServedVersion {
     pub number: u32,
     /// Its aliases.
     pub aliases: Vec<String>,
-    /// Its deployments, in service or failed.
+    /// Its deployments, in service or not.
     pub deployments: Vec<DeploymentStatus>,
 }
 
+/// How a version does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionState<'a> {
+    /// It is in memory and answers.
+    Ready,
+    /// It is not in memory and answers, as soon as it is loaded.
+    Unloaded,
+    /// It is brought back after a start, and answers then.
+    Loading,
+    /// It did not come into service, for this reason.
+    Failed(&'a str),
+}
+
 impl ServedVersion {
+    /// How it does, by that of its deployments that does best.
+    pub fn state(&self) -> VersionState<'_> {
+        let answering = || self.deployments.iter().filter(|status| status.why_absent().is_none());
+        if answering().any(|status| status.loaded) {
+            VersionState::Ready
+        } else if answering().next().is_some() {
+            VersionState::Unloaded
+        } else if self.deployments.iter().any(|status| status.loading) {
+            VersionState::Loading
+        } else {
+            let failed = self.deployments.iter().find_map(|status| status.error.as_deref());
+            VersionState::Failed(failed.unwrap_or_default())
+        }
+    }
+
     /// Whether one of its deployments answers. One that is not in memory does, as soon as it is loaded.
     pub fn is_ready(&self) -> bool {
-        self.deployments.iter().any(|status| status.error.is_none())
-    }
-
-    /// Whether one of its deployments is in memory.
-    pub fn is_loaded(&self) -> bool {
-        self.deployments.iter().any(|status| status.loaded)
-    }
-}
-
-/// A model's deployments that answer, by version, and its aliases.
-#[derive(Default)]
-struct Named {
-    versions: BTreeMap<u32, Vec<Picked>>,
-    aliases: BTreeMap<String, u32>,
-    /// Deals the requests of one version to its deployments in turn.
-    turn: AtomicUsize,
-}
-
-impl Named {
-    fn number(&self, choice: &VersionChoice) -> Option<u32> {
-        let deployed = |number: &u32| self.versions.contains_key(number);
-        match choice {
-            VersionChoice::Number(number) => Some(*number).filter(deployed),
-            VersionChoice::Alias(alias) => self.aliases.get(alias).copied().filter(deployed),
-            VersionChoice::Default => {
-                let default = self.aliases.get(DEFAULT_ALIAS).copied().filter(deployed);
-                default.or_else(|| self.versions.keys().next_back().copied())
-            }
-        }
-    }
-
-    fn pick(&self, number: u32) -> Option<Picked> {
-        let deployments = self.versions.get(&number)?;
-        let turn = match deployments.as_slice() {
-            [only] => return Some(only.clone()),
-            several => self.turn.fetch_add(1, Ordering::Relaxed) % several.len().max(1),
-        };
-        deployments.get(turn).cloned()
-    }
-}
-
-/// All models in service by project and id. Replaced a model at a time, so a request sees one state of it.
-#[derive(Default)]
-pub(crate) struct Names(RwLock<HashMap<ModelName, Arc<Named>>>);
-
-impl Names {
-    fn get(&self, name: &ModelName) -> Option<Arc<Named>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
-    fn set(&self, name: ModelName, named: Named) {
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if named.versions.is_empty() {
-            names.remove(&name);
-        } else {
-            names.insert(name, Arc::new(named));
-        }
-    }
-
-    fn all(&self) -> Vec<ModelName> {
-        let mut all: Vec<ModelName> =
-            self.0.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        all.sort();
-        all
+        matches!(self.state(), VersionState::Ready | VersionState::Unloaded)
     }
 }
 
 impl Platform {
     /// Who answers the next question to a model that is named without an endpoint: a deployment of it on whichever
-    /// endpoint. Traffic splits are of endpoints and do not count here.
+    /// endpoint. Traffic splits are of endpoints and do not count here; which version is meant depends on what is deployed,
+    /// not on what of it is loaded.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] saying what is in service.
+    /// [`Kind::NotFound`] saying what is deployed; [`Kind::Unavailable`] if the version that was asked for is, and has not been
+    /// loaded yet or failed to.
     pub fn model_target(&self, name: &ModelName, choice: &VersionChoice) -> Result<Target> {
         let named = self.serving.names().get(name);
         let Some(named) = named else {
@@ -157,40 +126,53 @@ impl Platform {
             let there = if all.is_empty() { "no model is".to_owned() } else { all.join(", ") };
             return Err(Error::new(
                 Kind::NotFound,
-                format!("model \"{name}\" is not in service; in service: {there}"),
+                format!("model \"{name}\" is not deployed; deployed: {there}"),
             ));
         };
-        let picked = named.number(choice).and_then(|number| named.pick(number));
-        picked.map(Target::new).ok_or_else(|| {
-            let what = match choice {
-                // Where a protocol's numbers go further than ours.
-                VersionChoice::Number(0) => "such version".to_owned(),
-                VersionChoice::Number(number) => format!("version {number}"),
-                VersionChoice::Alias(alias) => format!("a version with the alias \"{alias}\""),
-                VersionChoice::Default => "a version".to_owned(),
-            };
-            let versions: Vec<String> = named.versions.keys().map(u32::to_string).collect();
-            let message = format!(
-                "model \"{name}\" has no {what} in service; in service: versions {}",
-                versions.join(", ")
-            );
-            Error::new(Kind::NotFound, message)
-        })
+        named.pick(name, choice).map(Target::new)
     }
 
-    /// The only model in service, or the one of `configured`: what a protocol without names asks.
+    /// Who answers if it is to be this deployment of an endpoint, whatever the endpoint's traffic split gives it.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if none is in service; [`Kind::FailedPrecondition`] naming them if several are.
+    /// [`Kind::NotFound`] for an unknown endpoint, [`Kind::InvalidArgument`] naming the deployments there are for one that is not
+    /// among them or is a shadow, [`Kind::Unavailable`] if it has not been loaded yet or failed to.
+    pub async fn deployment_target(&self, project: &str, endpoint: &str, deployment: &str) -> Result<Target> {
+        if let Some(picked) = self.serving.answering(project, endpoint, deployment) {
+            return Ok(Target::new(picked));
+        }
+        let found = self.registry.get_endpoint(project, endpoint).await?;
+        let answering = found.deployments.iter().filter(|deployment| !found.is_shadow(deployment));
+        let ids: Vec<&str> = answering.map(|deployment| deployment.id.as_str()).collect();
+        if !ids.contains(&deployment) {
+            let there = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+            let message = format!(
+                "endpoint \"{endpoint}\" has no deployment \"{}\" that answers; there are: {there}",
+                deployment.escape_debug()
+            );
+            return Err(Error::invalid("deployment", message));
+        }
+        let absent = self.serving.absent(project, endpoint);
+        let status = absent.iter().find(|status| status.deployment == deployment);
+        let why =
+            status.and_then(DeploymentStatus::why_absent).unwrap_or("it is being changed; try again later");
+        let message = format!("deployment {deployment} of endpoint \"{endpoint}\" is not in service: {why}");
+        Err(Error::new(Kind::Unavailable, message))
+    }
+
+    /// The only model that is deployed: what a protocol without names asks.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if none is; [`Kind::FailedPrecondition`] naming them if several are.
     pub fn only_model(&self) -> Result<ModelName> {
         let all = self.serving.names().all();
         match all.as_slice() {
             [only] => Ok(only.clone()),
-            [] => Err(Error::new(Kind::NotFound, "no model is in service; deploy one first")),
+            [] => Err(Error::new(Kind::NotFound, "no model is deployed; deploy one first")),
             several => {
                 let names: Vec<String> = several.iter().map(ModelName::to_string).collect();
                 let message = format!(
-                    "several models are in service ({}); say which one answers with `serve --default-model NAME`",
+                    "several models are deployed ({}); say which one answers with `serve --default-model NAME`",
                     names.join(", ")
                 );
                 Err(Error::new(Kind::FailedPrecondition, message))
@@ -198,7 +180,7 @@ impl Platform {
         }
     }
 
-    /// All models that are deployed, by name, with those of their deployments that failed.
+    /// All models that are deployed, by name, with those of their deployments that do not answer.
     pub fn served_models(&self) -> Vec<ServedModel> {
         let mut models: BTreeMap<ModelName, BTreeMap<u32, Vec<DeploymentStatus>>> = BTreeMap::new();
         let answering = |(_, status): &(String, DeploymentStatus)| status.shadow_percent.is_none();
@@ -208,10 +190,8 @@ impl Platform {
         }
         let served = |(name, versions): (ModelName, BTreeMap<u32, Vec<DeploymentStatus>>)| {
             let named = self.serving.names().get(&name);
-            let aliases = |number: u32| {
-                let all = named.iter().flat_map(|named| &named.aliases);
-                all.filter(|(_, of)| **of == number).map(|(alias, _)| alias.clone()).collect()
-            };
+            let aliases =
+                |number: u32| named.as_ref().map(|named| named.aliases_of(number)).unwrap_or_default();
             let versions = versions
                 .into_iter()
                 .map(|(number, deployments)| ServedVersion { number, aliases: aliases(number), deployments })
@@ -229,15 +209,21 @@ impl Platform {
     pub fn unload_model(&self, name: &ModelName) -> Result<()> {
         let mut slots = Vec::new();
         let mut pinned = Vec::new();
-        for (deployed, _) in self.serving.deployments_of_model(&name.project, &name.model) {
+        let way_out = |endpoint: &str, deployment: &str| {
+            format!(
+                "`bellwether endpoint resize {endpoint} --deployment {deployment} --load on-demand` or `bellwether endpoint \
+                 undeploy {endpoint} --deployment {deployment}`"
+            )
+        };
+        let (answering, absent) = self.serving.of_model(&name.project, &name.model);
+        for (deployed, _) in answering {
             match &deployed.engine {
                 Engine::OnDemand(slot) => slots.push(slot.key().clone()),
-                Engine::Pinned(_) => pinned.push(format!(
-                    "`bellwether endpoint resize {0} --deployment {1} --load on-demand` or `bellwether endpoint undeploy \
-                     {0} --deployment {1}`",
-                    deployed.endpoint, deployed.deployment.id
-                )),
+                Engine::Pinned(_) => pinned.push(way_out(&deployed.endpoint, &deployed.deployment.id)),
             }
+        }
+        for status in absent.iter().filter(|status| status.residence == Residence::Pinned) {
+            pinned.push(way_out(&status.endpoint, &status.deployment));
         }
         if !pinned.is_empty() {
             let message = format!(
@@ -252,18 +238,19 @@ impl Platform {
         Ok(())
     }
 
-    /// Reads again which versions of a model are in service and what they are called; called after each change.
+    /// Reads again which versions of a model are deployed, which of them answer and what they are called; called after each
+    /// change.
     pub(crate) async fn refresh_name(&self, project: &str, model: &str) -> Result<()> {
         let name = ModelName { project: project.to_owned(), model: model.to_owned() };
-        let mut named = Named::default();
-        for deployed in self.serving.deployments_of_model(project, model) {
-            named.versions.entry(deployed.0.version.version).or_default().push(deployed);
-        }
-        if !named.versions.is_empty() {
+        let (answering, absent) = self.serving.of_model(project, model);
+        let mut named = Named::new(answering, absent);
+        if !named.is_empty() {
+            let mut aliases = BTreeMap::new();
             for version in self.registry.list_versions(project, model).await? {
                 let number = version.version;
-                named.aliases.extend(version.aliases.into_iter().map(|alias| (alias, number)));
+                aliases.extend(version.aliases.into_iter().map(|alias| (alias, number)));
             }
+            named = named.called(aliases);
         }
         self.serving.names().set(name, named);
         Ok(())

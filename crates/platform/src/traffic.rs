@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::predict::Target;
-use crate::{ModelName, Platform, Result, VersionChoice};
+use crate::{Kind, ModelName, Platform, Result, VersionChoice};
 
 /// The most rebalances that are remembered; the one that asked nothing for longest is forgotten for a new one.
 const REBALANCES_MAX: usize = 10_000;
@@ -139,8 +139,10 @@ impl Rebalances {
     ) -> Result<Target> {
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = met.get(&rebalance).and_then(|version| version.parse().ok());
-        if let Some(target) = before.and_then(|version| of_version(version).ok()) {
-            return Ok(target);
+        // One that has gone for good is forgotten, one that is only being loaded is not.
+        let gone = |met: &Result<Target>| met.as_ref().is_err_and(|error| error.kind() == Kind::NotFound);
+        if let Some(met) = before.map(of_version).filter(|met| !gone(met)) {
+            return met;
         }
         let target = first()?;
         met.set(rebalance, target.version().1.to_string());

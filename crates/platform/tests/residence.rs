@@ -260,6 +260,45 @@ async fn what_is_on_demand_comes_back_unloaded_and_a_bad_one_is_not_loaded_for_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_one_is_brought_back_it_is_to_be_asked_later_and_what_is_on_demand_answers() {
+    let fixture = Fixture::new().await;
+    // On the endpoint that comes first.
+    fixture.upload("a", MB_48, 1.0).await;
+    fixture.upload("m", 64, 1.0).await;
+    fixture.serve("a", Residence::Pinned).await;
+    fixture.serve("m", Residence::OnDemand).await;
+    let Fixture { _alone, dir, platform } = fixture;
+    drop(platform);
+    let platform = open(&dir.path().join("data")).await;
+    platform.announce_deployments().await.unwrap();
+    assert!(!platform.readiness().ready);
+    let restoring = {
+        let platform = Arc::clone(&platform);
+        tokio::spawn(async move { platform.restore_deployments().await.unwrap() })
+    };
+    let mut answered_meanwhile = 0;
+    loop {
+        // In this order: what is on demand is there first.
+        let large = platform.model_target(&name("a"), &VersionChoice::Default);
+        let on_endpoint = platform.target(P, "a", None).await;
+        let small = platform.model_target(&name("m"), &VersionChoice::Default);
+        let Err(refused) = large else { break };
+        assert_eq!(refused.kind(), Kind::Unavailable, "{refused}");
+        assert!(refused.to_string().contains("is being loaded; try again later"), "{refused}");
+        if let Err(refused) = on_endpoint {
+            assert_eq!(refused.kind(), Kind::Unavailable, "{refused}");
+            assert!(refused.to_string().contains("is being loaded; try again later"), "{refused}");
+        }
+        answered_meanwhile += usize::from(small.is_ok());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(answered_meanwhile > 0);
+    let states: Vec<String> = restoring.await.unwrap().iter().map(DeploymentStatus::state).collect();
+    assert_eq!(states, ["in service", "unloaded"]);
+    assert!(platform.readiness().ready);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_megabytes_of_weights_do_not_fit_into_fifty() {
     let fixture = Fixture::new().await;
     fixture.upload("large", 7072, 1.0).await;

@@ -84,6 +84,8 @@ pub(crate) async fn serve(context: &Context, args: &ServeArgs) -> Result<(), Err
         platform.limit_memory(gb)?;
     }
     guard.keys = platform.keys_required();
+    // Before the first question can come: what is deployed and not loaded yet is to be asked for later, not unknown.
+    platform.announce_deployments().await?;
     let server = Server::start(&platform, bind(listen, guard).await?, &context.settings, tls)?;
     // Health checks are answered while models load.
     let deployments = tokio::select! {

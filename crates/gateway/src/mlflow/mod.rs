@@ -36,8 +36,10 @@ const JSON: &str = "application/json";
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// Which deployment answered, to SageMaker's clients.
 const VARIANT: HeaderName = HeaderName::from_static("x-amzn-invoked-production-variant");
+/// Which deployment is to answer, whatever the traffic split says.
+const TARGET_VARIANT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-variant");
 
-/// Answers `/invocations`: asks the model of `serve --default-model`, or the only one in service.
+/// Answers `/invocations`: asks the model of `serve --default-model`, or the only one that is deployed.
 pub(crate) async fn invocations(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut response = match default_target(&gateway, &parts) {
@@ -141,13 +143,18 @@ fn default_target(gateway: &Gateway, parts: &Parts) -> Result<Target, Refusal> {
 
 async fn endpoint_target(gateway: &Gateway, parts: &Parts, name: &str) -> Result<Target, Refusal> {
     let asked = Asked::of(&parts.headers, &parts.extensions)?;
+    if let Some(variant) = parts.headers.get(&TARGET_VARIANT) {
+        let variant = shown(&String::from_utf8_lossy(variant.as_bytes()));
+        let target = asked.of_deployment(&gateway.platform, DEFAULT_PROJECT, (name, &variant)).await;
+        return target.map_err(|error| error.context(TARGET_VARIANT).into());
+    }
     match asked.of_endpoint(&gateway.platform, DEFAULT_PROJECT, name).await {
         Ok(target) => Ok(target),
         Err(error) if error.kind() == Kind::NotFound => model_target(gateway, parts, &ModelName::parse(name))
             .map_err(|refusal| match refusal.code {
                 StatusCode::NOT_FOUND => {
                     let said =
-                        format!("no endpoint and no model in service is called \"{}\"; {error}", shown(name));
+                        format!("no endpoint and no deployed model is called \"{}\"; {error}", shown(name));
                     Refusal::from(Error::new(Kind::NotFound, said))
                 }
                 _ => refusal,
@@ -161,9 +168,7 @@ fn model_target(gateway: &Gateway, parts: &Parts, name: &ModelName) -> Result<Ta
     find(&gateway.platform, asked, name, &VersionChoice::Default).map_err(|absence| match absence {
         Absence::Refused(error) => error.into(),
         Absence::Unknown(message) => Refusal::new(StatusCode::NOT_FOUND, message),
-        Absence::Failed(reason) => {
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("model \"{name}\" cannot answer: {reason}"))
-        }
+        Absence::Unavailable(message) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message),
     })
 }
 

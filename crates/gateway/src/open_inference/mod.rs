@@ -11,7 +11,7 @@ pub(crate) mod datatype;
 mod metadata;
 pub(crate) mod path;
 pub(crate) mod reply;
-mod repository;
+pub(crate) mod repository;
 pub(crate) mod request;
 pub(crate) mod statistics;
 
@@ -191,7 +191,7 @@ fn target(gateway: &Gateway, parts: &Parts, asked: &Asked) -> Result<Target, Ref
                     format!("Request for unknown model: '{model}'{version} is not found; {way_out}");
                 Refusal::new(StatusCode::NOT_FOUND, message)
             }
-            Absence::Failed(reason) => {
+            Absence::Unavailable(reason) => {
                 let message = format!("Request for unavailable model: '{model}'{version}; {reason}");
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
             }

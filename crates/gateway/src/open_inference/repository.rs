@@ -6,7 +6,7 @@
 //! endpoints, whose traffic other protocols divide.
 
 use axum::http::StatusCode;
-use platform::{Caller, ModelName, Platform, Scope, ServedModel, ServedVersion, VersionChoice};
+use platform::{Caller, ModelName, Platform, Scope, ServedModel, ServedVersion, VersionChoice, VersionState};
 use serde_json::{Value, json};
 
 use crate::asked::Asked;
@@ -24,7 +24,7 @@ pub(crate) fn index(platform: &Platform, caller: &Caller, body: &[u8]) -> Result
     let seen = |model: &ServedModel| caller.allow(Some(&model.name.project), Scope::Predict).is_ok();
     for model in platform.served_models().into_iter().filter(seen) {
         for version in &model.versions {
-            if (version.is_ready() && version.is_loaded()) || !only_ready {
+            if version.state() == VersionState::Ready || !only_ready {
                 index.push(entry(&model.name, version));
             }
         }
@@ -34,17 +34,22 @@ pub(crate) fn index(platform: &Platform, caller: &Caller, body: &[u8]) -> Result
 
 fn entry(name: &ModelName, version: &ServedVersion) -> Value {
     let mut entry = json!({"name": name.to_string(), "version": version.number.to_string()});
-    if version.is_ready() && version.is_loaded() {
-        entry["state"] = "READY".into();
-    } else if version.is_ready() {
-        entry["state"] = "UNAVAILABLE".into();
-        entry["reason"] = "unloaded".into();
-    } else {
-        let reason = version.deployments.iter().find_map(|status| status.error.as_deref());
-        entry["state"] = "UNAVAILABLE".into();
-        entry["reason"] = reason.unwrap_or_default().into();
+    let (state, reason) = state(version);
+    entry["state"] = state.into();
+    if let Some(reason) = reason {
+        entry["reason"] = reason.into();
     }
     entry
+}
+
+/// How a version does, in Triton's words, and why it is not there.
+pub(crate) fn state(version: &ServedVersion) -> (&'static str, Option<&str>) {
+    match version.state() {
+        VersionState::Ready => ("READY", None),
+        VersionState::Unloaded => ("UNAVAILABLE", Some("unloaded")),
+        VersionState::Loading => ("LOADING", None),
+        VersionState::Failed(reason) => ("UNAVAILABLE", Some(reason)),
+    }
 }
 
 fn ready(body: &[u8]) -> Result<bool, Refusal> {
@@ -66,7 +71,7 @@ fn ready(body: &[u8]) -> Result<bool, Refusal> {
 ///
 /// # Errors
 /// 400 for parameters, which would replace the model or its configuration; 404 for a model that is not deployed, 503 for one
-/// that did not come into service.
+/// that is not in service, yet or at all.
 pub(crate) async fn load(platform: &Platform, name: &str, body: &[u8]) -> Result<(), Refusal> {
     let mut given = None;
     each_member(body, |key, reader| {
@@ -91,7 +96,7 @@ pub(crate) async fn load(platform: &Platform, name: &str, body: &[u8]) -> Result
     match find(platform, Asked::default(), &ModelName::parse(name), &VersionChoice::Default) {
         Ok(target) => Ok(target.load(platform).await?),
         Err(Absence::Refused(error)) => Err(error.into()),
-        Err(Absence::Failed(reason)) => {
+        Err(Absence::Unavailable(reason)) => {
             let message = format!("failed to load '{}': {reason}", shown(name));
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message))
         }

@@ -124,7 +124,7 @@ fn open_inference() -> Vec<Named> {
                 "properties": {
                     "name": {"type": "string"},
                     "version": {"type": "string"},
-                    "state": {"enum": ["READY", "UNAVAILABLE"]},
+                    "state": {"enum": ["READY", "LOADING", "UNAVAILABLE"]},
                     "reason": {"type": "string"},
                 },
             }}),

@@ -157,19 +157,19 @@ fn target(gateway: &Gateway, parts: &Parts, call: &Call) -> Result<Target, Refus
     let who = Asked::of(&parts.headers, &parts.extensions)?;
     find(&gateway.platform, who, &name, &call.version).map_err(|absence| {
         let model = cut(&call.model);
-        let asked = match (&call.version, call.number) {
-            (VersionChoice::Alias(alias), _) if is_served(gateway, &name) => {
-                return Refusal::invalid(format!("Unrecognized servable version label: {}", cut(alias)));
-            }
-            (_, Some(number)) => format!("Specific({model}, {number})"),
-            _ => format!("Latest({model})"),
+        let asked = match call.number {
+            Some(number) => format!("Specific({model}, {number})"),
+            None => format!("Latest({model})"),
         };
         match absence {
             Absence::Refused(error) => error.into(),
-            Absence::Unknown(_) => {
-                Refusal::new(StatusCode::NOT_FOUND, format!("Servable not found for request: {asked}"))
-            }
-            Absence::Failed(reason) => {
+            Absence::Unknown(_) => match &call.version {
+                VersionChoice::Alias(alias) if is_served(gateway, &name) => {
+                    Refusal::invalid(format!("Unrecognized servable version label: {}", cut(alias)))
+                }
+                _ => Refusal::new(StatusCode::NOT_FOUND, format!("Servable not found for request: {asked}")),
+            },
+            Absence::Unavailable(reason) => {
                 let message = format!("Servable not available for request: {asked}: {reason}");
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
             }

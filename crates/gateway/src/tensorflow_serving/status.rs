@@ -1,7 +1,7 @@
 //! `GET /v1/models/M` and `.../metadata`: which versions there are and how they do, and the signature.
 
 use axum::http::StatusCode;
-use platform::{ModelName, Platform, ServedVersion, Target, TensorSpec, VersionChoice};
+use platform::{ModelName, Platform, ServedVersion, Target, TensorSpec, VersionChoice, VersionState};
 use serde::Serialize;
 use serde::ser::SerializeMap;
 use serde_json::ser::PrettyFormatter;
@@ -62,11 +62,13 @@ pub(crate) fn status(platform: &Platform, call: &Call) -> Result<Vec<u8>, Refusa
 }
 
 fn of_version(version: &ServedVersion) -> VersionStatus {
-    let reason = version.deployments.iter().find_map(|status| status.error.clone());
-    let (state, status) = if version.is_ready() {
-        ("AVAILABLE", Outcome { error_code: "OK", error_message: String::new() })
-    } else {
-        ("END", Outcome { error_code: "UNKNOWN", error_message: reason.unwrap_or_default() })
+    let ok = Outcome { error_code: "OK", error_message: String::new() };
+    let (state, status) = match version.state() {
+        VersionState::Ready | VersionState::Unloaded => ("AVAILABLE", ok),
+        VersionState::Loading => ("LOADING", ok),
+        VersionState::Failed(reason) => {
+            ("END", Outcome { error_code: "UNAVAILABLE", error_message: reason.to_owned() })
+        }
     };
     VersionStatus { version: version.number.to_string(), state, status }
 }
@@ -197,7 +199,7 @@ mod tests {
         let out = written(&Status { model_version_status: vec![of_version(&version)] }).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "{\n \"model_version_status\": [\n  {\n   \"version\": \"3\",\n   \"state\": \"END\",\n   \"status\": {\n    \"error_code\": \"UNKNOWN\",\n    \"error_message\": \"\"\n   }\n  }\n ]\n}\n"
+            "{\n \"model_version_status\": [\n  {\n   \"version\": \"3\",\n   \"state\": \"END\",\n   \"status\": {\n    \"error_code\": \"UNAVAILABLE\",\n    \"error_message\": \"\"\n   }\n  }\n ]\n}\n"
         );
     }
 

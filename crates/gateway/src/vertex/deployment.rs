@@ -332,7 +332,7 @@ pub(crate) fn written(
     }
     let mut status = json!({"availableReplicaCount": 0});
     match platform.deployment_status(&parent.project, &endpoint.id, &deployment.id) {
-        Some(at_work) if at_work.error.is_none() => {
+        Some(at_work) if at_work.error.is_none() && !at_work.loading => {
             resources["engine"] = json!(at_work.engine);
             resources["threads"] = json!(at_work.threads);
             resources["memoryBytes"] = json!(at_work.memory_bytes);
@@ -341,7 +341,7 @@ pub(crate) fn written(
             status["availableReplicaCount"] = json!(u8::from(at_work.loaded));
             status["message"] = json!(at_work.state());
         }
-        Some(failed) => status["message"] = json!(failed.error),
+        Some(absent) => status["message"] = json!(absent.error.clone().unwrap_or_else(|| absent.state())),
         None => status["message"] = json!("not in service"),
     }
     let mut written = json!({

@@ -19,6 +19,9 @@ pub(crate) const N: &str = "/v1/projects/default/locations/us-central1";
 
 /// Features of the trained model.
 pub(crate) const FEATURES: usize = 5;
+/// The time, in a first process and in the one after it.
+const START: &str = "2024-01-02T03:04:05Z";
+const LATER: &str = "2024-01-02T04:00:00Z";
 const NAMES: usize = 6;
 const DAYS: usize = 300;
 /// What is trained.
@@ -100,7 +103,7 @@ impl Server {
     /// With nothing in it.
     pub(crate) async fn empty(options: GatewayOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let platform = open(dir.path()).await;
+        let platform = open(dir.path(), START).await;
         let bundle = dir.path().join("bundle");
         Self {
             service: Service::new(Arc::clone(&platform), options, Stopping::default()),
@@ -126,6 +129,17 @@ impl Server {
         let body = r#"{"deployedModel": {"model": "tiny-model", "id": "1", "cpuCores": 1}, "trafficSplit": {"0": 100}}"#;
         server.post_ok("endpoints/tiny:deployModel", body).await;
         server
+    }
+
+    /// The same directory after the process has ended and begun again; nothing is brought back yet.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { service, platform, bundle, newest, _dir } = self;
+        drop(service);
+        drop(platform);
+        let platform = open(_dir.as_ref().expect("it is the first one's").path(), LATER).await;
+        let options = GatewayOptions { max_instances: 8, ..GatewayOptions::default() };
+        let service = Service::new(Arc::clone(&platform), options, Stopping::default());
+        Self { service, platform, bundle, newest, _dir }
     }
 
     /// The same platform behind other options; it must not outlive this one.
@@ -209,8 +223,8 @@ pub(crate) fn business_days() -> Vec<Date> {
     date(2020, 1, 1).series(jiff::Span::new().days(1)).filter(weekday).take(DAYS).collect()
 }
 
-async fn open(dir: &Path) -> Arc<Platform> {
-    let start = "2024-01-02T03:04:05Z".parse().unwrap();
+async fn open(dir: &Path, now: &str) -> Arc<Platform> {
+    let start = now.parse().unwrap();
     let options = Options {
         data_dir: dir.join("data"),
         artifact_root: None,

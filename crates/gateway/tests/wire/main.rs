@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail at once")]
 
+mod absent;
 mod batch_jobs;
 mod datasets;
 mod fixture;

@@ -145,6 +145,28 @@ async fn what_is_wrong_has_mlflows_error() {
     assert_eq!(answer.header("allow"), "POST");
     server.request(Method::POST, "/ping", "").await.refused_by_mlflow(405, "BAD_REQUEST");
 
+    // A variant is a deployment; one that there is not is nobody else's question.
+    let invoke = async |endpoint: &str, variant: &str| {
+        let headers = [("content-type", "application/json"), ("x-amzn-sagemaker-target-variant", variant)];
+        server
+            .post_bytes(
+                &format!("/endpoints/{endpoint}/invocations"),
+                &headers,
+                r#"{"inputs": [[1,2,3,4,5]]}"#,
+            )
+            .await
+    };
+    let answer = invoke("tiny", "1").await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-amzn-invoked-production-variant")), (200, "1"));
+    let answer = invoke("tiny", "nope").await;
+    let message = answer.refused_by_mlflow(400, "BAD_REQUEST");
+    assert!(
+        message.contains("endpoint \"tiny\" has no deployment \"nope\" that answers; there are: 1"),
+        "{message}"
+    );
+    assert_eq!(answer.header("x-amzn-errortype"), "ValidationError");
+    invoke("none", "1").await.refused_by_mlflow(404, "RESOURCE_DOES_NOT_EXIST");
+
     for name in ["none", "..%2F..%2Fetc"] {
         let answer = server.request(Method::POST, &format!("/endpoints/{name}/invocations"), "{}").await;
         answer.refused_by_mlflow(404, "RESOURCE_DOES_NOT_EXIST");
@@ -168,7 +190,7 @@ async fn health_is_that_of_the_model_that_answers() {
     let empty = Server::empty(GatewayOptions::default()).await;
     assert_eq!(empty.get("/ping").await.status, 404);
     let answer = invoke(&empty, &json!({"inputs": [[1]]})).await;
-    assert!(answer.refused_by_mlflow(404, "RESOURCE_DOES_NOT_EXIST").contains("no model is in service"));
+    assert!(answer.refused_by_mlflow(404, "RESOURCE_DOES_NOT_EXIST").contains("no model is deployed"));
 
     // Two models in service: which one answers must be said.
     server.post_ok("models:upload", &server.upload_body().replace("tiny-model", "other")).await;

@@ -51,7 +51,7 @@ pub(super) async fn server_metadata(
     Ok(message.into())
 }
 
-/// Whether a model answers; one that is not there does not.
+/// Whether a model answers; one that is not there, or not yet, does not.
 pub(super) async fn ready(
     gateway: Asked,
     request: ModelReadyRequest,
@@ -61,7 +61,9 @@ pub(super) async fn ready(
             let message = ModelReadyResponse { ready: true };
             Ok(Answer { message, by: Some(By::target(&target)) })
         }
-        Err(error) if error.kind() == Kind::NotFound => Ok(ModelReadyResponse { ready: false }.into()),
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unavailable) => {
+            Ok(ModelReadyResponse { ready: false }.into())
+        }
         Err(error) => Err(error.into()),
     }
 }

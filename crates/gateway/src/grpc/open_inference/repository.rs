@@ -1,6 +1,6 @@
-//! The model repository extension: what is in service, and what may be asked for.
+//! The model repository extension: what is deployed, and how it does.
 
-use platform::{Error, Kind, ModelName, ServedModel, ServedVersion};
+use platform::{Error, Kind, ModelName, ServedModel, ServedVersion, VersionState};
 use protos::serving::inference::repository_index_response::ModelIndex;
 use protos::serving::inference::{
     RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
@@ -9,6 +9,7 @@ use protos::serving::inference::{
 
 use crate::grpc::call::Asked;
 use crate::grpc::reply::{Answer, Refused};
+use crate::open_inference::repository::state;
 
 /// All deployed versions of models that the caller may ask, those that failed with the reason.
 pub(super) async fn index(
@@ -18,7 +19,7 @@ pub(super) async fn index(
     let mut models = Vec::new();
     let allowed = |model: &ServedModel| gateway.allow(&model.name.project).is_ok();
     for model in gateway.platform.served_models().into_iter().filter(allowed) {
-        let ready = |version: &&ServedVersion| version.is_ready() && version.is_loaded();
+        let ready = |version: &&ServedVersion| version.state() == VersionState::Ready;
         for version in model.versions.iter().filter(|version| !request.ready || ready(version)) {
             models.push(entry(&model.name, version));
         }
@@ -38,9 +39,12 @@ pub(super) async fn load(
         );
         return Err(Error::new(Kind::Unimplemented, message).into());
     }
-    let target = super::target(&gateway, name, "").map_err(|error| {
-        let way_out = "deploy it with `bellwether endpoint deploy ENDPOINT --model MODEL`";
-        Error::new(Kind::FailedPrecondition, format!("failed to load \"{name}\": {error}; {way_out}"))
+    let target = super::target(&gateway, name, "").map_err(|error| match error.kind() {
+        Kind::NotFound => {
+            let way_out = "deploy it with `bellwether endpoint deploy ENDPOINT --model MODEL`";
+            Error::new(Kind::NotFound, format!("failed to load \"{name}\": {error}; {way_out}"))
+        }
+        _ => error.context(format!("failed to load \"{name}\"")),
     })?;
     target.load(&gateway.platform).await?;
     Ok(RepositoryModelLoadResponse {}.into())
@@ -59,18 +63,11 @@ pub(super) async fn unload(
 }
 
 fn entry(name: &ModelName, version: &ServedVersion) -> ModelIndex {
-    let reason = version.deployments.iter().find_map(|status| status.error.clone());
-    let (state, reason) = if version.is_ready() && version.is_loaded() {
-        ("READY", String::new())
-    } else if version.is_ready() {
-        ("UNAVAILABLE", "unloaded".to_owned())
-    } else {
-        ("UNAVAILABLE", reason.unwrap_or_default())
-    };
+    let (state, reason) = state(version);
     ModelIndex {
         name: name.to_string(),
         version: version.number.to_string(),
         state: state.to_owned(),
-        reason,
+        reason: reason.unwrap_or_default().to_owned(),
     }
 }

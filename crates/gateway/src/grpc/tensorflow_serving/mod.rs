@@ -107,7 +107,8 @@ pub(super) async fn models(
 /// Who answers for what a request names.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] without a name, [`Kind::NotFound`] for what is not in service.
+/// [`Kind::InvalidArgument`] without a name, [`Kind::NotFound`] for what is not deployed, [`Kind::Unavailable`] for what is
+/// and does not answer.
 fn target(gateway: &Asked, spec: &Option<ModelSpec>) -> Result<Target, Error> {
     let spec =
         spec.as_ref().ok_or_else(|| Error::invalid("model_spec", "Missing ModelSpec; name a model"))?;
@@ -117,6 +118,7 @@ fn target(gateway: &Asked, spec: &Option<ModelSpec>) -> Result<Target, Error> {
     let (choice, named) = choice(spec);
     gateway.target(&ModelName::parse(&spec.name), &choice).map_err(|error| match error.kind() {
         Kind::NotFound => error.context(format!("Servable not found for request: {named}")),
+        Kind::Unavailable => error.context(format!("Servable not available for request: {named}")),
         _ => error,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use platform::{Error, Kind, ModelName, ServedVersion, TensorSpec, VersionChoice};
+use platform::{Error, Kind, ModelName, ServedVersion, TensorSpec, VersionChoice, VersionState};
 use prost::Message as _;
 use protos::Any;
 use protos::serving::tensorflow::serving::model_version_status::State;
@@ -83,11 +83,10 @@ pub(super) async fn status(
 }
 
 fn of(version: &ServedVersion) -> ModelVersionStatus {
-    let error = version.deployments.iter().find_map(|status| status.error.clone());
-    let (state, error_code, error_message) = if version.is_ready() {
-        (State::Available, tonic::Code::Ok, String::new())
-    } else {
-        (State::End, tonic::Code::Unavailable, error.unwrap_or_default())
+    let (state, error_code, error_message) = match version.state() {
+        VersionState::Ready | VersionState::Unloaded => (State::Available, tonic::Code::Ok, String::new()),
+        VersionState::Loading => (State::Loading, tonic::Code::Ok, String::new()),
+        VersionState::Failed(reason) => (State::End, tonic::Code::Unavailable, reason.to_owned()),
     };
     ModelVersionStatus {
         version: version.number.into(),

@@ -209,7 +209,7 @@ async fn the_repository_shows_what_is_deployed() {
         call::<_, RepositoryModelLoadResponse>(&server, path, request).await.map_err(|status| status.code())
     };
     assert!(load("tiny-model", &[]).await.is_ok());
-    assert_eq!(load("other", &[]).await.unwrap_err(), Code::FailedPrecondition);
+    assert_eq!(load("other", &[]).await.unwrap_err(), Code::NotFound);
     assert_eq!(load("tiny-model", &["config"]).await.unwrap_err(), Code::Unimplemented);
     let unload = async |name: &str| {
         let request = RepositoryModelUnloadRequest { model_name: name.to_owned(), ..Default::default() };
@@ -238,13 +238,17 @@ async fn a_wrong_question_is_answered_with_what_is_wrong() {
     type Change = fn(&mut ModelInferRequest);
     let cases: [(Change, Code, &str); 7] =
         [
-            (|q| q.model_name = "tinny".to_owned(), Code::NotFound, "in service: tiny-model"),
+            (|q| q.model_name = "tinny".to_owned(), Code::NotFound, "is not deployed; deployed: tiny-model"),
             (
                 |q| q.model_version = "7".to_owned(),
                 Code::NotFound,
-                "has no version 7 in service; in service: versions 1",
+                "has no version 7 deployed; deployed: versions 1",
             ),
-            (|q| q.model_version = "latest".to_owned(), Code::NotFound, "alias \"latest\""),
+            (
+                |q| q.model_version = "latest".to_owned(),
+                Code::NotFound,
+                "has no version with the alias \"latest\"",
+            ),
             (|q| q.inputs[0].datatype = "FP64".to_owned(), Code::InvalidArgument, "must be FP32, got FP64"),
             (|q| q.inputs.clear(), Code::InvalidArgument, "0 inputs and 1 raw input contents"),
             (|q| q.inputs[0].shape = vec![1 << 40, 5], Code::InvalidArgument, "its raw contents are 40"),
