@@ -58,14 +58,15 @@ def test_what_was_never_staged_is_refused(server: Server, bucket):
 
 
 # Files above 8 MB are sent in parts, the others with their description.
+@pytest.mark.parametrize("checksum", ["crc32c", "md5"])
 @pytest.mark.parametrize(("size", "chunk"), [(0, None), (3 * MEGABYTE, None), (20 * MEGABYTE, None), (9 * MEGABYTE, MEGABYTE)])
-def test_objects_come_back_as_they_were(bucket, tmp_path, size, chunk):
+def test_objects_come_back_as_they_were(bucket, tmp_path, size, chunk, checksum):
     data = content(size, seed=size)
     file = tmp_path / "variables.data"
     file.write_bytes(data)
     name = f"a b/ü:{size}/variables.data"
     blob = bucket.blob(name, chunk_size=chunk)
-    blob.upload_from_filename(file, checksum="crc32c")
+    blob.upload_from_filename(file, checksum=checksum)
     assert blob.size == size
     found = bucket.get_blob(name)
     assert found is not None and found.size == size
@@ -76,6 +77,39 @@ def test_objects_come_back_as_they_were(bucket, tmp_path, size, chunk):
     assert bucket.get_blob(name) is None
     with pytest.raises(exceptions.NotFound):
         found.delete()
+
+
+def test_a_name_may_begin_with_another_one(bucket):
+    names = ["saved", "saved/model.pb", "x/y/z", "x/y"]
+    for name in names:
+        bucket.blob(name).upload_from_string(name)
+    assert [blob.name for blob in bucket.list_blobs()] == sorted(names)
+    for name in names:
+        assert bucket.blob(name).download_as_bytes() == name.encode()
+        bucket.blob(name).upload_from_string(name * 2)
+        assert bucket.get_blob(name).size == 2 * len(name)
+
+
+def test_an_object_is_replaced_only_if_it_is_the_one_that_was_meant(bucket, tmp_path):
+    file = tmp_path / "large"
+    file.write_bytes(content(9 * MEGABYTE, seed=2))
+    blob = bucket.blob("once")
+    blob.upload_from_string("first", if_generation_match=0)
+    for upload in (
+        lambda: bucket.blob("once").upload_from_string("second", if_generation_match=0),
+        lambda: bucket.blob("once").upload_from_filename(file, if_generation_match=0),
+        lambda: bucket.blob("once").download_as_bytes(if_generation_match=blob.generation + 1),
+        lambda: bucket.blob("once").delete(if_generation_match=blob.generation + 1),
+    ):
+        with pytest.raises(exceptions.PreconditionFailed):
+            upload()
+    assert bucket.blob("once").download_as_bytes() == b"first"
+    first = blob.generation
+    blob.upload_from_string("second", if_generation_match=first)
+    assert blob.generation > first and blob.download_as_bytes(if_generation_match=blob.generation) == b"second"
+    with pytest.raises(exceptions.PreconditionFailed):
+        blob.upload_from_string("third", if_generation_match=first)
+    blob.delete(if_generation_match=blob.generation)
 
 
 def test_lists_are_paged_and_folded(bucket):
@@ -127,6 +161,14 @@ def test_damage_is_refused(server: Server, bucket):
     session = begin(server, "damaged", crc32c=wrong)
     reply = requests.put(session, data=b"bytes", headers={"content-range": "bytes 0-4/5"}, timeout=30)
     assert reply.status_code == 400 and "send them again" in reply.text
+    assert bucket.get_blob("damaged") is None
+    announced = {"name": "damaged", "md5Hash": base64.b64encode(hashlib.md5(b"others").digest()).decode()}
+    body = f"--x\r\ncontent-type: application/json\r\n\r\n{json.dumps(announced)}\r\n--x\r\n\r\nbytes\r\n--x--"
+    reply = requests.post(
+        f"{server.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=multipart", data=body,
+        headers={"content-type": "multipart/related; boundary=x"}, timeout=30,
+    )
+    assert reply.status_code == 400 and "MD5" in reply.text
     assert bucket.get_blob("damaged") is None
     boundary = f"--x\r\ncontent-type: application/json\r\n\r\n{json.dumps({'name': 'cut-off'})}\r\n--x\r\n\r\nbytes"
     reply = requests.post(

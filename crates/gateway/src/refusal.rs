@@ -74,7 +74,7 @@ impl From<BodyError> for Refusal {
         match error {
             BodyError::TooLarge(limit) => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the request body is over the limit of {limit} bytes; send fewer rows at a time"),
+                format!("the request body is over the limit of {limit} bytes; send less at a time"),
             ),
             BodyError::Cut => Self::new(status::of(Kind::Cancelled).0, "the request body ended early"),
             BodyError::Misframed => Self::invalid(

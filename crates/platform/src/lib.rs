@@ -113,7 +113,7 @@ pub use served::{DEFAULT_PROJECT, ModelName, ServedModel, ServedVersion, Version
 pub use serving::{BatchSize, Bucket, Counters, ErrorCounts, Histogram, LANES, PerThread, resident_bytes};
 pub use shadow::{ShadowReport, ShadowTotals};
 pub use source_file::find_source_files;
-pub use staging::{Received, StagedObject, StagedUpload, Staging};
+pub use staging::{Checksums, Received, StagedObject, StagedUpload, Staging};
 pub use table::{PinnedTable, TablePipeline, TableReport};
 pub use traffic::Together;
 pub use train::{FeatureRow, TrainObserver, TrainOptions, TrainReport, WindowSizes};

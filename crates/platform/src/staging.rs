@@ -1,17 +1,22 @@
 //! The staging area: objects in buckets that clients upload before they name them in an upload of a model.
 //!
 //! Google's tools send local files to a bucket first. Here a bucket is a folder `staging/BUCKET` of the data directory, an
-//! object a file in it, and `gs://BUCKET/PREFIX` names them afterwards. An object appears whole or not at all.
+//! object a file in it ([`place`]), and `gs://BUCKET/PREFIX` names them afterwards. An object appears whole or not at all.
+
+mod place;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Kind, Platform, Result};
+use place::{Place, check_bucket, part_of};
 
 /// The most bytes of all objects and unfinished uploads together: 16 GiB.
 const STAGED_BYTES_MAX: u64 = 16 << 30;
@@ -22,7 +27,6 @@ const LISTED_MAX: usize = 100_000;
 /// The most uploads that are begun and not finished.
 const SESSIONS_MAX: usize = 1000;
 const UPLOADS: &str = ".uploads";
-const NAME_BYTES_MAX: usize = 1024;
 
 /// The staging area of a data directory.
 #[derive(Debug)]
@@ -41,14 +45,38 @@ pub struct StagedObject {
     pub name: String,
     /// Bytes.
     pub size: u64,
-    /// CRC-32C of its bytes (Castagnoli, RFC 3720), where it was just computed.
-    pub crc32c: Option<u32>,
+    /// Of its bytes, where they were just computed.
+    pub checksums: Option<Checksums>,
     /// When it was written.
     pub updated: Timestamp,
 }
 
+impl StagedObject {
+    /// What tells its content from others that had or will have its name: greater than 0, and always greater.
+    pub fn generation(&self) -> i64 {
+        self.updated.as_microsecond()
+    }
+
+    /// Whether it is of the generation that a caller expects, if one is named.
+    ///
+    /// # Errors
+    /// [`Kind::FailedPrecondition`] with the generation.
+    pub fn check_generation(&self, expected: Option<i64>) -> Result<()> {
+        check_generation(expected, self.generation())
+    }
+}
+
+/// What bytes are known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checksums {
+    /// CRC-32C (Castagnoli, RFC 3720).
+    pub crc32c: u32,
+    /// MD5 (RFC 1321), which finds damage as well and protects from nobody.
+    pub md5: [u8; 16],
+}
+
 /// What an upload is of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedUpload {
     /// The bucket.
     pub bucket: String,
@@ -56,6 +84,10 @@ pub struct StagedUpload {
     pub name: String,
     /// The CRC-32C its bytes must have.
     pub crc32c: Option<u32>,
+    /// The MD5 they must have.
+    pub md5: Option<[u8; 16]>,
+    /// The generation that the object has until it is replaced; 0: there is none.
+    pub replaces: Option<i64>,
 }
 
 /// How far an upload in parts is.
@@ -86,8 +118,8 @@ impl Staging {
     /// Writes an object at once.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`] for a name that cannot be or bytes with another checksum, [`Kind::ResourceExhausted`]
-    /// if it is too large or the area is full.
+    /// [`Kind::InvalidArgument`] for a name that cannot be or bytes with another checksum, [`Kind::FailedPrecondition`] for
+    /// another generation than the upload replaces, [`Kind::ResourceExhausted`] if it is too large or the area is full.
     pub fn put(&self, upload: &StagedUpload, bytes: &[u8]) -> Result<StagedObject> {
         let session = self.begin(upload)?;
         match self.append(&session, 0, bytes, Some(bytes.len() as u64))? {
@@ -131,8 +163,9 @@ impl Staging {
     /// # Errors
     /// As [`Staging::put`]; [`Kind::ResourceExhausted`] if too many are under way.
     pub fn begin(&self, upload: &StagedUpload) -> Result<String> {
-        self.path_of(&upload.bucket, &upload.name)?;
+        let place = self.place(&upload.bucket, &upload.name)?;
         let mut staged = self.lock();
+        check_generation(upload.replaces, generation_at(&place))?;
         *staged = None;
         let folder = self.root.join(UPLOADS);
         std::fs::create_dir_all(&folder).map_err(|error| io("make", &folder, error))?;
@@ -165,7 +198,7 @@ impl Staging {
     ///
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::InvalidArgument`] for bytes that do not follow, or an object with another checksum
-    /// than was announced; [`Kind::ResourceExhausted`].
+    /// than was announced; [`Kind::FailedPrecondition`], [`Kind::ResourceExhausted`].
     pub fn append(&self, session: &str, offset: u64, bytes: &[u8], total: Option<u64>) -> Result<Received> {
         let (meta, part) = self.session(session)?;
         let mut staged = self.lock();
@@ -209,22 +242,20 @@ impl Staging {
         let text = std::fs::read(meta).map_err(|error| io("read", meta, error))?;
         let upload: StagedUpload = serde_json::from_slice(&text)
             .map_err(|error| Error::internal(format!("{} is damaged", meta.display()), error))?;
-        let found = checksum(part)?;
-        if let Some(announced) = upload.crc32c.filter(|announced| *announced != found) {
+        let found = checksums(part)?;
+        let place = self.place(&upload.bucket, &upload.name)?;
+        let before = generation_at(&place);
+        let checked = check_generation(upload.replaces, before).and_then(|()| upload.check(&found));
+        if let Err(refusal) = checked {
             self.forget(meta, part)?;
-            let message = format!(
-                "the bytes have CRC-32C {found:08x}, announced was {announced:08x}; they were damaged on the way, send them again"
-            );
-            return Err(Error::invalid("crc32c", message));
+            return Err(refusal);
         }
-        let path = self.path_of(&upload.bucket, &upload.name)?;
-        let parent = path.parent().unwrap_or(&self.root);
-        std::fs::create_dir_all(parent)
-            .and_then(|()| std::fs::rename(part, &path))
-            .map_err(|error| io("write", &path, error))?;
+        renewed(part, before).map_err(|error| io("write", part, error))?;
+        let path = place.make_room().and_then(|path| std::fs::rename(part, path).map(|()| path));
+        let path = path.map_err(|error| io("write", part, error))?;
         std::fs::remove_file(meta).map_err(|error| io("remove", meta, error))?;
-        let object = self.stat_at(&upload.bucket, &upload.name, &path)?;
-        Ok(StagedObject { crc32c: Some(found), ..object })
+        let object = stat_at(&upload.bucket, &upload.name, path)?;
+        Ok(StagedObject { checksums: Some(found), ..object })
     }
 
     /// Ends an upload without an object.
@@ -245,26 +276,12 @@ impl Staging {
         Ok(())
     }
 
-    /// An object, without its checksum.
+    /// An object, without its checksums.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
     pub fn stat(&self, bucket: &str, name: &str) -> Result<StagedObject> {
-        self.stat_at(bucket, name, &self.path_of(bucket, name)?)
-    }
-
-    fn stat_at(&self, bucket: &str, name: &str, path: &Path) -> Result<StagedObject> {
-        let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
-        let Some(found) = found else { return Err(missing(bucket, name)) };
-        let updated =
-            found.modified().ok().and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_default();
-        Ok(StagedObject {
-            bucket: bucket.to_owned(),
-            name: name.to_owned(),
-            size: found.len(),
-            crc32c: None,
-            updated,
-        })
+        stat_at(bucket, name, &self.file(bucket, name)?)
     }
 
     /// The file an object is.
@@ -272,8 +289,8 @@ impl Staging {
     /// # Errors
     /// [`Kind::NotFound`].
     pub fn file(&self, bucket: &str, name: &str) -> Result<PathBuf> {
-        let path = self.path_of(bucket, name)?;
-        if path.is_file() { Ok(path) } else { Err(missing(bucket, name)) }
+        let place = self.place(bucket, name)?;
+        place.file().map(Path::to_owned).ok_or_else(|| missing(bucket, name))
     }
 
     /// Checks the name of a bucket; every bucket with a valid one is there.
@@ -289,7 +306,7 @@ impl Staging {
     /// # Errors
     /// [`Kind::InvalidArgument`].
     pub(crate) fn check_object(&self, bucket: &str, name: &str) -> Result<()> {
-        self.path_of(bucket, name).map(|_| ())
+        self.place(bucket, name).map(|_| ())
     }
 
     /// Objects of a bucket whose names begin with `prefix`, by name.
@@ -305,11 +322,11 @@ impl Staging {
             let Ok(entries) = std::fs::read_dir(&folder) else { continue };
             for entry in entries {
                 let entry = entry.map_err(|error| io("list", &folder, error))?;
-                let name = format!("{before}{}", decoded(&entry.file_name().to_string_lossy()));
+                let name = format!("{before}{}", part_of(&entry.file_name().to_string_lossy()));
                 if entry.path().is_dir() {
                     pending.push((entry.path(), format!("{name}/")));
                 } else if name.starts_with(prefix) {
-                    objects.push(self.stat_at(bucket, &name, &entry.path())?);
+                    objects.push(stat_at(bucket, &name, &entry.path())?);
                 }
                 if objects.len() + pending.len() > LISTED_MAX {
                     let message =
@@ -322,13 +339,14 @@ impl Staging {
         Ok(objects)
     }
 
-    /// Deletes an object.
+    /// Deletes an object, of a generation if one is named.
     ///
     /// # Errors
-    /// [`Kind::NotFound`].
-    pub fn delete(&self, bucket: &str, name: &str) -> Result<()> {
-        let path = self.file(bucket, name)?;
+    /// [`Kind::NotFound`]; [`Kind::FailedPrecondition`] for another generation.
+    pub fn delete(&self, bucket: &str, name: &str, generation: Option<i64>) -> Result<()> {
         let mut staged = self.lock();
+        let path = self.file(bucket, name)?;
+        stat_at(bucket, name, &path)?.check_generation(generation)?;
         *staged = None;
         std::fs::remove_file(&path).map_err(|error| io("remove", &path, error))?;
         // Folders are no objects: what is empty goes, up to the bucket.
@@ -345,8 +363,8 @@ impl Staging {
     /// The folder or file that `gs://BUCKET/PREFIX` names, if something was staged there.
     pub(crate) fn resolve(&self, uri: &str) -> Option<PathBuf> {
         let (bucket, prefix) = uri.strip_prefix("gs://")?.split_once('/')?;
-        let path = self.path_of(bucket, prefix.trim_end_matches('/')).ok()?;
-        path.exists().then_some(path)
+        let place = self.place(bucket, prefix.trim_end_matches('/')).ok()?;
+        place.folder_or_file().map(Path::to_owned)
     }
 
     fn session(&self, session: &str) -> Result<(PathBuf, PathBuf)> {
@@ -359,26 +377,8 @@ impl Staging {
         Err(Error::new(Kind::NotFound, "no such upload is under way; begin it again"))
     }
 
-    fn path_of(&self, bucket: &str, name: &str) -> Result<PathBuf> {
-        check_bucket(bucket)?;
-        let mut path = self.root.join(bucket);
-        let fits = (1..=NAME_BYTES_MAX).contains(&name.len());
-        let odd = |part: &str| matches!(part, "" | "." | "..") || part.chars().any(char::is_control);
-        if !fits || name.split('/').any(odd) {
-            let shown: String = name.chars().take(100).collect();
-            let message = format!(
-                "object name \"{shown}\" must have 1 to {NAME_BYTES_MAX} bytes and no empty part, \".\", \"..\" or control character"
-            );
-            return Err(Error::invalid("name", message));
-        }
-        for part in name.split('/') {
-            let encoded = encoded(part);
-            if encoded.len() > 255 {
-                return Err(Error::invalid("name", "a part of the object's name is longer than 255 bytes"));
-            }
-            path.push(encoded);
-        }
-        Ok(path)
+    fn place(&self, bucket: &str, name: &str) -> Result<Place> {
+        Place::of(&self.root, bucket, name)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
@@ -393,65 +393,80 @@ impl Platform {
     }
 }
 
-/// Google's rule for the names of buckets, but for dots.
-fn check_bucket(bucket: &str) -> Result<()> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-    if (3..=63).contains(&bucket.len()) && bucket.bytes().all(plain) && !bucket.starts_with(['-', '_']) {
-        return Ok(());
-    }
-    let shown: String = bucket.chars().take(70).collect();
-    let message = format!(
-        "bucket \"{shown}\" must have 3 to 63 lower-case letters, digits, - or _, a letter or digit first"
-    );
-    Err(Error::invalid("bucket", message))
-}
-
 fn missing(bucket: &str, name: &str) -> Error {
     Error::new(Kind::NotFound, format!("there is no object gs://{bucket}/{name}"))
 }
 
-/// What may stand in a file's name stays; the rest becomes `%XX`.
-fn encoded(part: &str) -> String {
-    let mut text = String::with_capacity(part.len());
-    for byte in part.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b' ' | b'=') {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
+fn stat_at(bucket: &str, name: &str, path: &Path) -> Result<StagedObject> {
+    let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+    let Some(found) = found else { return Err(missing(bucket, name)) };
+    let updated = found.modified().ok().and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_default();
+    Ok(StagedObject {
+        bucket: bucket.to_owned(),
+        name: name.to_owned(),
+        size: found.len(),
+        checksums: None,
+        updated,
+    })
 }
 
-fn decoded(file: &str) -> String {
-    let mut bytes = Vec::with_capacity(file.len());
-    let mut rest = file.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = (first == b'%').then(|| after.get(..2)).flatten();
-        let byte = code
-            .and_then(|code| std::str::from_utf8(code).ok())
-            .and_then(|code| u8::from_str_radix(code, 16).ok());
-        match byte {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// The generation of an object, 0 if it is not there.
+fn generation_at(place: &Place) -> i64 {
+    place.file().and_then(|path| stat_at("", "", path).ok()).map_or(0, |object| object.generation())
 }
 
-fn checksum(path: &Path) -> Result<u32> {
+/// Whether a generation, 0 of what is not there, is the one that a caller expects.
+fn check_generation(expected: Option<i64>, found: i64) -> Result<()> {
+    if expected.is_none_or(|expected| expected == found) {
+        return Ok(());
+    }
+    let message = match found {
+        0 => "the object is not there; ask without a generation".to_owned(),
+        found => format!("the object's generation is {found}; read it and ask again with that"),
+    };
+    Err(Error::new(Kind::FailedPrecondition, message))
+}
+
+/// Makes a file later than what it replaces, which a clock of milliseconds, or one that was set back, may not.
+fn renewed(part: &Path, before: i64) -> std::io::Result<()> {
+    let later = SystemTime::UNIX_EPOCH + Duration::from_micros(before.unsigned_abs() + 1);
+    if std::fs::metadata(part)?.modified()? >= later {
+        return Ok(());
+    }
+    OpenOptions::new().append(true).open(part)?.set_modified(later)
+}
+
+impl StagedUpload {
+    /// Whether bytes are those that were announced.
+    fn check(&self, found: &Checksums) -> Result<()> {
+        let damaged = |field: &str, name: &str, found: String, announced: String| {
+            let message = format!(
+                "the bytes have {name} {found}, announced was {announced}; they were damaged on the way, send them again"
+            );
+            Err(Error::invalid(field, message))
+        };
+        match (self.crc32c, self.md5) {
+            (Some(announced), _) if announced != found.crc32c => {
+                damaged("crc32c", "CRC-32C", format!("{:08x}", found.crc32c), format!("{announced:08x}"))
+            }
+            (_, Some(announced)) if announced != found.md5 => {
+                damaged("md5Hash", "MD5", hex::encode(found.md5), hex::encode(announced))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn checksums(path: &Path) -> Result<Checksums> {
     let mut file = File::open(path).map_err(|error| io("read", path, error))?;
-    let (mut part, mut found) = (vec![0u8; 1 << 20], 0);
+    let (mut part, mut crc32c, mut md5) = (vec![0u8; 1 << 20], 0, Md5::new());
     loop {
         match file.read(&mut part).map_err(|error| io("read", path, error))? {
-            0 => return Ok(found),
-            read => found = crc32c::crc32c_append(found, &part[..read]),
+            0 => return Ok(Checksums { crc32c, md5: md5.finalize().into() }),
+            read => {
+                crc32c = crc32c::crc32c_append(crc32c, &part[..read]);
+                md5.update(&part[..read]);
+            }
         }
     }
 }
@@ -479,97 +494,4 @@ fn io(action: &str, path: &Path, error: std::io::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn area() -> (tempfile::TempDir, Staging) {
-        let dir = tempfile::tempdir().unwrap();
-        let staging = Staging::open(dir.path()).unwrap();
-        (dir, staging)
-    }
-
-    fn upload(name: &str) -> StagedUpload {
-        StagedUpload { bucket: "models".to_owned(), name: name.to_owned(), crc32c: None }
-    }
-
-    #[test]
-    fn what_is_staged_is_listed_and_resolves() {
-        let (_dir, staging) = area();
-        let top = "vertex_ai_auto_staging/2026-11-26-00:57:12.123";
-        for name in ["saved_model.pb", "variables/variables.index"] {
-            let object = staging.put(&upload(&format!("{top}/{name}")), b"bytes").unwrap();
-            assert_eq!((object.size, object.crc32c), (5, Some(crc32c::crc32c(b"bytes"))));
-        }
-        let listed = staging.list("models", "vertex_ai_auto").unwrap();
-        let names: Vec<&str> = listed.iter().map(|object| object.name.as_str()).collect();
-        assert_eq!(names, [format!("{top}/saved_model.pb"), format!("{top}/variables/variables.index")]);
-        assert!(staging.list("models", "other").unwrap().is_empty());
-        assert!(staging.list("empty-bucket", "").unwrap().is_empty());
-        for uri in [format!("gs://models/{top}"), format!("gs://models/{top}/")] {
-            assert!(staging.resolve(&uri).unwrap().join("saved_model.pb").is_file());
-        }
-        assert_eq!(staging.resolve("gs://models/other"), None);
-        assert_eq!(staging.resolve("gs://models/../.."), None);
-        for object in listed {
-            staging.delete("models", &object.name).unwrap();
-        }
-        assert_eq!(staging.resolve(&format!("gs://models/{top}")), None);
-        assert_eq!(staging.stat("models", "x").unwrap_err().kind(), Kind::NotFound);
-    }
-
-    #[test]
-    fn an_upload_in_parts_goes_on_where_it_is() {
-        let (_dir, staging) = area();
-        let announced = StagedUpload { crc32c: Some(crc32c::crc32c(b"0123456789")), ..upload("m/a") };
-        let session = staging.begin(&announced).unwrap();
-        assert_eq!(staging.append(&session, 0, b"0123", None).unwrap(), Received::Part(4));
-        assert!(staging.stat("models", "m/a").is_err(), "half an object is none");
-        // The answer was lost, the client sends it again with more.
-        assert_eq!(staging.append(&session, 2, b"2345", Some(10)).unwrap(), Received::Part(6));
-        assert_eq!(staging.received(&session).unwrap(), 6);
-        let gap = staging.append(&session, 8, b"89", Some(10)).unwrap_err();
-        assert!(gap.to_string().contains("go on at 6"), "{gap}");
-        let Received::Whole(object) = staging.append(&session, 6, b"6789", Some(10)).unwrap() else {
-            panic!("all bytes are there")
-        };
-        assert_eq!(object.size, 10);
-        assert_eq!(std::fs::read(staging.file("models", "m/a").unwrap()).unwrap(), b"0123456789");
-        assert_eq!(staging.received(&session).unwrap_err().kind(), Kind::NotFound);
-    }
-
-    #[test]
-    fn damage_and_odd_names_are_refused() {
-        let (dir, staging) = area();
-        let wrong = StagedUpload { crc32c: Some(1), ..upload("a") };
-        let refusal = staging.put(&wrong, b"x").unwrap_err();
-        assert!(refusal.to_string().contains("send them again"), "{refusal}");
-        assert!(staging.stat("models", "a").is_err());
-        let long = "x/".repeat(600);
-        for name in ["", "/a", "a/", "a//b", "../a", "a/../b", ".", "a\nb", &long] {
-            assert_eq!(staging.put(&upload(name), b"x").unwrap_err().kind(), Kind::InvalidArgument, "{name}");
-        }
-        for bucket in ["", "..", "ab", ".uploads", "-ab", "A-b", "a/b/c", "x.y.z"] {
-            let odd = StagedUpload { bucket: bucket.to_owned(), ..upload("a") };
-            assert_eq!(staging.put(&odd, b"x").unwrap_err().kind(), Kind::InvalidArgument, "{bucket}");
-        }
-        for session in ["", "../x", "0123456789abcdef0123456789abcdef"] {
-            assert_eq!(staging.received(session).unwrap_err().kind(), Kind::NotFound);
-        }
-        let session = staging.begin(&upload("a")).unwrap();
-        staging.cancel(&session).unwrap();
-        assert!(staging.append(&session, 0, b"x", None).is_err());
-        let huge = staging.begin(&upload("a")).unwrap();
-        let refusal = staging.append(&huge, 0, b"x", Some(1 << 40)).unwrap_err();
-        assert_eq!(refusal.kind(), Kind::ResourceExhausted);
-        // A restart forgets what was not finished.
-        let again = Staging::open(dir.path()).unwrap();
-        assert!(again.received(&huge).is_err());
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn names_read_back(name in "[a-z%:= \u{e4}]{1,40}") {
-            proptest::prop_assert_eq!(decoded(&encoded(&name)), name);
-        }
-    }
-}
+mod tests;

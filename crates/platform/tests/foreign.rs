@@ -185,7 +185,7 @@ async fn sequences_and_numbered_versions_come_by_staging() {
         for file in ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
         {
             let name = format!("in/2026-11-26-00:57:12.123/{number}/{file}");
-            let object = StagedUpload { bucket: "models".to_owned(), name, crc32c: None };
+            let object = StagedUpload { bucket: "models".to_owned(), name, ..StagedUpload::default() };
             platform.staging().put(&object, &std::fs::read(exported("lstm").join(file)).unwrap()).unwrap();
         }
     }

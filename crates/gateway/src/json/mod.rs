@@ -1,9 +1,10 @@
 //! JSON read where it lies: no tree of values, so a tensor costs its own bytes and nothing else.
 //!
 //! [`Reader`] walks a document a value at a time; `number` turns digits into the one nearest float; `tensor` fills typed
-//! vectors from nested lists; `twice` finds names given twice. Texts of syntax errors are those of RapidJSON, which the servers we
+//! vectors from nested lists; `count` counts values, `twice` finds names given twice. Texts of syntax errors are those of RapidJSON, which the servers we
 //! imitate show their clients. Deliberately not here: what a document means to a protocol.
 
+pub(crate) mod count;
 pub(crate) mod number;
 pub(crate) mod tensor;
 pub(crate) mod twice;

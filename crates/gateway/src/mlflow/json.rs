@@ -98,7 +98,7 @@ fn split(reader: &mut Reader<'_>, table: Table<'_>) -> Result<Inputs, Refusal> {
     let mut object = reader.object()?;
     while let Some(key) = reader.next_key(&mut object)? {
         let twice = match &*key {
-            "columns" => columns.replace(names(reader)?).is_some(),
+            "columns" => columns.replace(names(reader, &table)?).is_some(),
             "data" => {
                 // The columns may come after it.
                 let twice = data.replace(reader.clone()).is_some();
@@ -129,11 +129,12 @@ fn split(reader: &mut Reader<'_>, table: Table<'_>) -> Result<Inputs, Refusal> {
     rows(&mut data, table, &places)
 }
 
-fn names<'a>(reader: &mut Reader<'a>) -> Result<Vec<Cow<'a, str>>, Refusal> {
+fn names<'a>(reader: &mut Reader<'a>, table: &Table<'_>) -> Result<Vec<Cow<'a, str>>, Refusal> {
     expect(reader, Kind::List, "columns", "a list of names")?;
     let mut names = Vec::new();
     let mut list = reader.list()?;
     while reader.next_item(&mut list)? {
+        table.check_more(names.len())?;
         let begin = reader.offset();
         names.push(match reader.ahead()? {
             Kind::Text => reader.text()?,
@@ -185,8 +186,7 @@ fn records(reader: &mut Reader<'_>, mut table: Table<'_>) -> Result<Inputs, Refu
     while reader.next_item(&mut list)? {
         expect(reader, Kind::Object, "dataframe_records", "a list of objects")?;
         if columns.names.is_empty() {
-            let names = keys(reader.clone())?;
-            columns = Columns { places: table.header(&names)?, names, found: None };
+            columns = Columns::of(keys(reader.clone(), &table)?, &table)?;
         }
         table.begin_row()?;
         let mut object = reader.object()?;
@@ -202,9 +202,20 @@ struct Columns<'a> {
     places: Places,
     /// Where each name is, once a record has been in another order: nobody shall wait for a search among 100,000 names.
     found: Option<HashMap<Cow<'a, str>, usize>>,
+    /// The last record that gave each column, counted from 1; a list of its own for each record would be cleared for each.
+    given: Vec<usize>,
+    records: usize,
+    /// How many columns a record must give.
+    needed: usize,
 }
 
-impl Columns<'_> {
+impl<'a> Columns<'a> {
+    fn of(names: Vec<Cow<'a, str>>, table: &Table<'_>) -> Result<Self, Refusal> {
+        let places = table.header(&names)?;
+        let needed = places.iter().flatten().count();
+        Ok(Self { given: vec![0; names.len()], names, places, needed, ..Self::default() })
+    }
+
     /// Where a name is that is expected to be the next one.
     fn find(&mut self, name: &str, next: usize) -> Option<usize> {
         if self.names.get(next).is_some_and(|expected| expected == name) {
@@ -219,10 +230,11 @@ impl Columns<'_> {
     }
 }
 
-fn keys<'a>(mut reader: Reader<'a>) -> Result<Vec<Cow<'a, str>>, Refusal> {
+fn keys<'a>(mut reader: Reader<'a>, table: &Table<'_>) -> Result<Vec<Cow<'a, str>>, Refusal> {
     let mut keys = Vec::new();
     let mut object = reader.object()?;
     while let Some(key) = reader.next_key(&mut object)? {
+        table.check_more(keys.len())?;
         keys.push(key);
         reader.skip()?;
     }
@@ -235,23 +247,30 @@ fn record(
     table: &mut Table<'_>,
     columns: &mut Columns<'_>,
 ) -> Result<(), Refusal> {
-    let mut given = vec![false; columns.names.len()];
-    let mut next = 0;
+    columns.records += 1;
+    let (mut next, mut left) = (0, columns.needed);
     while let Some(key) = reader.next_key(object)? {
         let Some(at) = columns.find(&key, next) else {
             reader.skip()?;
             continue;
         };
         next = at + 1;
-        if std::mem::replace(&mut given[at], true) {
+        if std::mem::replace(&mut columns.given[at], columns.records) == columns.records {
             return Err(Refusal::invalid(format!("column \"{}\" is given twice in a record", shown(&key))));
         }
         match columns.places[at] {
-            Some(field) => table.json(field, reader)?,
+            Some(field) => {
+                left -= 1;
+                table.json(field, reader)?;
+            }
             None => reader.skip()?,
         }
     }
-    let lacking = given.iter().zip(&columns.places).position(|(given, place)| !given && place.is_some());
+    if left == 0 {
+        return Ok(());
+    }
+    let lacks = |(given, place): (&usize, &Option<usize>)| *given != columns.records && place.is_some();
+    let lacking = columns.given.iter().zip(&columns.places).position(lacks);
     match lacking {
         None => Ok(()),
         Some(at) => Err(Refusal::invalid(format!(
@@ -270,7 +289,7 @@ mod tests {
     use platform::TensorData;
     use proptest::prelude::*;
 
-    use super::super::table::tests::{model, named, rows as by_row};
+    use super::super::table::tests::{ROWS_COLUMNS_MAX, model, named, rows as by_row};
     use super::*;
 
     fn read(body: &str) -> Result<Vec<f32>, String> {
@@ -331,6 +350,40 @@ mod tests {
         let begun = std::time::Instant::now();
         assert_eq!(read(&body).unwrap(), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
         assert!(begun.elapsed().as_secs() < 3, "names are searched one after the other");
+    }
+
+    #[test]
+    fn columns_are_counted_before_they_are_kept() {
+        // Bytes that are no JSON follow, so whoever had read on would say that.
+        let refused = |form: &str, name: &str| {
+            let names = name.repeat(ROWS_COLUMNS_MAX + 1);
+            let body = format!("{{{form}{names}!");
+            let (signature, features) = by_row();
+            document(&mut Reader::new(body.as_bytes()), model(&signature, &features)).unwrap_err().message
+        };
+        let said = format!("more than {ROWS_COLUMNS_MAX} columns");
+        assert!(refused("\"dataframe_split\": {\"columns\": [", "\"\",").starts_with(&said));
+        assert!(refused("\"dataframe_records\": [{", "\"\":0,").starts_with(&said));
+        let beside = ",\"x\"".repeat(ROWS_COLUMNS_MAX - 3);
+        let row = format!("[1,2,3{}]", ",0".repeat(ROWS_COLUMNS_MAX - 3));
+        let most = format!(
+            "{{\"dataframe_split\": {{\"columns\": [\"A\",\"B\",\"C\"{beside}], \"data\": [{row}]}}}}"
+        );
+        assert_eq!(read(&most).unwrap(), [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn records_cost_what_they_say_and_not_what_the_first_one_said() {
+        let beside: Vec<String> = (0..100_000).map(|at| format!("\"x{at}\":0")).collect();
+        let own = "\"A\":1,\"B\":2,\"C\":3";
+        let others = format!(",{{{own}}}").repeat(20_000);
+        let body = format!("[{{{own},{}}}{others}]", beside.join(","));
+        let (signature, features) = by_row();
+        let table = Table::new(Model { max_rows: 65_536, ..model(&signature, &features) });
+        let begun = std::time::Instant::now();
+        let inputs = records(&mut Reader::new(body.as_bytes()), table).unwrap();
+        assert_eq!(inputs[0].1.shape(), [20_001, 3]);
+        assert!(begun.elapsed().as_secs_f32() < 1.0, "all columns are looked at for each record");
     }
 
     #[test]

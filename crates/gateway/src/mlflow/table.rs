@@ -12,6 +12,8 @@ use crate::json::Reader;
 use crate::json::tensor::{Floats, Misfit, empty, nested, push};
 use crate::refusal::{Refusal, shown};
 
+/// The most columns that a table may have beside those of the model.
+const COLUMNS_BESIDE_MAX: usize = 1 << 17;
 /// As many names as an error message lists.
 const NAMES_SHOWN: usize = 5;
 
@@ -60,6 +62,18 @@ impl<'a> Table<'a> {
     /// How many fields a row has.
     pub(crate) fn fields(&self) -> usize {
         self.model.row_width.unwrap_or(self.model.signature.inputs.len())
+    }
+
+    /// Whether a header may have one more column than so many, which a reader asks before it keeps its name.
+    ///
+    /// # Errors
+    /// If there are enough: a name takes more memory than its bytes.
+    pub(crate) fn check_more(&self, columns: usize) -> Result<(), Refusal> {
+        let most = self.fields() + COLUMNS_BESIDE_MAX;
+        if columns < most {
+            return Ok(());
+        }
+        Err(Refusal::invalid(format!("more than {most} columns; leave out those the model does not have")))
     }
 
     fn names(&self) -> Vec<&'a str> {
@@ -314,6 +328,9 @@ pub(crate) mod tests {
             vec![spec("pair", DataType::Float32, &[None, Some(2)]), spec("code", DataType::Int64, &[None])];
         Signature { inputs, outputs: Vec::new() }
     }
+
+    /// How many columns a table for [`rows`] may have.
+    pub(crate) const ROWS_COLUMNS_MAX: usize = 3 + COLUMNS_BESIDE_MAX;
 
     pub(crate) fn model<'a>(signature: &'a Signature, features: &'a [String]) -> Model<'a> {
         let row_width = match signature.inputs.as_slice() {

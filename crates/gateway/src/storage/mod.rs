@@ -24,6 +24,7 @@ use serde_json::json;
 use crate::observe::Route;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
+use crate::vertex::fields::{BODY_BYTES_MAX, tree};
 use crate::vertex::query::Query;
 
 /// What a path names.
@@ -66,8 +67,9 @@ async fn call(gateway: &Gateway, named: Named, parts: &Parts, body: Body) -> Res
     match named {
         // A bucket need not be made, but clients do.
         Named::Buckets if parts.method == Method::POST => {
-            let body = crate::vertex::read(&parts.headers, body, gateway.options.max_body_bytes).await?;
-            let asked = crate::vertex::fields::tree(&body)?;
+            let limit = gateway.options.max_body_bytes.min(BODY_BYTES_MAX);
+            let body = crate::vertex::read(&parts.headers, body, limit).await?;
+            let asked = tree(&body)?;
             bucket(gateway, asked["name"].as_str().unwrap_or_default())
         }
         Named::Buckets => wrong("POST"),
@@ -77,14 +79,40 @@ async fn call(gateway: &Gateway, named: Named, parts: &Parts, body: Body) -> Res
         Named::Objects(_) => wrong("GET"),
         Named::Object(bucket, name) => match parts.method {
             Method::GET if query.get("alt", "alt") == Some("media") => {
-                object::download(gateway, &bucket, &name, &parts.headers).await
+                object::download(gateway, (&bucket, &name), generation(&query)?, &parts.headers).await
             }
-            Method::GET => object::get(gateway, &bucket, &name),
-            Method::DELETE => object::delete(gateway, &bucket, &name),
+            Method::GET => object::get(gateway, &bucket, &name, generation(&query)?),
+            Method::DELETE => object::delete(gateway, &bucket, &name, generation(&query)?),
             _ => wrong("GET, DELETE"),
         },
         Named::Uploads(bucket) => upload::answer(gateway, &bucket, parts, &query, body).await,
     }
+}
+
+/// The generation that the object must have, if the client names one.
+fn generation(query: &Query) -> Result<Option<i64>, Error> {
+    for (camel, snake) in [
+        ("ifGenerationNotMatch", "if_generation_not_match"),
+        ("ifMetagenerationMatch", "if_metageneration_match"),
+        ("ifMetagenerationNotMatch", "if_metageneration_not_match"),
+    ] {
+        // Whoever passed over it would do what the client wanted to prevent.
+        if query.get(camel, snake).is_some() {
+            let message = format!("{camel} is not offered by this version; use ifGenerationMatch");
+            return Err(Error::new(Kind::Unimplemented, message));
+        }
+    }
+    let Some(text) = query.get("ifGenerationMatch", "if_generation_match") else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        let message =
+            format!("ifGenerationMatch {text:?} is not a generation, as \"generation\" of an object is");
+        Error::invalid("ifGenerationMatch", message)
+    })
+}
+
+/// A refusal of the staging area, the only precondition of which is an object's generation.
+fn refused(error: Error) -> ApiError {
+    if error.kind() == Kind::FailedPrecondition { ApiError::condition_not_met(error) } else { error.into() }
 }
 
 fn bucket(gateway: &Gateway, name: &str) -> Result<Response, ApiError> {
@@ -130,6 +158,23 @@ fn named(path: &str) -> Result<Named, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_may_name_a_generation_and_no_other_condition() {
+        let asked = |query: &str| generation(&Query::parse(&query.parse().unwrap()).unwrap());
+        assert_eq!(asked("/b").unwrap(), None);
+        assert_eq!(asked("/b?ifGenerationMatch=0").unwrap(), Some(0));
+        assert_eq!(asked("/b?ifGenerationMatch=1732600000000000").unwrap(), Some(1_732_600_000_000_000));
+        for (query, kind) in [
+            ("/b?ifGenerationMatch=x", Kind::InvalidArgument),
+            ("/b?ifGenerationNotMatch=0", Kind::Unimplemented),
+            ("/b?ifMetagenerationMatch=1", Kind::Unimplemented),
+        ] {
+            assert_eq!(asked(query).unwrap_err().kind(), kind, "{query}");
+        }
+        let response = refused(Error::new(Kind::FailedPrecondition, "another")).into_response();
+        assert_eq!(response.status(), 412);
+    }
 
     #[test]
     fn paths_name_buckets_objects_and_uploads() {

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::vertex::fields::tree;
 
+/// RFC 2046's limit; whoever looks for a longer one of like bytes looks long.
+const BOUNDARY_BYTES_MAX: usize = 70;
+
 /// The JSON that describes the object, and its bytes.
 ///
 /// # Errors
@@ -23,8 +26,8 @@ pub(super) fn parse<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<(Value, &
         .filter_map(|part| part.trim().strip_prefix("boundary="))
         .map(|boundary| boundary.trim_matches('"'))
         .next()
-        .filter(|boundary| !boundary.is_empty())
-        .ok_or_else(|| wrong("its content-type names no boundary"))?;
+        .filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()))
+        .ok_or_else(|| wrong("its content-type names no boundary of at most 70 bytes"))?;
     let line = format!("--{boundary}");
     let rest =
         body.strip_prefix(line.as_bytes()).ok_or_else(|| wrong("it does not begin with the boundary"))?;
@@ -49,21 +52,26 @@ pub(super) fn upload(bucket: &str, description: &Value, name: Option<&str>) -> R
     let Some(name) = name else {
         return Err(Error::invalid("name", "the object has no name; give it as \"name\""));
     };
-    let crc32c = match description["crc32c"].as_str() {
-        None => None,
-        Some(text) => {
-            let bytes = STANDARD.decode(text).ok().and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-            let bytes =
-                bytes.ok_or_else(|| Error::invalid("crc32c", "crc32c is not the base64 of 4 bytes"))?;
-            Some(u32::from_be_bytes(bytes))
+    let crc32c = decoded(description, "crc32c")?.map(u32::from_be_bytes);
+    let md5 = decoded(description, "md5Hash")?;
+    Ok(StagedUpload { bucket: bucket.to_owned(), name: name.to_owned(), crc32c, md5, replaces: None })
+}
+
+fn decoded<const N: usize>(description: &Value, field: &str) -> Result<Option<[u8; N]>, Error> {
+    let wrong = || Error::invalid(field, format!("{field} is not the base64 of {N} bytes"));
+    match &description[field] {
+        Value::Null => Ok(None),
+        Value::String(text) => {
+            let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+            bytes.map(Some).ok_or_else(wrong)
         }
-    };
-    Ok(StagedUpload { bucket: bucket.to_owned(), name: name.to_owned(), crc32c })
+        _ => Err(wrong()),
+    }
 }
 
 /// As Google writes a checksum: base64 of its bytes, the highest first.
-pub(super) fn encoded_crc32c(crc32c: u32) -> String {
-    STANDARD.encode(crc32c.to_be_bytes())
+pub(super) fn encoded(checksum: &[u8]) -> String {
+    STANDARD.encode(checksum)
 }
 
 /// What follows the blank line of a part.
@@ -108,9 +116,27 @@ mod tests {
         assert!(parse(&headers("application/json"), BODY).is_err());
         assert!(upload("models", &Value::Null, None).is_err());
         assert_eq!(upload("models", &Value::Null, Some("q")).unwrap().name, "q");
-        let odd = serde_json::json!({"name": "a", "crc32c": "AAA="});
-        assert!(upload("models", &odd, None).is_err());
-        let good = serde_json::json!({"name": "a", "crc32c": encoded_crc32c(0x0102_0304)});
-        assert_eq!(upload("models", &good, None).unwrap().crc32c, Some(0x0102_0304));
+        for odd in [
+            serde_json::json!({"name": "a", "crc32c": "AAA="}),
+            serde_json::json!({"name": "a", "crc32c": 7}),
+            serde_json::json!({"name": "a", "md5Hash": "AAAA"}),
+        ] {
+            assert!(upload("models", &odd, None).is_err(), "{odd}");
+        }
+        let good = serde_json::json!({
+            "name": "a",
+            "crc32c": encoded(&0x0102_0304_u32.to_be_bytes()),
+            "md5Hash": encoded(&[7; 16]),
+        });
+        let good = upload("models", &good, None).unwrap();
+        assert_eq!((good.crc32c, good.md5), (Some(0x0102_0304), Some([7; 16])));
+        let long = format!("multipart/related; boundary={}", "a".repeat(71));
+        assert!(
+            parse(
+                &headers(&long),
+                format!("--{0}\r\n\r\n{{}}\r\n--{0}\r\n\r\nx\r\n--{0}--", "a".repeat(71)).as_bytes()
+            )
+            .is_err()
+        );
     }
 }

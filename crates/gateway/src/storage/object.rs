@@ -3,10 +3,12 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use platform::{Error, Kind, StagedObject};
+use platform::{Checksums, Error, Kind, StagedObject};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use super::multipart::encoded;
+use super::refused;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
 use crate::vertex::query::Query;
@@ -18,7 +20,7 @@ const PART_BYTES: usize = 1 << 18;
 
 /// An object as Google's API shows it.
 pub(super) fn resource(object: &StagedObject) -> Value {
-    let generation = object.updated.as_microsecond().to_string();
+    let generation = object.generation().to_string();
     let mut shown = json!({
         "kind": "storage#object",
         "id": format!("{}/{}/{generation}", object.bucket, object.name),
@@ -32,18 +34,41 @@ pub(super) fn resource(object: &StagedObject) -> Value {
         "timeCreated": object.updated.to_string(),
         "updated": object.updated.to_string(),
     });
-    if let Some(crc32c) = object.crc32c {
-        shown["crc32c"] = json!(super::multipart::encoded_crc32c(crc32c));
+    if let Some(Checksums { crc32c, md5 }) = object.checksums {
+        shown["crc32c"] = json!(encoded(&crc32c.to_be_bytes()));
+        shown["md5Hash"] = json!(encoded(&md5));
     }
     shown
 }
 
-pub(super) fn get(gateway: &Gateway, bucket: &str, name: &str) -> Result<Response, ApiError> {
-    Ok(axum::Json(resource(&gateway.platform.staging().stat(bucket, name)?)).into_response())
+/// An object, of a generation if one is named.
+fn found(
+    gateway: &Gateway,
+    bucket: &str,
+    name: &str,
+    generation: Option<i64>,
+) -> Result<StagedObject, ApiError> {
+    let object = gateway.platform.staging().stat(bucket, name)?;
+    object.check_generation(generation).map_err(refused)?;
+    Ok(object)
 }
 
-pub(super) fn delete(gateway: &Gateway, bucket: &str, name: &str) -> Result<Response, ApiError> {
-    gateway.platform.staging().delete(bucket, name)?;
+pub(super) fn get(
+    gateway: &Gateway,
+    bucket: &str,
+    name: &str,
+    generation: Option<i64>,
+) -> Result<Response, ApiError> {
+    Ok(axum::Json(resource(&found(gateway, bucket, name, generation)?)).into_response())
+}
+
+pub(super) fn delete(
+    gateway: &Gateway,
+    bucket: &str,
+    name: &str,
+    generation: Option<i64>,
+) -> Result<Response, ApiError> {
+    gateway.platform.staging().delete(bucket, name, generation).map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -98,11 +123,11 @@ pub(super) fn list(gateway: &Gateway, bucket: &str, query: &Query) -> Result<Res
 /// The bytes of an object, or the range of them that is asked for.
 pub(super) async fn download(
     gateway: &Gateway,
-    bucket: &str,
-    name: &str,
+    (bucket, name): (&str, &str),
+    generation: Option<i64>,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let object = gateway.platform.staging().stat(bucket, name)?;
+    let object = found(gateway, bucket, name, generation)?;
     let path = gateway.platform.staging().file(bucket, name)?;
     let unreadable =
         |error| ApiError::from(Error::internal(format!("cannot read gs://{bucket}/{name}"), error));
@@ -133,7 +158,7 @@ pub(super) async fn download(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(left));
-    if let Ok(generation) = HeaderValue::try_from(object.updated.as_microsecond().to_string()) {
+    if let Ok(generation) = HeaderValue::try_from(object.generation().to_string()) {
         headers.insert("x-goog-generation", generation);
     }
     Ok(response)

@@ -7,11 +7,12 @@ use axum::response::{IntoResponse, Response};
 use platform::{Error, Received, StagedUpload, Staging};
 use serde_json::Value;
 
-use super::{multipart, object};
+use super::{multipart, object, refused};
 use crate::body::Paced;
 use crate::origin;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
+use crate::vertex::fields::{BODY_BYTES_MAX, tree};
 use crate::vertex::query::Query;
 
 /// Bytes that are collected before they are written.
@@ -27,6 +28,10 @@ pub(super) async fn answer(
     let staging = gateway.platform.staging();
     let limit = gateway.options.max_body_bytes;
     let name = query.get("name", "name");
+    let replaces = super::generation(query)?;
+    let described = |description: &Value| {
+        multipart::upload(bucket, description, name).map(|upload| StagedUpload { replaces, ..upload })
+    };
     let session = query.get("upload_id", "uploadId");
     match (&parts.method, query.get("uploadType", "upload_type"), session) {
         (&Method::PUT, _, Some(session)) => resume(staging, session, &parts.headers, body).await,
@@ -36,21 +41,21 @@ pub(super) async fn answer(
             Ok(StatusCode::from_u16(499).unwrap_or(StatusCode::NO_CONTENT).into_response())
         }
         (&Method::POST, Some("resumable"), None) => {
-            let body = crate::vertex::read(&parts.headers, body, limit).await?;
-            let described = if body.is_empty() { Value::Null } else { crate::vertex::fields::tree(&body)? };
-            let session = staging.begin(&multipart::upload(bucket, &described, name)?)?;
+            let body = crate::vertex::read(&parts.headers, body, limit.min(BODY_BYTES_MAX)).await?;
+            let description = if body.is_empty() { Value::Null } else { tree(&body)? };
+            let session = staging.begin(&described(&description)?).map_err(refused)?;
             let scheme = if gateway.options.tls { "https" } else { "http" };
             let location = location(scheme, parts, bucket, &session);
             Ok((StatusCode::OK, [(header::LOCATION, location)]).into_response())
         }
         (&Method::POST, Some("multipart"), None) => {
             let body = crate::vertex::read(&parts.headers, body, limit).await?;
-            let (described, bytes) = multipart::parse(&parts.headers, &body)?;
-            put(staging, &multipart::upload(bucket, &described, name)?, bytes)
+            let (description, bytes) = multipart::parse(&parts.headers, &body)?;
+            put(staging, &described(&description)?, bytes)
         }
         (&Method::POST, Some("media") | None, None) => {
             let body = crate::vertex::read(&parts.headers, body, limit).await?;
-            put(staging, &multipart::upload(bucket, &Value::Null, name)?, &body)
+            put(staging, &described(&Value::Null)?, &body)
         }
         (&Method::POST, Some(other), None) => {
             let message = format!("uploadType \"{other}\" is not known; use media, multipart or resumable");
@@ -61,7 +66,7 @@ pub(super) async fn answer(
 }
 
 fn put(staging: &Staging, upload: &StagedUpload, bytes: &[u8]) -> Result<Response, ApiError> {
-    Ok(axum::Json(object::resource(&staging.put(upload, bytes)?)).into_response())
+    Ok(axum::Json(object::resource(&staging.put(upload, bytes).map_err(refused)?)).into_response())
 }
 
 /// Where the parts go: this server, by the name the client knows it.
@@ -102,7 +107,7 @@ async fn resume(
         (Some(0), None) if range.is_none() => Some(at + pending.len() as u64),
         (_, total) => total,
     };
-    match staging.append(session, at, &pending, total)? {
+    match staging.append(session, at, &pending, total).map_err(refused)? {
         Received::Whole(found) => Ok(axum::Json(object::resource(&found)).into_response()),
         Received::Part(safe) => {
             let mut response = StatusCode::PERMANENT_REDIRECT.into_response();

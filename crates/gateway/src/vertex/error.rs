@@ -22,6 +22,8 @@ pub(crate) struct ApiError {
     message: String,
     violations: Vec<FieldViolation>,
     allow: Option<String>,
+    /// A word of Cloud Storage's for what a status alone does not say.
+    reason: Option<&'static str>,
 }
 
 impl ApiError {
@@ -48,11 +50,16 @@ impl ApiError {
         Self { code, ..Error::new(kind, message).into() }
     }
 
+    /// An object is not the one that the client meant.
+    pub(crate) fn condition_not_met(error: Error) -> Self {
+        Self { code: StatusCode::PRECONDITION_FAILED, reason: Some("conditionNotMet"), ..error.into() }
+    }
+
     /// A fault of ours, of which the log has the detail.
     pub(crate) fn internal() -> Self {
         let message = "internal error; the server's log says more under this reply's x-request-id";
         let (code, status) = status::of(Kind::Internal);
-        Self { code, status, message: message.to_owned(), violations: Vec::new(), allow: None }
+        Self { code, status, message: message.to_owned(), violations: Vec::new(), allow: None, reason: None }
     }
 
     fn body(&self) -> Value {
@@ -64,6 +71,9 @@ impl ApiError {
                 .map(|v| json!({"field": shortened(&v.field), "description": shortened(&v.description)}))
                 .collect();
             error["details"] = json!([{"@type": BAD_REQUEST_TYPE, "fieldViolations": violations}]);
+        }
+        if let Some(reason) = self.reason {
+            error["errors"] = json!([{"domain": "global", "reason": reason, "message": self.message}]);
         }
         json!({"error": error})
     }
@@ -78,7 +88,7 @@ impl From<Error> for ApiError {
         }
         let (code, status) = status::of(error.kind());
         let violations = error.violations().to_vec();
-        Self { code, status, message: shortened(&error.to_string()), violations, allow: None }
+        Self { code, status, message: shortened(&error.to_string()), violations, allow: None, reason: None }
     }
 }
 

@@ -2,11 +2,16 @@
 //! is refused, and names may be `camelCase` or `snake_case`, as protocol buffers' JSON allows.
 
 use platform::{Error, Kind};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
-use crate::json::twice;
+use crate::json::{Fault, count, twice};
 use crate::refusal::shown;
+
+/// The most bytes of a body that is read as a tree: what changes something says little, however much it trains or serves.
+pub(crate) const BODY_BYTES_MAX: usize = 4 << 20;
+/// The most values of such a body, and with them its memory, which may be a hundred times its bytes.
+const VALUES_MAX: usize = 1 << 16;
 
 /// One object of a body, and where in the body it lies.
 #[derive(Debug)]
@@ -129,22 +134,43 @@ impl Fields {
     }
 }
 
-/// A whole document, no object of which gives a name twice.
+/// A whole document of at most [`BODY_BYTES_MAX`] bytes, no object of which gives a name twice.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] with line and column if it is not JSON, or with the name.
+/// [`Kind::InvalidArgument`] with line and column if it is not JSON, or with the name; or if it is too large, before anything
+/// of it is stored.
 pub(crate) fn tree(body: &[u8]) -> Result<Value, Error> {
+    if body.len() > BODY_BYTES_MAX {
+        let message = format!("the JSON has {} bytes, the limit is {BODY_BYTES_MAX}; give less", body.len());
+        return Err(Error::new(Kind::InvalidArgument, message));
+    }
+    match count::is_at_most(body, VALUES_MAX) {
+        Ok(true) => {}
+        Ok(false) => {
+            let message =
+                format!("the request body has more than {VALUES_MAX} values, the limit; give fewer");
+            return Err(Error::new(Kind::InvalidArgument, message));
+        }
+        Err(fault) => {
+            return Err(match serde_json::from_slice::<IgnoredAny>(body) {
+                Err(error) => not_json(&error),
+                // The other reader is content with more, and with texts that are not UTF-8.
+                Ok(_) => no_json(fault),
+            });
+        }
+    }
     let value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
-    match twice::name(body) {
-        Ok(None) => Ok(value),
-        Ok(Some(name)) => {
+    match twice::name(body).map_err(no_json)? {
+        None => Ok(value),
+        Some(name) => {
             let name = shown(&name);
             Err(Error::invalid(&name, format!("\"{name}\" is given twice in one object of the request body")))
         }
-        Err(fault) => {
-            Err(Error::new(Kind::InvalidArgument, format!("the request body is not JSON: {fault}")))
-        }
     }
+}
+
+fn no_json(fault: Fault) -> Error {
+    Error::new(Kind::InvalidArgument, format!("the request body is not JSON: {fault}"))
 }
 
 /// The error for a body that is not JSON.
@@ -236,6 +262,18 @@ mod tests {
         let error = body.refuse("other", "why").unwrap_err();
         assert_eq!(error.kind(), Kind::Unimplemented);
         assert_eq!(error.to_string(), "other is not offered by this version: why");
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_stored() {
+        let said = |body: &str| Fields::parse(body.as_bytes()).unwrap_err().to_string();
+        // Neither is JSON behind the limit, so whoever read on would say so.
+        assert!(
+            said(&format!("{{\"labels\": [{}!", "{},".repeat(VALUES_MAX))).contains("more than 65536 values")
+        );
+        assert!(said(&format!("{{\"x\": {}{{", "[".repeat(BODY_BYTES_MAX))).contains("the limit is 4194304"));
+        let most = format!("{{\"labels\": [{}]}}", vec!["{}"; VALUES_MAX - 2].join(","));
+        assert!(Fields::parse(most.as_bytes()).is_ok());
     }
 
     #[test]

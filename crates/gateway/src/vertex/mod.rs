@@ -60,7 +60,7 @@ pub(crate) async fn answer(State(gateway): State<Arc<Gateway>>, request: Request
 
 async fn call(gateway: &Gateway, address: Address, parts: &Parts, body: Body) -> Result<Response, ApiError> {
     let query = Query::parse(&parts.uri)?;
-    let limit = gateway.options.max_body_bytes;
+    let limit = body_bytes_max(address.call, gateway.options.max_body_bytes);
     let body = body::read_decoded(&parts.headers, body, limit).await.map_err(ApiError::no_body)?;
     if address.call == Call::Predict {
         return predict::predict(gateway, &address, parts, &body).await;
@@ -120,6 +120,14 @@ async fn other_call(
     }
 }
 
+/// How long the body of a call may be: questions and data are long, what changes anything else is not.
+fn body_bytes_max(call: Call, of_questions: usize) -> usize {
+    match call {
+        Call::Predict | Call::RawPredict | Call::CreateDataset | Call::ImportData => of_questions,
+        _ => of_questions.min(fields::BODY_BYTES_MAX),
+    }
+}
+
 /// Reads a body within the limit; one that is announced too long is not read at all.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ApiError> {
     body::read(headers, body, limit).await.map_err(ApiError::no_body)
@@ -161,6 +169,21 @@ fn reference<'a>(parent: &Parent, collection: &str, field: &str, name: &'a str) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changes_something_is_short() {
+        for (call, bytes) in [
+            (Call::Predict, 32 << 20),
+            (Call::RawPredict, 32 << 20),
+            (Call::ImportData, 32 << 20),
+            (Call::UploadModel, 4 << 20),
+            (Call::CreateCustomJob, 4 << 20),
+            (Call::CreateBatchPredictionJob, 4 << 20),
+        ] {
+            assert_eq!(body_bytes_max(call, 32 << 20), bytes, "{call:?}");
+            assert_eq!(body_bytes_max(call, 1000), 1000, "{call:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_told_from_a_broken_one() {

@@ -221,7 +221,7 @@ impl Platform {
             staged.push((errors_file(&files.answers()), format!("{directory}/{ERRORS}")));
         }
         for (path, name) in staged {
-            let upload = StagedUpload { bucket: bucket.to_owned(), name, crc32c: None };
+            let upload = StagedUpload { bucket: bucket.to_owned(), name, ..StagedUpload::default() };
             tokio::task::block_in_place(|| self.staging().put_file(&upload, &path))?;
         }
         Ok(MadeVersion { model: report.model, version: report.model_version })

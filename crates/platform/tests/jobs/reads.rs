@@ -60,7 +60,11 @@ async fn a_table_is_read_where_the_server_may_read() {
     let file = world.path().join("rows.parquet");
     write_table(&file, 40);
     let bytes = std::fs::read(&file).unwrap();
-    let upload = StagedUpload { bucket: "mine".to_owned(), name: "of/rows.parquet".to_owned(), crc32c: None };
+    let upload = StagedUpload {
+        bucket: "mine".to_owned(),
+        name: "of/rows.parquet".to_owned(),
+        ..StagedUpload::default()
+    };
     platform.staging().put(&upload, &bytes).unwrap();
     let runner = run(&platform);
     let real = |path: PathBuf| path.canonicalize().unwrap().display().to_string();

@@ -5,14 +5,19 @@
 //! Google's clients send every number as a double.
 
 use platform::{DataType, Error, Kind, Signature, Tensor, TensorData, TensorSpec};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{shown, traffic_key};
+use crate::json::{self, Fault, Reader};
 
 /// 2^53: up to here each integer is a double of its own.
 const DOUBLE_EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// Reads a body of at most `max_instances` instances as the tensors of a signature, in its order.
+/// What a body may have.
+const KEYS: [&str; 3] = ["instances", "parameters", "labels"];
+
+/// Reads a body of at most `max_instances` instances as the tensors of a signature, in its order. What is read is held as the
+/// elements of these tensors and nothing else.
 ///
 /// # Errors
 /// [`Kind::InvalidArgument`] naming instance, input and place.
@@ -21,78 +26,157 @@ pub(crate) fn parse(
     signature: &Signature,
     max_instances: usize,
 ) -> Result<Vec<(String, Tensor)>, Error> {
-    let Value::Object(mut body) = crate::vertex::fields::tree(body)? else {
-        return Err(Error::new(
-            Kind::InvalidArgument,
-            "the request body is not an object {\"instances\": [...]}",
-        ));
-    };
-    let instances = match body.remove("instances") {
-        Some(Value::Array(instances)) => instances,
-        Some(_) => return Err(Error::invalid("instances", "instances is not a list")),
-        None => return Err(Error::invalid("instances", "instances is missing; give a list")),
-    };
-    match body.remove("parameters") {
-        None | Some(Value::Null) => {}
-        Some(Value::Object(parameters)) if parameters.iter().all(is_of_traffic) => {}
-        Some(_) => {
-            let message = "the model takes tensors, so it has no parameters but texts strategy and account; leave others out";
-            return Err(Error::invalid("parameters", message));
+    let mut columns: Vec<Column<'_>> = signature.inputs.iter().map(Column::new).collect();
+    let rows = whole(&mut Reader::new(body), &mut columns, max_instances).map_err(|wrong| match wrong {
+        Wrong::Syntax(fault) => {
+            let message = format!("the request body is not JSON: {}", fault.within(body));
+            Error::new(Kind::InvalidArgument, message)
+        }
+        Wrong::Said(error) => error,
+    })?;
+    columns.into_iter().map(|column| column.tensor(rows)).collect()
+}
+
+/// Why a body is refused.
+enum Wrong {
+    /// It is not JSON.
+    Syntax(Fault),
+    /// It does not fit.
+    Said(Error),
+}
+
+impl From<Fault> for Wrong {
+    fn from(fault: Fault) -> Self {
+        Self::Syntax(fault)
+    }
+}
+
+impl From<Error> for Wrong {
+    fn from(error: Error) -> Self {
+        Self::Said(error)
+    }
+}
+
+fn whole(json: &mut Reader<'_>, columns: &mut [Column<'_>], max_instances: usize) -> Result<usize, Wrong> {
+    if json.ahead()? != json::Kind::Object {
+        let message = "the request body is not an object {\"instances\": [...]}";
+        return Err(Error::new(Kind::InvalidArgument, message).into());
+    }
+    let mut rows = None;
+    let mut seen = [false; KEYS.len()];
+    let mut body = json.object()?;
+    while let Some(key) = json.next_key(&mut body)? {
+        let Some(at) = KEYS.iter().position(|known| *known == key) else {
+            let (key, known) = (shown(&key), KEYS.join(", "));
+            let message = format!("unknown key \"{key}\"; known here: {known}");
+            return Err(Error::invalid(&key, message).into());
+        };
+        if std::mem::replace(&mut seen[at], true) {
+            return Err(Error::invalid(&key, format!("\"{key}\" is given twice")).into());
+        }
+        match &*key {
+            "instances" => rows = Some(all(json, columns, max_instances)?),
+            "parameters" => none(json)?,
+            _ => json.skip()?,
         }
     }
-    body.remove("labels");
-    if let Some(key) = body.keys().next() {
-        let message = format!("unknown key \"{}\"; known here: instances, parameters, labels", shown(key));
-        return Err(Error::invalid(&shown(key), message));
+    json.end()?;
+    match rows {
+        None => Err(Error::invalid("instances", "instances is missing; give a list").into()),
+        Some(0) => Err(Error::invalid("instances", "instances is empty; give at least one").into()),
+        Some(rows) => Ok(rows),
     }
-    if instances.is_empty() {
-        return Err(Error::invalid("instances", "instances is empty; give at least one"));
+}
+
+/// `parameters`, of which there are none but those that say with whom the caller belongs together.
+fn none(json: &mut Reader<'_>) -> Result<(), Wrong> {
+    let nothing = match json.ahead()? {
+        json::Kind::Null => json.null().map(|()| true)?,
+        json::Kind::Object => {
+            let mut parameters = json.object()?;
+            let mut of_traffic = true;
+            while let Some(key) = json.next_key(&mut parameters)? {
+                of_traffic &= traffic_key::NAMES.contains(&&*key);
+                match single(json)? {
+                    Some(value) => of_traffic &= is_traffic_key(&value),
+                    None => {
+                        of_traffic = false;
+                        json.skip()?;
+                    }
+                }
+            }
+            of_traffic
+        }
+        _ => false,
+    };
+    if nothing {
+        return Ok(());
     }
-    if instances.len() > max_instances {
-        let message = format!("more than {max_instances} instances; send them in several requests");
-        return Err(Error::invalid("instances", message));
+    let message =
+        "the model takes tensors, so it has no parameters but texts strategy and account; leave others out";
+    Err(Error::invalid("parameters", message).into())
+}
+
+fn is_traffic_key(value: &Value) -> bool {
+    value.as_str().map_or(value.is_null(), |text| traffic_key::fault(text).is_none())
+}
+
+/// `instances`: how many there are.
+fn all(json: &mut Reader<'_>, columns: &mut [Column<'_>], max_instances: usize) -> Result<usize, Wrong> {
+    if json.ahead()? != json::Kind::List {
+        return Err(Error::invalid("instances", "instances is not a list").into());
     }
-    let mut columns: Vec<Column<'_>> = signature.inputs.iter().map(Column::new).collect();
-    for (index, instance) in instances.iter().enumerate() {
-        match (instance, columns.as_mut_slice()) {
-            (Value::Object(values), _) => by_name(values, index, &mut columns)?,
-            (value, [only]) => only.push(value, index)?,
+    let mut index = 0;
+    let mut list = json.list()?;
+    while json.next_item(&mut list)? {
+        if index == max_instances {
+            let message = format!("more than {max_instances} instances; send them in several requests");
+            return Err(Error::invalid("instances", message).into());
+        }
+        match (json.ahead()?, &mut *columns) {
+            (json::Kind::Object, columns) => by_name(json, index, columns)?,
+            (_, [only]) => only.push(json, index)?,
             (_, several) => {
-                let names: Vec<&str> = several.iter().map(|column| column.spec.name.as_str()).collect();
                 let message = format!(
                     "instance {index} must be an object with each of the model's inputs: {}",
-                    names.join(", ")
+                    names(several)
                 );
-                return Err(Error::invalid(&format!("instances[{index}]"), message));
+                return Err(Error::invalid(&format!("instances[{index}]"), message).into());
             }
         }
+        index += 1;
     }
-    columns.into_iter().map(|column| column.tensor(instances.len())).collect()
+    Ok(index)
 }
 
-/// Whether a parameter only says with whom the caller belongs together.
-fn is_of_traffic((name, value): (&String, &Value)) -> bool {
-    let text = value.as_str().map_or(value.is_null(), |text| traffic_key::fault(text).is_none());
-    text && traffic_key::NAMES.contains(&name.as_str())
-}
-
-fn by_name(values: &Map<String, Value>, index: usize, columns: &mut [Column<'_>]) -> Result<(), Error> {
-    let known = |columns: &[Column<'_>]| {
-        columns.iter().map(|column| column.spec.name.clone()).collect::<Vec<_>>().join(", ")
-    };
-    if let Some(odd) = values.keys().find(|key| columns.iter().all(|column| column.spec.name != **key)) {
-        let message = format!("instance {index} has \"{}\", the model takes {}", shown(odd), known(columns));
-        return Err(Error::invalid(&format!("instances[{index}].{}", shown(odd)), message));
-    }
-    for column in columns {
-        let name = column.spec.name.clone();
-        let Some(value) = values.get(&name) else {
-            let message = format!("instance {index} lacks the input \"{name}\"");
-            return Err(Error::invalid(&format!("instances[{index}].{name}"), message));
+fn by_name(json: &mut Reader<'_>, index: usize, columns: &mut [Column<'_>]) -> Result<(), Wrong> {
+    let mut given = vec![false; columns.len()];
+    let mut next = 0;
+    let mut members = json.object()?;
+    while let Some(key) = json.next_key(&mut members)? {
+        let is = |column: &Column<'_>| column.spec.name == key;
+        // Most clients give them in one order.
+        let expected = columns.get(next).is_some_and(is).then_some(next);
+        let Some(at) = expected.or_else(|| columns.iter().position(is)) else {
+            let odd = shown(&key);
+            let message = format!("instance {index} has \"{odd}\", the model takes {}", names(columns));
+            return Err(Error::invalid(&format!("instances[{index}].{odd}"), message).into());
         };
-        column.push(value, index)?;
+        if std::mem::replace(&mut given[at], true) {
+            let message = format!("instance {index}: \"{key}\" is given twice");
+            return Err(Error::invalid(&format!("instances[{index}].{key}"), message).into());
+        }
+        columns[at].push(json, index)?;
+        next = at + 1;
     }
-    Ok(())
+    let Some(lacking) = given.iter().position(|given| !given) else { return Ok(()) };
+    let name = &columns[lacking].spec.name;
+    let message = format!("instance {index} lacks the input \"{name}\"");
+    Err(Error::invalid(&format!("instances[{index}].{name}"), message).into())
+}
+
+fn names(columns: &[Column<'_>]) -> String {
+    columns.iter().map(|column| column.spec.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The rows of one input.
@@ -115,29 +199,46 @@ impl<'a> Column<'a> {
         Self { spec, shape: spec.shape.iter().skip(1).copied().collect(), data }
     }
 
-    fn push(&mut self, row: &Value, index: usize) -> Result<(), Error> {
+    fn push(&mut self, json: &mut Reader<'_>, index: usize) -> Result<(), Wrong> {
         let mut place = vec![index];
-        self.nested(row, 0, &mut place)
+        self.nested(json, 0, &mut place)
     }
 
-    fn nested(&mut self, value: &Value, axis: usize, place: &mut Vec<usize>) -> Result<(), Error> {
+    fn nested(&mut self, json: &mut Reader<'_>, axis: usize, place: &mut Vec<usize>) -> Result<(), Wrong> {
+        let begin = json.clone();
         let Some(size) = self.shape.get(axis).copied() else {
-            return self.number(value, place);
+            return match single(json)? {
+                Some(value) => Ok(self.number(&value, place)?),
+                None => Err(self.unfit(place, &self.element(), begin)),
+            };
         };
-        let Value::Array(items) = value else {
-            let expected = size.map_or_else(String::new, |size| format!(" of {size}"));
-            return Err(self.wrong(place, &format!("a list{expected}"), value));
-        };
-        if *self.shape[axis].get_or_insert(items.len()) != items.len() {
-            let expected = self.shape[axis].unwrap_or_default();
-            return Err(self.wrong(place, &format!("a list of {expected}"), value));
+        let list_of =
+            |size: Option<usize>| size.map_or("a list".to_owned(), |size| format!("a list of {size}"));
+        if json.ahead()? != json::Kind::List {
+            return Err(self.unfit(place, &list_of(size), begin));
         }
-        for (at, item) in items.iter().enumerate() {
-            place.push(at);
-            self.nested(item, axis + 1, place)?;
+        let mut count = 0;
+        let mut list = json.list()?;
+        while json.next_item(&mut list)? {
+            if size == Some(count) {
+                return Err(self.unfit(place, &list_of(size), begin));
+            }
+            place.push(count);
+            self.nested(json, axis + 1, place)?;
             place.pop();
+            count += 1;
         }
-        Ok(())
+        let size = *self.shape[axis].get_or_insert(count);
+        if count == size { Ok(()) } else { Err(self.unfit(place, &list_of(Some(size)), begin)) }
+    }
+
+    fn element(&self) -> String {
+        let expected = match self.spec.dtype {
+            DataType::Float32 | DataType::Float64 => "a number, or null or \"NaN\" where it is missing",
+            DataType::Int32 | DataType::Int64 => "an integer",
+            DataType::Bool => "true or false",
+        };
+        format!("{expected} ({})", self.spec.dtype)
     }
 
     fn number(&mut self, value: &Value, place: &[usize]) -> Result<(), Error> {
@@ -152,25 +253,28 @@ impl<'a> Column<'a> {
             TensorData::Int64(values) => integer(value).map(|x| values.push(x)),
             TensorData::Bool(values) => value.as_bool().map(|x| values.push(x)),
         };
-        let expected = match self.spec.dtype {
-            DataType::Float32 | DataType::Float64 => "a number, or null or \"NaN\" where it is missing",
-            DataType::Int32 | DataType::Int64
-                if value.as_f64().is_some_and(|x| x.abs() > DOUBLE_EXACT_MAX) =>
-            {
-                "an integer, written without point and exponent beyond 2^53, where a double does not say which one"
-            }
-            DataType::Int32 | DataType::Int64 => "an integer",
-            DataType::Bool => "true or false",
+        let inexact = matches!(self.spec.dtype, DataType::Int32 | DataType::Int64)
+            && value.as_f64().is_some_and(|x| x.abs() > DOUBLE_EXACT_MAX);
+        let expected = if inexact {
+            let dtype = self.spec.dtype;
+            format!(
+                "an integer, written without point and exponent beyond 2^53, where a double does not say which one ({dtype})"
+            )
+        } else {
+            self.element()
         };
-        taken.ok_or_else(|| self.wrong(place, &format!("{expected} ({})", self.spec.dtype), value))
+        taken.ok_or_else(|| self.wrong(place, &expected, &shown(&value.to_string())))
     }
 
-    fn wrong(&self, place: &[usize], expected: &str, got: &Value) -> Error {
-        let got = match got {
-            Value::Array(items) => format!("a list of {}", items.len()),
-            Value::Object(_) => "an object".to_owned(),
-            other => shown(&other.to_string()),
-        };
+    /// What is wrong with the value ahead.
+    fn unfit(&self, place: &[usize], expected: &str, mut json: Reader<'_>) -> Wrong {
+        match found(&mut json) {
+            Ok(got) => self.wrong(place, expected, &got).into(),
+            Err(fault) => fault.into(),
+        }
+    }
+
+    fn wrong(&self, place: &[usize], expected: &str, got: &str) -> Error {
         let (index, inside) = (place[0], &place[1..]);
         let inside: String = inside.iter().map(|at| format!("[{at}]")).collect();
         let name = &self.spec.name;
@@ -193,6 +297,41 @@ fn integer(value: &Value) -> Option<i64> {
         let whole = value.as_f64().filter(|x| !value.is_u64() && x.fract() == 0.0);
         whole.filter(|x| x.abs() <= DOUBLE_EXACT_MAX).map(|x| x as i64)
     })
+}
+
+/// The value ahead, unless it is a list or an object, which is not read.
+fn single(json: &mut Reader<'_>) -> Result<Option<Value>, Fault> {
+    Ok(Some(match json.ahead()? {
+        json::Kind::Null => json.null().map(|()| Value::Null)?,
+        json::Kind::True | json::Kind::False => Value::Bool(json.boolean()?),
+        json::Kind::Text => Value::String(json.text()?.into_owned()),
+        json::Kind::Number => {
+            let (number, float) = json.number().map(|number| (number, number.as_f64()))?;
+            match number.as_i64() {
+                // An integer has no -0.
+                Some(integer) if integer != 0 || float.is_sign_positive() => Value::from(integer),
+                _ => Value::from(float),
+            }
+        }
+        json::Kind::List | json::Kind::Object => return Ok(None),
+    }))
+}
+
+/// The value ahead, for an error message.
+fn found(json: &mut Reader<'_>) -> Result<String, Fault> {
+    if let Some(value) = single(json)? {
+        return Ok(shown(&value.to_string()));
+    }
+    if json.ahead()? == json::Kind::Object {
+        return Ok("an object".to_owned());
+    }
+    let mut count = 0;
+    let mut list = json.list()?;
+    while json.next_item(&mut list)? {
+        json.skip()?;
+        count += 1;
+    }
+    Ok(format!("a list of {count}"))
 }
 
 fn float(value: &Value) -> Option<f64> {
@@ -291,6 +430,38 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_those_that_were_written() {
+        let one = Signature {
+            inputs: vec![TensorSpec {
+                name: "x".to_owned(),
+                dtype: DataType::Float64,
+                shape: vec![None, None],
+            }],
+            outputs: Vec::new(),
+        };
+        let written =
+            br#"{"instances": [[-0, 0, -0.0, 1e-7, 0.1, 12345678901234567890, 9007199254740993, "NaN"]]}"#;
+        let data = parse(written, &one, 1).unwrap().remove(0).1;
+        let TensorData::Float64(values) = data.data() else { panic!("another type") };
+        let expected = [-0.0, 0.0, -0.0, 1e-7, 0.1, 12_345_678_901_234_567_890.0, 9_007_199_254_740_992.0];
+        assert_eq!(values[..7].iter().map(|x| x.to_bits()).collect::<Vec<_>>(), expected.map(f64::to_bits));
+        assert!(values[7].is_nan());
+    }
+
+    #[test]
+    fn what_is_refused_is_not_read_to_its_end() {
+        // Bytes that are no JSON follow, so whoever had read on would say that.
+        for (text, said) in [
+            (r#"{"instances": [{"odd": 1, !"#, "has \"odd\""),
+            (r#"{"instances": [{"sector": 1.5, !"#, "sector must be an integer"),
+            (r#"{"odd": !"#, "unknown key \"odd\""),
+        ] {
+            let refusal = parsed(text).unwrap_err();
+            assert!(refusal.contains(said), "{refusal}");
+        }
+    }
+
+    #[test]
     fn one_input_needs_no_name() {
         let mut one = signature();
         one.inputs.truncate(1);
@@ -316,18 +487,24 @@ mod tests {
             ),
             (", \"listed\": [true]", "", "instance 1 lacks the input \"listed\""),
             ("[true]", "[1]", "listed[0] must be true or false (bool), got 1"),
+            ("[true]", "[[true, true]]", "listed[0] must be true or false (bool), got a list of 2"),
+            ("\"sector\": 1", "\"sector\": {}", "sector must be an integer (int64), got an object"),
+            ("\"sector\": 1", "\"sector\": 1, \"sector\": 2", "\"sector\" is given twice"),
         ] {
             let refusal = parsed(&with(from, to)).unwrap_err();
             assert!(refusal.contains(said), "{refusal}");
         }
+        let many = format!("{{\"instances\": [{}]}}", [good; 4].join(", "));
         for (text, said) in [
             ("[]", "not an object"),
             ("{}", "instances is missing"),
             (r#"{"instances": []}"#, "instances is empty"),
             (r#"{"instances": [[1]]}"#, "must be an object with each of the model's inputs"),
-            (r#"{"instances": [1, 2, 3, 4]}"#, "more than 3 instances"),
-            (r#"{"instances": [1], "parameters": {"as_of": 1}}"#, "has no parameters"),
-            (r#"{"instances": [1], "x": 1}"#, "unknown key \"x\""),
+            (many.as_str(), "more than 3 instances"),
+            (r#"{"parameters": {"as_of": 1}, "instances": [1]}"#, "has no parameters"),
+            (r#"{"parameters": [], "instances": [1]}"#, "has no parameters"),
+            (r#"{"x": 1, "instances": [1]}"#, "unknown key \"x\""),
+            (r#"{"labels": {}, "labels": {}}"#, "\"labels\" is given twice"),
             (r#"{"instances": [{"sector": 1, "sector": 2}]}"#, "\"sector\" is given twice"),
             ("{", "line 1"),
         ] {
