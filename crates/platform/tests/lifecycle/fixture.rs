@@ -35,6 +35,13 @@ pub(crate) async fn open(folder: &Path) -> Arc<Platform> {
         holder: "test".to_owned(),
         clock: Arc::new(|| "2026-01-02T00:00:00Z".parse().unwrap()),
     };
+    // The lock goes with the last task that has the platform before.
+    for _ in 0..500 {
+        match Platform::open(options.clone()).await {
+            Ok(platform) => return platform,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
     Platform::open(options).await.unwrap()
 }
 
@@ -133,6 +140,13 @@ pub(crate) async fn until_loading() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("nothing is being loaded");
+}
+
+/// Returns when nothing is being loaded any more.
+pub(crate) async fn until_loaded() {
+    while !loading().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// The niceness of each thread that loads a model now.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use platform::{Kind, ModelName, Residence, Standing};
 
-use crate::fixture::{BIG, Fixture, P, SMALL, deploy, loading};
+use crate::fixture::{BIG, Fixture, P, SMALL, deploy, loading, until_loaded};
 
 const LOWEST: i64 = 19;
 
@@ -84,4 +84,6 @@ async fn a_load_is_given_up_when_the_process_is_to_end() {
     assert_eq!(fixture.ask("f").await.unwrap(), 1);
     let endpoint = fixture.platform.get_endpoint(P, "e").await.unwrap();
     assert!(endpoint.deployments.is_empty());
+    // Others look for threads that load.
+    until_loaded().await;
 }
