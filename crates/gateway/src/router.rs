@@ -296,27 +296,30 @@ async fn limit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next
 }
 
 /// Refuses at once what is over the concurrency limit, and cuts off what takes too long.
-async fn limited<F: Future<Output = Response>>(
+///
+/// The place is taken before there is a future: one that has borrowed its request carries it about to its end.
+fn limited<F: Future<Output = Response>>(
     gateway: &Gateway,
     request: Request,
     answer: impl FnOnce(Request) -> F,
-) -> Response {
+) -> impl Future<Output = Response> {
     let dialect = observe::dialect_or(Dialect::Vertex);
-    let _permit = match gateway.permit(dialect, request.extensions().get()) {
-        Ok(permit) => permit,
-        Err(error) => return dialect.refusal(error),
-    };
-    let timeout = gateway.options.request_timeout;
-    match within(timeout, answer(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            gateway.counts.refused(dialect, Why::TooLate);
-            let message = format!(
-                "no answer within {} s; a change asked for goes on, get the resource to see it",
-                timeout.as_secs_f64()
-            );
-            dialect.refusal(Error::new(Kind::DeadlineExceeded, message))
+    let begun = gateway.permit(dialect, request.extensions().get()).map(|permit| (permit, answer(request)));
+    async move {
+        let (_permit, answered) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return dialect.refusal(error),
+        };
+        let timeout = gateway.options.request_timeout;
+        if let Ok(response) = within(timeout, answered).await {
+            return response;
         }
+        gateway.counts.refused(dialect, Why::TooLate);
+        let message = format!(
+            "no answer within {} s; a change asked for goes on, get the resource to see it",
+            timeout.as_secs_f64()
+        );
+        dialect.refusal(Error::new(Kind::DeadlineExceeded, message))
     }
 }
 
