@@ -10,6 +10,7 @@ pub(crate) mod key;
 pub(crate) mod lifecycle;
 pub(crate) mod model;
 pub(crate) mod predict;
+pub(crate) mod serve_limits;
 pub(crate) mod train;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use job::{JobLimitArgs, JobVerb};
 use key::KeyVerb;
 use model::{ConvertArgs, ModelVerb};
 use predict::PredictArgs;
+use serve_limits::ServeLimitArgs;
 use train::{SearchArgs, TrainArgs};
 
 use crate::log::LogFormat;
@@ -327,6 +329,8 @@ pub(crate) struct ServeArgs {
     pub(crate) max_loaded_gb: Option<f64>,
     #[command(flatten)]
     pub(crate) jobs: JobLimitArgs,
+    #[command(flatten)]
+    pub(crate) limits: ServeLimitArgs,
 }
 
 /// `config ...`

@@ -1,6 +1,8 @@
 //! Configuration, resolved once: flag > environment > file > default. Every value remembers where it came from.
 //! What the values are good for is decided by those who use them.
 
+mod limits;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,9 +11,11 @@ use platform::{Error, Kind};
 use serde::Deserialize;
 
 use crate::args::job::JobLimitArgs;
+use crate::args::serve_limits::ServeLimitArgs;
 use crate::args::{Cli, GlobalArgs, Verb};
 use crate::client::Access;
 use crate::log::LogFormat;
+pub(crate) use limits::ServeLimits;
 
 /// The file that is read from the working directory without being named.
 pub(crate) const FILE_NAME: &str = "bellwether.toml";
@@ -95,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) max_running_jobs: Setting<usize>,
     /// Jobs of a server that may wait.
     pub(crate) max_queued_jobs: Setting<usize>,
+    /// What a server allows its clients.
+    pub(crate) limits: ServeLimits,
 }
 
 impl Settings {
@@ -113,6 +119,7 @@ pub(crate) struct Flags<'a> {
     default_model: Option<&'a str>,
     log_requests: Option<u64>,
     jobs: JobLimitArgs,
+    limits: ServeLimitArgs,
 }
 
 impl<'a> Flags<'a> {
@@ -124,11 +131,17 @@ impl<'a> Flags<'a> {
             Verb::Run(args) => (args.listen.as_deref(), [].as_slice()),
             _ => (None, [].as_slice()),
         };
-        let (jobs, default_model, log_requests) = match &cli.verb {
-            Verb::Serve(args) => (args.jobs, args.default_model.as_deref(), args.log_requests),
-            _ => (JobLimitArgs::default(), None, None),
-        };
-        Self { global: Some(&cli.global), listen, allow_roots, default_model, log_requests, jobs }
+        let flags = Self { global: Some(&cli.global), listen, allow_roots, ..Self::default() };
+        match &cli.verb {
+            Verb::Serve(args) => Self {
+                default_model: args.default_model.as_deref(),
+                log_requests: args.log_requests,
+                jobs: args.jobs,
+                limits: args.limits,
+                ..flags
+            },
+            _ => flags,
+        }
     }
 }
 
@@ -260,6 +273,7 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         said.max_queued_jobs,
         MAX_QUEUED_JOBS_DEFAULT,
     )?;
+    let limits = limits::resolve(&flags.limits, &said.limits(), &layers, surroundings)?;
     Ok(Settings {
         data_dir,
         artifact_root,
@@ -276,6 +290,7 @@ pub(crate) fn resolve(flags: &Flags<'_>, surroundings: &Surroundings<'_>) -> Res
         default_model,
         max_running_jobs,
         max_queued_jobs,
+        limits,
     })
 }
 
@@ -378,6 +393,27 @@ struct Keys {
     default_model: Option<String>,
     max_running_jobs: Option<usize>,
     max_queued_jobs: Option<usize>,
+    max_connections: Option<u64>,
+    max_requests: Option<u64>,
+    max_body_mib: Option<u64>,
+    max_request_rows: Option<u64>,
+    request_timeout_s: Option<u64>,
+    head_timeout_s: Option<u64>,
+    body_timeout_s: Option<u64>,
+}
+
+impl Keys {
+    fn limits(&self) -> ServeLimitArgs {
+        ServeLimitArgs {
+            max_connections: self.max_connections,
+            max_requests: self.max_requests,
+            max_body_mib: self.max_body_mib,
+            max_request_rows: self.max_request_rows,
+            request_timeout_s: self.request_timeout_s,
+            head_timeout_s: self.head_timeout_s,
+            body_timeout_s: self.body_timeout_s,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -542,6 +578,32 @@ mod tests {
         assert_eq!(refused, "--max-running-jobs must be 1 to 10000, got 0 (flag --max-running-jobs)");
         let case = Case::new("", &[("BELLWETHER_MAX_QUEUED_JOBS", "many")]);
         assert!(case.resolve(&["serve"]).unwrap_err().to_string().contains("\"many\" is not a whole number"));
+    }
+
+    #[test]
+    fn limits_of_a_server_come_from_all_layers_and_are_bounded() {
+        let bare = Case::new("", &[]).resolve(&["serve"]).unwrap().limits;
+        assert_eq!(bare.options(), gateway::GatewayOptions::default());
+        let file = "max_body_mib = 64\nhead_timeout_s = 5\nmax_connections = 10";
+        let case =
+            Case::new(file, &[("BELLWETHER_HEAD_TIMEOUT_S", "6"), ("BELLWETHER_MAX_CONNECTIONS", "20")]);
+        let line = ["serve", "--max-connections", "30", "--max-requests", "7", "--body-timeout-s", "3"];
+        let limits = case.resolve(&line).unwrap().limits;
+        let options = limits.options();
+        assert_eq!((options.max_connections, options.max_concurrent_requests), (30, 7));
+        assert_eq!((options.max_body_bytes, options.max_instances), (64 << 20, 65_536));
+        assert_eq!((options.head_timeout.as_secs(), options.body_timeout.as_secs()), (6, 3));
+        let origins: Vec<String> = limits.all().map(|(_, setting)| setting.origin.to_string()).into();
+        assert_eq!(origins[0], "flag --max-connections");
+        assert!(origins[2].starts_with("file ") && origins[2].ends_with(FILE_NAME), "{origins:?}");
+        assert_eq!(
+            (origins[3].as_str(), origins[5].as_str()),
+            ("default", "environment BELLWETHER_HEAD_TIMEOUT_S")
+        );
+        let refused = case.resolve(&["serve", "--max-requests", "0"]).unwrap_err().to_string();
+        assert_eq!(refused, "--max-requests must be 1 to 1000000, got 0 (flag --max-requests)");
+        let refused = Case::new("max_body_mib = 4096", &[]).resolve(&["serve"]).unwrap_err().to_string();
+        assert!(refused.starts_with("--max-body-mib must be 1 to 2047, got 4096 (file "), "{refused}");
     }
 
     #[test]

@@ -117,8 +117,8 @@ impl Server {
         platform.announce_address(&url)?;
         let default_model = settings.default_model.value.clone();
         let log_requests = settings.log_requests.value;
-        let options =
-            GatewayOptions { default_model, log_requests, tls: tls.is_some(), ..GatewayOptions::default() };
+        let limits = settings.limits.options();
+        let options = GatewayOptions { default_model, log_requests, tls: tls.is_some(), ..limits };
         let stopping = Stopping::default();
         let service = gateway::Service::new(Arc::clone(platform), options, stopping.clone());
         let (stop, stopped) = oneshot::channel();

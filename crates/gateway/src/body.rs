@@ -15,7 +15,8 @@ use flate2::Compression;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 
-use crate::pace::{self, Pace, Wait};
+use crate::observe;
+use crate::pace::{Pace, Wait};
 
 /// Smaller replies are sent as they are: they fit a packet either way.
 const COMPRESSED_FROM_BYTES: usize = 1024;
@@ -47,7 +48,7 @@ pub(crate) struct Paced {
 impl Paced {
     /// Whose clock begins when it is first waited for.
     pub(crate) fn new(body: Body) -> Self {
-        Self::at(pace::OF_BODIES, body)
+        Self::at(observe::pace_of_body(), body)
     }
 
     fn at(pace: Pace, body: Body) -> Self {

@@ -15,12 +15,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use futures::FutureExt as _;
-use platform::{Error, Kind, Platform};
+use platform::{Caller, Error, Held, Hold, Kind, Platform};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::error::Elapsed;
 use tower::Service as _;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::access::{Need, need};
 use crate::dialect::Dialect;
 use crate::native::{health, keys, metrics};
 use crate::observe::counts::Counts;
@@ -30,7 +31,7 @@ use crate::question::QuestionPath;
 use crate::request_id::RequestIds;
 use crate::stopping::Stopping;
 use crate::vertex::{self, error::ApiError};
-use crate::{mlflow, open_inference, openapi, storage, tensorflow_serving};
+use crate::{mlflow, open_inference, openapi, pace, storage, tensorflow_serving};
 
 /// What the gateway allows a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +42,15 @@ pub struct GatewayOptions {
     pub max_instances: usize,
     /// How long a request may take before it is answered with 504.
     pub request_timeout: Duration,
-    /// The most requests in progress at once; the next is refused with 429. Health and metrics do not count.
+    /// The most requests in progress at once, of one client (key, or address without keys) half of them; the next is refused with
+    /// 429. Health and metrics do not count.
     pub max_concurrent_requests: usize,
+    /// The most connections at once, of one address half of them; the next is answered with 503 and closed.
+    pub max_connections: usize,
+    /// How long a connection may take for a request's head.
+    pub head_timeout: Duration,
+    /// How long a request's body may pause; it also counts as its beginning, after which it must come at 16 KiB a second.
+    pub body_timeout: Duration,
     /// The model that answers where a protocol has no names, as `MODEL` or `PROJECT.MODEL`; none: the only one in service.
     pub default_model: Option<String>,
     /// One request of so many gets a line in the log, at the level info; 0: none does.
@@ -58,6 +66,9 @@ impl Default for GatewayOptions {
             max_instances: 65_536,
             request_timeout: Duration::from_secs(60),
             max_concurrent_requests: 1024,
+            max_connections: 4096,
+            head_timeout: Duration::from_secs(75),
+            body_timeout: pace::OF_BODIES.silence_max,
             default_model: None,
             log_requests: 0,
             tls: false,
@@ -110,6 +121,22 @@ impl Service {
         self.gateway.counts.replies()
     }
 
+    /// What it allows.
+    pub(crate) fn options(&self) -> &GatewayOptions {
+        &self.gateway.options
+    }
+
+    /// Why a request is refused whose address has so many in progress with it. Where keys are asked for they have shares,
+    /// whatever their addresses.
+    pub(crate) fn over_share(&self, in_progress: usize, path: &str) -> Option<Error> {
+        let share = share(self.gateway.options.max_concurrent_requests);
+        if in_progress <= share || self.gateway.platform.keys_required() || !is_counted(path) {
+            return None;
+        }
+        let message = format!("{share} requests of this address are in progress already; try again");
+        Some(Error::new(Kind::ResourceExhausted, message))
+    }
+
     /// Answers any request, whatever its path and protocol.
     pub async fn answer(&self, request: Request) -> Response {
         if let Some(question) = QuestionPath::of(request.uri().path()) {
@@ -126,7 +153,13 @@ impl Service {
 
     /// Refuses what no handler is to see.
     pub(crate) async fn refuse(&self, request: Request, error: Error) -> Response {
-        let refuse = |_| async { observe::dialect_or(Dialect::Vertex).refusal(error) };
+        let refuse = |_| async {
+            let dialect = observe::dialect_or(Dialect::Vertex);
+            if error.kind() == Kind::ResourceExhausted {
+                self.gateway.counts.refused(dialect, Why::Busy);
+            }
+            dialect.refusal(error)
+        };
         observe::observed(&self.gateway, request, refuse).await
     }
 
@@ -159,14 +192,25 @@ impl Gateway {
     /// A place among the requests in progress.
     ///
     /// # Errors
-    /// At once, with [`Kind::ResourceExhausted`], if all are taken.
-    pub(crate) fn permit(&self, dialect: Dialect) -> Result<SemaphorePermit<'_>, Error> {
-        self.permits.try_acquire().map_err(|_| {
+    /// At once, with [`Kind::ResourceExhausted`], if all are taken, or if the caller's key has its share of them.
+    pub(crate) fn permit(&self, dialect: Dialect, caller: Option<&Caller>) -> Result<Permit<'_>, Error> {
+        let limit = self.options.max_concurrent_requests;
+        let share = share(limit);
+        let full = |message: String| {
             self.counts.refused(dialect, Why::Busy);
-            let limit = self.options.max_concurrent_requests;
-            let message = format!("the server is answering {limit} requests already; try again");
             Error::new(Kind::ResourceExhausted, message)
-        })
+        };
+        let hold = match caller.map(|caller| caller.hold(Held::Request, share)) {
+            Some(None) => {
+                let message = format!("{share} requests with this key are in progress already; try again");
+                return Err(full(message));
+            }
+            held => held.flatten(),
+        };
+        let place = self.permits.try_acquire();
+        let place = place
+            .map_err(|_| full(format!("the server is answering {limit} requests already; try again")))?;
+        Ok(Permit { _place: place, _hold: hold })
     }
 
     /// Whether a request gets a line in the log.
@@ -174,6 +218,17 @@ impl Gateway {
         let every = self.options.log_requests;
         every != 0 && self.unlogged.fetch_add(1, Ordering::Relaxed).is_multiple_of(every)
     }
+}
+
+/// A place among the requests in progress, and among those of its key.
+pub(crate) struct Permit<'a> {
+    _place: SemaphorePermit<'a>,
+    _hold: Option<Hold>,
+}
+
+/// What one client may have of so many places, so that some are left for others: half of them.
+pub(crate) fn share(places: usize) -> usize {
+    places.div_ceil(2)
 }
 
 /// A path of the router, whether its requests count, and who answers them.
@@ -206,6 +261,12 @@ pub(crate) const ROUTES: &[Mount] = &[
     ("/openapi.json", Counted::No, || get(openapi::answer)),
 ];
 
+/// Whether the requests of a path count.
+fn is_counted(path: &str) -> bool {
+    let told = ROUTES.iter().any(|(route, counted, _)| *counted == Counted::No && *route == path);
+    !told && need(&Method::GET, path) != Need::Nothing
+}
+
 /// Whether a request counts as in progress; what does not is answered when the server is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counted {
@@ -235,27 +296,30 @@ async fn limit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next
 }
 
 /// Refuses at once what is over the concurrency limit, and cuts off what takes too long.
-async fn limited<F: Future<Output = Response>>(
+///
+/// The place is taken before there is a future: one that has borrowed its request carries it about to its end.
+fn limited<F: Future<Output = Response>>(
     gateway: &Gateway,
     request: Request,
     answer: impl FnOnce(Request) -> F,
-) -> Response {
+) -> impl Future<Output = Response> {
     let dialect = observe::dialect_or(Dialect::Vertex);
-    let _permit = match gateway.permit(dialect) {
-        Ok(permit) => permit,
-        Err(error) => return dialect.refusal(error),
-    };
-    let timeout = gateway.options.request_timeout;
-    match within(timeout, answer(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            gateway.counts.refused(dialect, Why::TooLate);
-            let message = format!(
-                "no answer within {} s; a change asked for goes on, get the resource to see it",
-                timeout.as_secs_f64()
-            );
-            dialect.refusal(Error::new(Kind::DeadlineExceeded, message))
+    let begun = gateway.permit(dialect, request.extensions().get()).map(|permit| (permit, answer(request)));
+    async move {
+        let (_permit, answered) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return dialect.refusal(error),
+        };
+        let timeout = gateway.options.request_timeout;
+        if let Ok(response) = within(timeout, answered).await {
+            return response;
         }
+        gateway.counts.refused(dialect, Why::TooLate);
+        let message = format!(
+            "no answer within {} s; a change asked for goes on, get the resource to see it",
+            timeout.as_secs_f64()
+        );
+        dialect.refusal(Error::new(Kind::DeadlineExceeded, message))
     }
 }
 

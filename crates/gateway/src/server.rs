@@ -6,6 +6,8 @@
 mod connection;
 mod line;
 mod reply;
+#[cfg(test)]
+mod shares;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,7 @@ mod watch;
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,16 +25,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
+use crate::connections::Peers;
 use crate::router::Service;
 use crate::tls::Tls;
 use connection::{Accepted, Answering};
 use threads::Threads;
 use watch::Limits;
 
-/// More wait in the listener's backlog until one ends.
-const CONNECTIONS_MAX: u32 = 4096;
 /// A request's line and headers together.
 const HEAD_BYTES_MAX: u32 = 64 << 10;
 /// The most requests in progress on one HTTP/2 connection.
@@ -57,7 +58,8 @@ pub async fn serve(
     tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    serve_within(Limits::default(), listener, (service, tls), shutdown).await
+    let limits = Limits { head: service.options().head_timeout, ..Limits::default() };
+    serve_within(limits, listener, (service, tls), shutdown).await
 }
 
 async fn serve_within(
@@ -66,26 +68,25 @@ async fn serve_within(
     (service, tls): (Service, Option<Tls>),
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let mut peers = Peers::new(service.options().max_connections);
+    let encrypted = tls.is_some();
     let elsewhere = Handle::current();
     let answering = Answering { http: protocols(), limits, service, tls, elsewhere };
     let threads = Threads::start(&Arc::new(answering))?;
     let mut shutdown = pin!(shutdown);
     loop {
-        let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (accept(&listener).await, permit)
-        };
-        let (stream, permit) = tokio::select! {
-            accepted = accepted => accepted,
+        let (stream, address) = tokio::select! {
+            accepted = accept(&listener) => accepted,
             () = &mut shutdown => break,
         };
-        threads.give(Accepted { stream, permit: permit.ok() });
+        match peers.place(address.ip()) {
+            Some(place) => threads.give(Accepted { stream, place }),
+            None => peers.refuse(stream, encrypted),
+        }
     }
     drop(listener);
     threads.end();
-    // Each connection holds one.
-    let _ = permits.acquire_many(CONNECTIONS_MAX).await;
+    peers.closed().await;
     Ok(())
 }
 
@@ -104,16 +105,16 @@ fn protocols() -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// The next connection, bound to no runtime.
-async fn accept(listener: &TcpListener) -> std::net::TcpStream {
+/// The next connection, bound to no runtime, and whose it is.
+async fn accept(listener: &TcpListener) -> (std::net::TcpStream, SocketAddr) {
     loop {
-        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
+        match listener.accept().await.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
+            Ok((stream, address)) => {
                 // Replies are written whole, so waiting for more to send only adds latency.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
-                return stream;
+                return (stream, address);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {

@@ -4,7 +4,7 @@
 //! bits, shown once, and stored as its SHA-256.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
@@ -79,6 +79,29 @@ impl Known {
 struct Done {
     requests: AtomicU64,
     rows: AtomicU64,
+    /// In progress now, by [`Held`].
+    held: [AtomicUsize; 2],
+}
+
+/// What of a server's places a caller holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// A request in progress.
+    Request,
+    /// A stream, which may be idle.
+    Stream,
+}
+
+/// A place that a key holds until this is dropped; without keys nobody's.
+#[derive(Debug)]
+pub struct Hold(Option<(Arc<Known>, Held)>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some((holder, held)) = &self.0 {
+            holder.done.held[*held as usize].fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// All keys by id.
@@ -131,6 +154,15 @@ impl Caller {
     /// The project its key is for; none if it is for all.
     pub fn project(&self) -> Option<&str> {
         self.0.as_ref().and_then(|holder| holder.key.project.as_deref())
+    }
+
+    /// A place for its key, if that has fewer than `most` of them.
+    pub fn hold(&self, held: Held, most: usize) -> Option<Hold> {
+        let Some(holder) = &self.0 else { return Some(Hold(None)) };
+        let before = holder.done.held[held as usize].fetch_add(1, Ordering::Relaxed);
+        // Dropped, it takes its count back.
+        let hold = Hold(Some((Arc::clone(holder), held)));
+        (before < most).then_some(hold)
     }
 
     pub(crate) fn answered(&self, rows: usize) {
@@ -203,32 +235,41 @@ impl Platform {
         if keys.is_empty() {
             return Ok(Caller::default());
         }
-        let refused = |why: &str| {
-            let message = format!(
-                "{why}; send one as `Authorization: Bearer KEY` or `x-api-key: KEY` (`bellwether key create` makes one)"
-            );
-            Err(Error::new(Kind::Unauthenticated, message))
-        };
-        let Some(sent) = sent else { return refused("this server asks for an API key") };
+        let Some(sent) = sent else { return refused(NO_KEY) };
         let mut parts = sent.split('-');
         let (Some(PREFIX), Some(id), Some(secret), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return refused("this is no API key of this server");
+            return refused(UNKNOWN_KEY);
         };
         let is_its_own = |known: &&Arc<Known>| known.digest.is_some_and(|own| same(&own, &digest(secret)));
         let Some(known) = keys.get(id).filter(is_its_own) else {
-            return refused("this is no API key of this server");
+            return refused(UNKNOWN_KEY);
         };
+        self.check_known(known)?;
+        known.done.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(Caller(Some(Arc::clone(known))))
+    }
+
+    fn check_known(&self, known: &Known) -> Result<()> {
         if known.key.revoked_at.is_some() {
             return refused("this API key was revoked");
         }
         if known.key.expires_at.is_some_and(|end| end <= self.now()) {
             return refused("this API key has expired");
         }
-        known.done.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(Caller(Some(Arc::clone(known))))
+        Ok(())
     }
+}
+
+const NO_KEY: &str = "this server asks for an API key";
+const UNKNOWN_KEY: &str = "this is no API key of this server";
+
+fn refused<T>(why: &str) -> Result<T> {
+    let message = format!(
+        "{why}; send one as `Authorization: Bearer KEY` or `x-api-key: KEY` (`bellwether key create` makes one)"
+    );
+    Err(Error::new(Kind::Unauthenticated, message))
 }
 
 fn digest(secret: &str) -> Digest {

@@ -79,7 +79,7 @@ pub use features::{ComputeFeatures, ComputedFeatures};
 pub use fitting::{FitOptions, StartFrom};
 pub use import_settings::ImportSettings;
 pub use in_service::{DeploymentCounters, Readiness};
-pub use keys::{Caller, CreateKey, CreatedKey, KeyUse};
+pub use keys::{Caller, CreateKey, CreatedKey, Held, Hold, KeyUse};
 pub use lifecycle::Pruned;
 pub use limits::limits_in_effect;
 pub use loads::LoadCounters;

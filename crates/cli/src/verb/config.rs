@@ -28,7 +28,8 @@ impl SettingsView {
         let root = settings.artifact_root.value.clone();
         let root = root.unwrap_or_else(|| format!("file://{data_dir}/artifacts"));
         let cache_gb = settings.artifact_cache_bytes.value as f64 / 1e9;
-        let settings = BTreeMap::from([
+        let limits = settings.limits.all().map(|(key, limit)| (key, view(limit, json!(limit.value))));
+        let mut shown = BTreeMap::from([
             ("data_dir", view(&settings.data_dir, json!(data_dir.to_string()))),
             ("artifact_root", view(&settings.artifact_root, json!(root))),
             ("artifact_cache_gb", view(&settings.artifact_cache_bytes, json!(cache_gb))),
@@ -48,7 +49,8 @@ impl SettingsView {
             ("max_running_jobs", view(&settings.max_running_jobs, json!(settings.max_running_jobs.value))),
             ("max_queued_jobs", view(&settings.max_queued_jobs, json!(settings.max_queued_jobs.value))),
         ]);
-        Self { settings }
+        shown.extend(limits);
+        Self { settings: shown }
     }
 }
 

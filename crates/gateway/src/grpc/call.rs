@@ -12,7 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, TryFutureExt as _};
-use platform::{Caller, Error, Kind, ModelName, Scope, Target, Together, VersionChoice};
+use platform::{Caller, Error, Held, Kind, ModelName, Scope, Target, Together, VersionChoice};
 use prost::Message;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use super::paced::Paced;
 use super::reply::{self, Answer, Refused};
 use crate::dialect::Dialect;
 use crate::observe::{self, CountedLater, Current, Route, Why};
-use crate::router::Gateway;
+use crate::router::{Gateway, Permit};
 
 /// The most streams open at once; they may be idle, so requests in progress do not bound them.
 const STREAMS_MAX: usize = 1024;
@@ -98,6 +98,14 @@ impl Asked {
         self.caller.allow(Some(project), Scope::Predict)
     }
 
+    /// A place among the requests in progress.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::permit`].
+    pub(super) fn permit(&self) -> Result<Permit<'_>, Error> {
+        self.gateway.permit(observe::dialect_or(Dialect::OtherGrpc), Some(&self.caller))
+    }
+
     /// Who answers for a model, if the caller may ask it.
     ///
     /// # Errors
@@ -149,11 +157,9 @@ impl Call {
             let deadline = Deadline::of(&self)?;
             let gateway = Arc::clone(&self.gateway);
             let asked = self.asked(Some(deadline), None)?;
-            let _permit = if method.counted {
-                Some(gateway.permit(observe::dialect_or(Dialect::OtherGrpc))?)
-            } else {
-                None
-            };
+            let dialect = observe::dialect_or(Dialect::OtherGrpc);
+            let _permit =
+                if method.counted { Some(gateway.permit(dialect, Some(&asked.caller))?) } else { None };
             let service = tower::service_fn(|request: tonic::Request<Q>| {
                 let answered = answer(asked.clone(), request.into_inner());
                 async { answered.await.map(Answer::into_response).map_err(Refused::into_status) }
@@ -229,17 +235,25 @@ impl Call {
         check(&self.request)?;
         let timeout = asked(self.request.headers())?;
         let until = timeout.map(|timeout| Deadline::after(self.begun, timeout)).transpose()?;
-        let permit = Arc::clone(&streams.0).try_acquire_owned().map_err(|_| {
+        let full = |message: String| {
             self.gateway.counts.refused(observe::dialect_or(Dialect::OtherGrpc), Why::Busy);
-            let message = format!("{STREAMS_MAX} streams are open already; close one or try again");
             reply::status(&Error::new(Kind::ResourceExhausted, message))
-        })?;
+        };
+        let share = STREAMS_MAX / 2;
+        let hold = self.request.extensions().get::<Caller>().map(|caller| {
+            let said = || full(format!("this key has {share} streams open already; close one or try again"));
+            caller.hold(Held::Stream, share).ok_or_else(said)
+        });
+        let hold = hold.transpose()?;
+        let permit = Arc::clone(&streams.0)
+            .try_acquire_owned()
+            .map_err(|_| full(format!("{STREAMS_MAX} streams are open already; close one or try again")))?;
         Ok(Open {
             gateway: Arc::clone(&self.gateway),
             route,
             begun: self.begun,
             until,
-            permit: Arc::new(permit),
+            place: Arc::new((permit, hold)),
         })
     }
 }

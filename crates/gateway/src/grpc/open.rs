@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::Method as Verb;
 use futures::{Stream, StreamExt as _};
-use platform::{Error, Kind};
+use platform::{Error, Hold, Kind};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -21,8 +21,11 @@ pub(super) struct Open {
     pub(super) route: Route,
     pub(super) begun: Instant,
     pub(super) until: Option<Deadline>,
-    pub(super) permit: Arc<OwnedSemaphorePermit>,
+    pub(super) place: Arc<Place>,
 }
+
+/// Its place among all streams, and among those of its key.
+pub(super) type Place = (OwnedSemaphorePermit, Option<Hold>);
 
 impl Open {
     /// Ends the stream at its deadline, and lets another be opened when it has ended.
@@ -38,7 +41,7 @@ impl Open {
             begun: self.begun,
             code: Code::Cancelled,
             current: Current::here(),
-            _permit: Arc::clone(&self.permit),
+            _place: Arc::clone(&self.place),
         };
         futures::stream::unfold(Some((Box::pin(answers), ending)), move |state| async move {
             let (mut answers, mut ending) = state?;
@@ -71,7 +74,7 @@ struct Ending {
     begun: Instant,
     code: Code,
     current: Option<Current>,
-    _permit: Arc<OwnedSemaphorePermit>,
+    _place: Arc<Place>,
 }
 
 /// Why a stream ends that its client would have gone on with.
@@ -118,8 +121,8 @@ mod tests {
     }
 
     fn open(gateway: &Arc<Gateway>, streams: &Arc<Semaphore>, until: Option<Deadline>) -> Open {
-        let permit = Arc::new(Arc::clone(streams).try_acquire_owned().unwrap());
-        Open { gateway: Arc::clone(gateway), route: Route("s"), begun: Instant::now(), until, permit }
+        let place = Arc::new((Arc::clone(streams).try_acquire_owned().unwrap(), None));
+        Open { gateway: Arc::clone(gateway), route: Route("s"), begun: Instant::now(), until, place }
     }
 
     fn counted(gateway: &Gateway, name: &str) -> u64 {

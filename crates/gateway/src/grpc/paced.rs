@@ -12,7 +12,8 @@ use platform::{Error, Kind};
 use tonic::Status;
 
 use super::reply;
-use crate::pace::{self, Pace, Wait};
+use crate::observe;
+use crate::pace::{Pace, Wait};
 use crate::refusal::SLOW_BODY;
 
 /// Before each message: whether it is compressed, and its length.
@@ -29,12 +30,12 @@ pub(super) struct Paced {
 impl Paced {
     /// Of a call with one message.
     pub(super) fn one(body: Body) -> Self {
-        Self::at(pace::OF_BODIES, body, None)
+        Self::at(observe::pace_of_body(), body, None)
     }
 
     /// Of a call with any number of messages.
     pub(super) fn stream(body: Body) -> Self {
-        Self::at(pace::OF_BODIES, body, Some(Messages::default()))
+        Self::at(observe::pace_of_body(), body, Some(Messages::default()))
     }
 
     fn at(pace: Pace, body: Body, messages: Option<Messages>) -> Self {

@@ -13,6 +13,7 @@ use platform::{Answerer, Platform, Target};
 
 use super::trace_context::TraceContext;
 use crate::dialect::Dialect;
+use crate::pace::{self, Pace};
 use crate::request_id::REQUEST_ID;
 
 tokio::task_local! {
@@ -25,12 +26,20 @@ pub(crate) struct Current {
     pub(super) id: HeaderValue,
     pub(super) dialect: Dialect,
     pub(super) trace: Option<TraceContext>,
+    /// How long its body may pause.
+    body_timeout: Duration,
     answerer: OnceLock<Answerer>,
 }
 
 impl Current {
     pub(super) fn new(id: HeaderValue, dialect: Dialect, trace: Option<TraceContext>) -> Self {
-        Self { id, dialect, trace, answerer: OnceLock::new() }
+        let body_timeout = pace::OF_BODIES.silence_max;
+        Self { id, dialect, trace, body_timeout, answerer: OnceLock::new() }
+    }
+
+    /// Whose body may pause for so long.
+    pub(super) fn with_body_timeout(self, body_timeout: Duration) -> Self {
+        Self { body_timeout, ..self }
     }
 
     /// The request that is being answered here.
@@ -82,6 +91,12 @@ pub(crate) fn answered(platform: &Platform, took: Duration) {
 /// The protocol of the request that is being answered here; `otherwise` if there is none.
 pub(crate) fn dialect_or(otherwise: Dialect) -> Dialect {
     CURRENT.try_with(|current| current.dialect).unwrap_or(otherwise)
+}
+
+/// The pace of the body of the request that is being answered here.
+pub(crate) fn pace_of_body() -> Pace {
+    let silence_max = CURRENT.try_with(|current| current.body_timeout);
+    Pace { silence_max: silence_max.unwrap_or(pace::OF_BODIES.silence_max), ..pace::OF_BODIES }
 }
 
 /// What a line of the log says of the request it belongs to. Its `Display` is ` request=ID protocol=NAME ...`.

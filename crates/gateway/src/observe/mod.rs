@@ -20,7 +20,7 @@ use http_body_util::BodyExt as _;
 pub(crate) use counts::{Route, Status, Why};
 use current::mark;
 pub use current::{About, with_request};
-pub(crate) use current::{Current, answered, asked, dialect_or};
+pub(crate) use current::{Current, answered, asked, dialect_or, pace_of_body};
 
 use crate::answered::SERVER_TIMING;
 use crate::dialect::{Dialect, retry_later};
@@ -54,7 +54,7 @@ pub(crate) async fn observed<F: Future<Output = Response>>(
     let dialect = Dialect::of(&request);
     let id = gateway.request_ids.of(request.headers());
     let trace = TraceContext::of(request.headers(), &gateway.span_ids);
-    let current = Current::new(id, dialect, trace);
+    let current = Current::new(id, dialect, trace).with_body_timeout(gateway.options.body_timeout);
     let answered = async {
         let asked = Asked { method: request.method().clone(), dialect, begun };
         let response = match admitted(gateway, request, dialect) {

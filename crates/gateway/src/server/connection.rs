@@ -16,14 +16,13 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::line::Line;
 use super::reply::Reply;
 use super::socket::Socket;
 use super::watch::Limits;
-use crate::connections;
+use crate::connections::{self, Place};
 use crate::question::{QuestionPath, is_grpc_question};
 use crate::router::Service;
 use crate::tls::Tls;
@@ -39,7 +38,7 @@ const RAW_BODY_BYTES: u64 = 1 << 20;
 /// A connection that nobody has read from yet.
 pub(super) struct Accepted {
     pub(super) stream: std::net::TcpStream,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) place: Place,
 }
 
 /// What answers the requests of all connections.
@@ -55,34 +54,34 @@ pub(super) struct Answering {
 impl Answering {
     /// Answers the requests of one connection, and writes down on its line what becomes of it.
     pub(super) async fn connection(self: Arc<Self>, accepted: Accepted, line: Arc<Line>) {
-        let Accepted { stream, permit } = accepted;
+        let Accepted { stream, place } = accepted;
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return tracing::error!(%error, "cannot watch a connection"),
         };
         match self.tls.clone() {
-            None => self.requests(stream, line).await,
+            None => self.requests(stream, (line, place)).await,
             // What this needs is large, and no other connection's business.
-            Some(tls) => Box::pin(self.encrypted(tls, stream, line)).await,
+            Some(tls) => Box::pin(self.encrypted(tls, stream, (line, place))).await,
         }
-        drop(permit);
     }
 
-    async fn encrypted(self: Arc<Self>, tls: Tls, stream: TcpStream, line: Arc<Line>) {
+    async fn encrypted(self: Arc<Self>, tls: Tls, stream: TcpStream, at: (Arc<Line>, Place)) {
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, Box::pin(tls.accept(stream))).await {
-            Ok(Ok(stream)) => self.requests(stream, line).await,
+            Ok(Ok(stream)) => self.requests(stream, at).await,
             Ok(Err(error)) => tracing::debug!(%error, "no TLS session"),
             Err(_) => tracing::debug!("no TLS session in time"),
         }
     }
 
-    async fn requests<S>(self: Arc<Self>, stream: S, line: Arc<Line>)
+    async fn requests<S>(self: Arc<Self>, stream: S, (line, place): (Arc<Line>, Place))
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let _open = connections::Open::new();
         let socket = TokioIo::new(Socket::new(stream, Arc::clone(&line)));
-        let connection = Arc::new(Connection { answering: Arc::clone(&self), line: Arc::clone(&line) });
+        let connection = Connection { answering: Arc::clone(&self), line: Arc::clone(&line), place };
+        let connection = Arc::new(connection);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             answer(InProgress::begin(&connection, request.version()), request)
         });
@@ -110,25 +109,31 @@ impl Answering {
 struct Connection {
     answering: Arc<Answering>,
     line: Arc<Line>,
+    place: Place,
 }
 
 /// A request, from its head to the end of its reply.
-pub(super) struct InProgress(Arc<Connection>);
+pub(super) struct InProgress {
+    connection: Arc<Connection>,
+    /// With it, of those of its client.
+    in_progress: usize,
+}
 
 impl InProgress {
     fn begin(connection: &Arc<Connection>, version: Version) -> Self {
         connection.line.request_begins(version == Version::HTTP_2);
-        Self(Arc::clone(connection))
+        Self { connection: Arc::clone(connection), in_progress: connection.place.request_begins() }
     }
 
     pub(super) fn line(&self) -> &Line {
-        &self.0.line
+        &self.connection.line
     }
 }
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0.line.request_ends();
+        self.connection.place.request_ends();
+        self.connection.line.request_ends();
     }
 }
 
@@ -136,8 +141,10 @@ async fn answer(
     asked: InProgress,
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Reply>, JoinError> {
-    let Answering { service, elsewhere, .. } = &*asked.0.answering;
+    let Answering { service, elsewhere, .. } = &*asked.connection.answering;
     let response = if let Err(error) = origin::one_host(request.version(), request.headers()) {
+        Box::pin(service.refuse(request.map(Body::new), error)).await
+    } else if let Some(error) = service.over_share(asked.in_progress, request.uri().path()) {
         Box::pin(service.refuse(request.map(Body::new), error)).await
     } else {
         let path = request.uri().path();

@@ -14,6 +14,7 @@ mod observed;
 mod open_inference;
 mod predict;
 mod refusals;
+mod shares;
 mod storage;
 mod tensorflow_serving;
 mod together;

@@ -16,7 +16,6 @@ use protos::serving::inference::{
 use tonic::{Status, Streaming};
 
 use super::tensor;
-use crate::dialect::Dialect;
 use crate::grpc::call::Asked;
 use crate::grpc::open;
 use crate::grpc::reply::{self, Answer, By, Refused};
@@ -95,7 +94,7 @@ async fn one(
     let last = matches!(choice(&request.parameters, FINAL), Some(ParameterChoice::BoolParam(true)));
     let limit = gateway.options.request_timeout;
     let answered = async {
-        let _permit = gateway.permit(observe::dialect_or(Dialect::OtherGrpc))?;
+        let _permit = gateway.permit()?;
         tokio::time::timeout(limit, infer(gateway.within(limit), request)).await.unwrap_or_else(|_| {
             let message = format!("no answer within {} s", limit.as_secs_f64());
             Err(Error::new(Kind::DeadlineExceeded, message).into())
