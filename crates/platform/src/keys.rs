@@ -251,6 +251,22 @@ impl Platform {
         Ok(Caller(Some(Arc::clone(known))))
     }
 
+    /// Whether a caller who was let in may go on asking: its key has neither been revoked nor expired since.
+    ///
+    /// # Errors
+    /// As [`Platform::authenticate`].
+    pub fn check_caller(&self, caller: &Caller) -> Result<()> {
+        let keys = self.keys.0.read().unwrap_or_else(PoisonError::into_inner);
+        match &caller.0 {
+            None if keys.is_empty() => Ok(()),
+            None => refused(NO_KEY),
+            Some(holder) => match keys.get(&holder.key.id) {
+                Some(known) => self.check_known(known),
+                None => refused(UNKNOWN_KEY),
+            },
+        }
+    }
+
     fn check_known(&self, known: &Known) -> Result<()> {
         if known.key.revoked_at.is_some() {
             return refused("this API key was revoked");

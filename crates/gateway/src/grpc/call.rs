@@ -98,6 +98,14 @@ impl Asked {
         self.caller.allow(Some(project), Scope::Predict)
     }
 
+    /// Whether the caller's key, with which a stream was opened, is still taken.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthenticated`] saying why it is not.
+    pub(super) fn check_key(&self) -> Result<(), Status> {
+        self.platform.check_caller(&self.caller).map_err(|error| reply::status(&error))
+    }
+
     /// A place among the requests in progress.
     ///
     /// # Errors

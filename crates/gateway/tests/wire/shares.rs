@@ -7,8 +7,13 @@ use axum::http::Request;
 use futures::StreamExt as _;
 use gateway::GatewayOptions;
 use platform::{CreateKey, CreatedKey, Scope};
+use protos::serving::inference::{ModelInferRequest, ModelStreamInferResponse};
+use tonic::Code;
+use tonic_prost::ProstCodec;
 
 use crate::fixture::{N, Server};
+use crate::grpc::open_inference::question;
+use crate::grpc::{client, rows_and_answers};
 
 async fn key(server: &Server) -> CreatedKey {
     let request =
@@ -58,4 +63,28 @@ async fn a_body_may_pause_for_as_long_as_is_said() {
     let server = Server::empty(options).await;
     let slow = tokio::time::timeout(Duration::from_secs(5), server.send(half(""))).await;
     assert_eq!(slow.expect("it is given up").status, 408);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_its_key() {
+    let server = Server::deployed().await;
+    let (rows, _) = rows_and_answers(&server).await;
+    let (key, ended) = (key(&server).await, Duration::from_secs(20));
+    let mut client = client(&server);
+    client.ready().await.unwrap();
+    let (ask, questions) = futures::channel::mpsc::unbounded();
+    let codec: ProstCodec<ModelInferRequest, ModelStreamInferResponse> = ProstCodec::default();
+    let mut request = tonic::Request::new(questions);
+    request.metadata_mut().insert("x-api-key", key.secret.parse().unwrap());
+    let path = "/inference.GRPCInferenceService/ModelStreamInfer".parse().unwrap();
+    let mut answers = client.streaming(request, path, codec).await.unwrap().into_inner();
+    ask.unbounded_send(question(&rows)).unwrap();
+    let first = tokio::time::timeout(ended, answers.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(first.error_message, "");
+    server.platform.revoke_key(&key.key.id).await.unwrap();
+    ask.unbounded_send(question(&rows)).unwrap();
+    let refused = tokio::time::timeout(ended, answers.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    assert!(refused.message().contains("was revoked"), "{refused}");
+    assert!(tokio::time::timeout(ended, answers.next()).await.unwrap().is_none());
 }

@@ -84,6 +84,8 @@ async fn one(
     request: Result<ModelInferRequest, Status>,
 ) -> Result<ModelStreamInferResponse, Status> {
     let request = request?;
+    // A key that is taken no more ends the stream.
+    gateway.check_key()?;
     // An error says whose it is, as far as the request did.
     let mut response = ModelInferResponse {
         model_name: request.model_name.clone(),
