@@ -109,7 +109,7 @@ async fn a_change_of_a_deployment_holds_what_was_changed_meanwhile() {
     fixture.deploy("e", "2", "m").await.unwrap();
     fixture.deploy("e", "1", "big").await.unwrap();
     let change = |cpu_cores: Option<f64>, memory_gb: Option<f64>| {
-        let resources = ResourceRequest { cpu_cores, memory_gb, machine_type: None };
+        let resources = ResourceRequest { cpu_cores, memory_gb, ..ResourceRequest::default() };
         let platform = Arc::clone(&fixture.platform);
         tokio::spawn(async move {
             platform.redeploy(P, "e", "1", Redeploy { resources, ..Redeploy::default() }).await

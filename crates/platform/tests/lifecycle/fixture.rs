@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use artifact::graph::GraphBuilder;
 use platform::{
-    ArtifactSource, CreateEndpoint, DataType, Deploy, Deployment, Options, Platform, Question,
+    ArtifactSource, CreateEndpoint, DataType, Deploy, Deployment, ModelTexts, Options, Platform, Question,
     ResourceRequest, Standing, Tensor, UploadModel, UploadTarget,
 };
 use tokio::task::JoinHandle;
@@ -65,7 +65,7 @@ impl Fixture {
         let request = UploadModel {
             project: P.to_owned(),
             target: UploadTarget::NewOrVersionOf { id: Some(id.to_owned()) },
-            display_name: None,
+            about: ModelTexts::default(),
             description: String::new(),
             source: ArtifactSource::Path(onnx(self.dir.path(), inner)),
             aliases: Vec::new(),
@@ -124,7 +124,11 @@ pub(crate) fn deploy(endpoint: &str, id: &str, model: &str) -> Deploy {
         model: model.to_owned(),
         deployment_id: Some(id.to_owned()),
         display_name: None,
-        resources: ResourceRequest { cpu_cores: Some(1.0), memory_gb: Some(4.0), machine_type: None },
+        resources: ResourceRequest {
+            cpu_cores: Some(1.0),
+            memory_gb: Some(4.0),
+            ..ResourceRequest::default()
+        },
         engine: None,
         traffic_split: Some(BTreeMap::from([("0".to_owned(), 100)])),
         standing: Standing::default(),
