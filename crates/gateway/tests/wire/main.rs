@@ -6,6 +6,7 @@ mod batch_jobs;
 mod datasets;
 mod fixture;
 mod grpc;
+mod imported;
 mod jobs;
 mod keys;
 mod lifecycle;
