@@ -4,6 +4,7 @@
 
 mod batch_jobs;
 mod datasets;
+mod every_reply;
 mod fixture;
 mod grpc;
 mod imported;
