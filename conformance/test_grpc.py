@@ -123,7 +123,11 @@ def test_triton_streams_in_order_past_an_error(address: str, rows: np.ndarray, t
         if at == 20:
             assert "other" in str(error) and "is not deployed" in str(error)
         else:
-            assert error is None and result.get_response().id == str(at)
+            reply = result.get_response()
+            assert error is None and reply.id == str(at)
+            # Metadata come once for the stream, so each reply has them among its parameters.
+            assert reply.parameters[VERSION_METADATA].string_param == f"{MODEL}@2"
+            assert "compute;dur=" in reply.parameters["server-timing"].string_param
             assert difference(result.as_numpy("probabilities"), expected[at : at + 1]) <= PROBABILITY_TOLERANCE
 
 
@@ -172,6 +176,9 @@ def test_triton_is_told_what_is_wrong(client: triton.InferenceServerClient, rows
     refused("INVALID_ARGUMENT", "the model gives probabilities", outputs=[triton.InferRequestedOutput("x")])
     # A microsecond, which is over before a thread has taken the request.
     refused("DEADLINE_EXCEEDED", "", timeout=1)
+    refused("DEADLINE_EXCEEDED", "", headers={"x-bellwether-timeout-ms": "0"})
+    refused("INVALID_ARGUMENT", "whole number of milliseconds", headers={"x-bellwether-timeout-ms": "abc"})
+    refused("INVALID_ARGUMENT", "requested twice", outputs=[triton.InferRequestedOutput("probabilities")] * 2)
     for call in [
         lambda: client.update_log_settings({"log_verbose_level": 1}),
         lambda: client.update_trace_settings(settings={"trace_level": "OFF"}),
@@ -255,7 +262,9 @@ def test_a_model_says_what_it_takes_and_how_it_is(channel: grpc.Channel, bundle:
     models = model_service_pb2_grpc.ModelServiceStub(channel)
     status = get_model_status_pb2.GetModelStatusRequest()
     status.model_spec.name = MODEL
-    (version,) = models.GetModelStatus(status).model_version_status
+    reply, call = models.GetModelStatus.with_call(status)
+    (version,) = reply.model_version_status
+    assert dict(call.initial_metadata())[VERSION_METADATA] == f"{MODEL}@2"
     assert (version.version, version.state) == (2, get_model_status_pb2.ModelVersionStatus.AVAILABLE)
     with pytest.raises(grpc.RpcError) as caught:
         models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest())
@@ -269,11 +278,14 @@ def test_tensorflow_serving_is_told_what_is_wrong(channel: grpc.Channel, rows: n
         with pytest.raises(grpc.RpcError) as caught:
             stub.Predict(request)
         assert caught.value.code() == grpc.StatusCode[code] and words in caught.value.details(), caught.value
+        said = dict(caught.value.initial_metadata() or ()) | dict(caught.value.trailing_metadata() or ())
+        assert said["server-timing"].startswith("total;dur="), said
 
     unknown, typed, huge, signature = (question(rows[:1]) for _ in range(4))
     unknown.model_spec.name = "half"
     refused(unknown, "NOT_FOUND", "Servable not found for request: Latest(half)")
     refused(question(rows[:1], version=77), "NOT_FOUND", f"Servable not found for request: Specific({MODEL}, 77)")
+    refused(question(rows[:1], label="canary"), "INVALID_ARGUMENT", "Unrecognized servable version label: canary")
     typed.inputs["features"].CopyFrom(tf.make_tensor_proto(rows[:1].astype(np.float64)))
     refused(typed, "INVALID_ARGUMENT", "must be DT_FLOAT, got DT_DOUBLE")
     huge.inputs["features"].tensor_shape.dim[0].size = 1 << 62
@@ -340,6 +352,8 @@ def test_an_unknown_method_is_unimplemented(channel: grpc.Channel):
         with pytest.raises(grpc.RpcError) as caught:
             raw(channel, method, b"")
         assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        # gRPC's own words for a reply of HTTP that is none of its own are others.
+        assert method.split("/")[1] in caught.value.details(), caught.value
 
 
 def test_http_answers_on_the_same_port(server: Server, client):

@@ -492,7 +492,6 @@ WRONG = [
     (INFER, "bytes and contents", infer(contents=pb((6, bytes(16)))), Code.INVALID_ARGUMENT),
     (INFER, "contents of another type", infer(raw=(), contents=pb((3, b"\1\1\1\1"))), Code.INVALID_ARGUMENT),
     (INFER, "too few contents", infer(raw=(), contents=pb((6, bytes(12)))), Code.INVALID_ARGUMENT),
-    (INFER, "infinite", infer(raw=(tensor_bytes([1, 2, 3, float("inf")]),)), Code.INVALID_ARGUMENT),
     (INFER, "too many rows", infer(shape=(65_537, 4), raw=(bytes(16 * 65_537),)), Code.INVALID_ARGUMENT),
     (INFER, "over the limit", b"\x2a\0" * 17_000_000, Code.RESOURCE_EXHAUSTED),
     (INFER, "empty inputs", b"\x2a\0" * 2_000_000, Code.RESOURCE_EXHAUSTED),

@@ -2,9 +2,11 @@
 
 import io
 import shutil
+import urllib.error
 import urllib.request
 
 import numpy as np
+import onnx
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -56,12 +58,12 @@ def test_csv_as_pandas_writes_it(server: Server, frame, expected):
     assert difference(predictions(reply), expected) <= PROBABILITY_TOLERANCE
 
 
-def ask_by_stream(server: Server, table: pa.Table, accept: str = STREAM) -> tuple[dict, bytes]:
+def ask_by_stream(server: Server, table: pa.Table, accept: str = STREAM, path: str = ENDPOINT) -> tuple[dict, bytes]:
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=100)
     headers = {"content-type": STREAM, "accept": accept}
-    request = urllib.request.Request(server.url + ENDPOINT, sink.getvalue(), headers)
+    request = urllib.request.Request(server.url + path, sink.getvalue(), headers)
     with urllib.request.urlopen(request, timeout=60) as reply:
         return dict(reply.headers), reply.read()
 
@@ -82,6 +84,58 @@ def test_a_stream_of_rows_in_one_column(server: Server, frame, expected):
     headers, body = ask_by_stream(server, pa.table({"anything": rows}))
     found = np.array(pa.ipc.open_stream(body).read_all()["probabilities"].to_pylist())
     assert difference(found, expected) <= PROBABILITY_TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def doubling(binary, tmp_path_factory: pytest.TempPathFactory):
+    """A model that others made: two numbers a row, without names, and twice as large in the answer."""
+    folder = tmp_path_factory.mktemp("doubling")
+    of_rows = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 2]) for name in "xy"]
+    two = onnx.helper.make_tensor("two", onnx.TensorProto.FLOAT, [], [2.0])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Mul", ["x", "two"], ["y"])], "g", of_rows[:1], of_rows[1:], [two])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+    program = Program(binary, folder / "data", folder)
+    program.succeed("model", "upload", folder / "model.onnx", "--model", "doubling")
+    program.succeed("endpoint", "create", "doubling")
+    program.succeed("endpoint", "deploy", "doubling", "--model", "doubling")
+    server = program.serve()
+    yield server
+    assert server.stop() == 0, server.log.read_text()
+
+
+def doubled(server: Server, table: pa.Table) -> np.ndarray:
+    _, body = ask_by_stream(server, table, path="/invocations")
+    return np.array(pa.ipc.open_stream(body).read_all()["y"].to_pylist())
+
+
+def test_a_filtered_frame_goes_without_its_index(doubling: Server):
+    frame = pd.DataFrame({"a": [1.0, -2.0, 3.0], "b": [4.0, 5.0, 6.0]})
+    for kept in [frame, frame[frame["a"] > 0], frame.set_index(pd.Index(["x", "y", "z"], name="key"))]:
+        table = pa.Table.from_pandas(kept)
+        assert np.array_equal(doubled(doubling, table), 2 * kept.to_numpy())
+    assert table.column_names == ["a", "b", "key"]
+
+
+@pytest.mark.parametrize("type_of", [pa.list_, pa.large_list, lambda item: pa.list_(item, 2)])
+def test_lists_of_any_type_are_rows(doubling: Server, type_of):
+    rows = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    table = pa.table({"x": pa.array(rows, type_of(pa.float32()))})
+    assert np.array_equal(doubled(doubling, table), 2 * np.array(rows))
+    of_frame = pa.Table.from_pandas(pd.DataFrame({"x": rows})[1:])
+    assert np.array_equal(doubled(doubling, of_frame), 2 * np.array(rows[1:]))
+    ragged = pa.table({"x": pa.array([[1.0], [2.0, 3.0, 4.0]], pa.list_(pa.float32()))})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        doubled(doubling, ragged)
+
+
+def test_infinities_go_through_a_model_of_others(doubling: Server):
+    rows = np.array([[-np.inf, 1.0], [np.nan, np.inf]])
+    table = pa.table({"a": pa.array(rows[:, 0]), "b": pa.array(rows[:, 1])})
+    assert np.array_equal(doubled(doubling, table), 2 * rows, equal_nan=True)
+    reply = doubling.post("/v1/models/doubling:predict", b'{"instances": [[-Infinity, 1], [NaN, Infinity]]}')
+    assert reply.status == 200, reply.text
+    assert np.array_equal(np.array(reply.json["predictions"]), 2 * rows, equal_nan=True)
 
 
 def test_a_compressed_stream_is_refused_with_the_way_out(server: Server, frame):

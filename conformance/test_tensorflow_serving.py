@@ -37,6 +37,7 @@ def test_rows_are_answered_as_tensorflow_answers(server, rows, tensorflow):
     assert reply.status == 200, reply.text
     assert difference(np.array(reply.json["predictions"]), tensorflow(rows)) <= PROBABILITY_TOLERANCE
     assert reply.headers["x-bellwether-model-version"].startswith("sp500-deciles@")
+    assert ask(server, "PREDICT", {"instances": floats(rows)}, MODEL.upper().replace("SP500-DECILES", "sp500-deciles")).json == reply.json
     named = ask(server, "predict", {"instances": [{"features": row} for row in floats(rows)]})
     assert named.json == reply.json
 

@@ -1,45 +1,97 @@
 //! What every reply of every protocol says beside its body: which version answered, and how long it took.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use platform::{PredictReply, Target};
+use platform::{DEFAULT_PROJECT, PredictReply, Target};
 
 /// The names of the two, as headers and as gRPC's metadata.
 pub(crate) const MODEL_VERSION_NAME: &str = "x-bellwether-model-version";
 pub(crate) const SERVER_TIMING_NAME: &str = "server-timing";
 
-/// Which version answered: `MODEL@VERSION`.
+/// Which version answered: `MODEL@VERSION`, or `PROJECT.MODEL@VERSION` where the protocol has no projects.
 pub(crate) const MODEL_VERSION: HeaderName = HeaderName::from_static(MODEL_VERSION_NAME);
-/// How long a question waited and was computed; answers alone have it.
+/// How long a question waited and was computed; of a reply that is no answer, how long it took in all.
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static(SERVER_TIMING_NAME);
 
-/// Says who answered, and how long the question waited and was computed.
-pub(crate) fn by_reply(headers: &mut HeaderMap, reply: &PredictReply) {
-    version(headers, &reply.model, reply.version);
+/// Says who answered, by its target's name, and how long the question waited and was computed.
+pub(crate) fn by_reply(headers: &mut HeaderMap, target: &Target, reply: &PredictReply) {
+    by_target(headers, target);
+    timed(headers, reply);
+}
+
+/// The same, in a protocol that names the project in its paths.
+pub(crate) fn by_reply_of_project(headers: &mut HeaderMap, reply: &PredictReply) {
+    version(headers, version_text(DEFAULT_PROJECT, &reply.model, reply.version));
+    timed(headers, reply);
+}
+
+/// Says who was asked, where it did not answer or was only asked about itself.
+pub(crate) fn by_target(headers: &mut HeaderMap, target: &Target) {
+    version(headers, target_text(target));
+}
+
+/// The same, in a protocol that names the project in its paths.
+pub(crate) fn by_target_of_project(headers: &mut HeaderMap, target: &Target) {
+    let (model, number) = target.version();
+    version(headers, version_text(DEFAULT_PROJECT, model, number));
+}
+
+/// Says which version a text of [`version_text`] names.
+pub(crate) fn version(headers: &mut HeaderMap, text: String) {
+    if let Ok(text) = HeaderValue::try_from(text) {
+        headers.insert(MODEL_VERSION, text);
+    }
+}
+
+fn timed(headers: &mut HeaderMap, reply: &PredictReply) {
     if let Ok(timing) = HeaderValue::try_from(timing(reply.queue_us, reply.compute_us)) {
         headers.insert(SERVER_TIMING, timing);
     }
 }
 
-/// Says who was asked, where it did not answer or was only asked about itself.
-pub(crate) fn by_target(headers: &mut HeaderMap, target: &Target) {
+/// The text of [`MODEL_VERSION`] for a target.
+pub(crate) fn target_text(target: &Target) -> String {
     let (model, number) = target.version();
-    version(headers, model, number);
+    version_text(target.project(), model, number)
 }
 
-fn version(headers: &mut HeaderMap, model: &str, number: u32) {
-    if let Ok(version) = HeaderValue::try_from(version_text(model, number)) {
-        headers.insert(MODEL_VERSION, version);
+/// The text of [`MODEL_VERSION`]: a model of the default project goes without it.
+pub(crate) fn version_text(project: &str, model: &str, number: u32) -> String {
+    if project == DEFAULT_PROJECT {
+        format!("{model}@{number}")
+    } else {
+        format!("{project}.{model}@{number}")
     }
 }
 
-/// The text of [`MODEL_VERSION`].
-pub(crate) fn version_text(model: &str, number: u32) -> String {
-    format!("{model}@{number}")
-}
-
-/// The text of [`SERVER_TIMING`], given microseconds.
+/// The text of [`SERVER_TIMING`] for an answer, given microseconds.
 pub(crate) fn timing(queue_us: u64, compute_us: u64) -> String {
-    let millis = |micros: u64| (micros / 1000, micros % 1000);
     let ((queue, queue_rest), (compute, compute_rest)) = (millis(queue_us), millis(compute_us));
     format!("queue;dur={queue}.{queue_rest:03}, compute;dur={compute}.{compute_rest:03}")
+}
+
+/// The text of [`SERVER_TIMING`] for a reply that was neither queued nor computed, given microseconds.
+pub(crate) fn total_timing(total_us: u64) -> String {
+    let (total, rest) = millis(total_us);
+    format!("total;dur={total}.{rest:03}")
+}
+
+fn millis(micros: u64) -> (u64, u64) {
+    (micros / 1000, micros % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_named_as_requests_name_models() {
+        assert_eq!(version_text("default", "m", 3), "m@3");
+        assert_eq!(version_text("desk", "m", 3), "desk.m@3");
+    }
+
+    #[test]
+    fn times_are_milliseconds() {
+        assert_eq!(timing(12, 3456), "queue;dur=0.012, compute;dur=3.456");
+        assert_eq!(total_timing(1_000_007), "total;dur=1000.007");
+    }
 }

@@ -33,16 +33,7 @@ impl Asked {
     pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Result<Self, Error> {
         let caller = extensions.get::<Caller>().cloned().unwrap_or_default();
         let together = together(headers)?;
-        let deadline = match text(headers, &TIMEOUT)? {
-            None => None,
-            Some(text) => {
-                let millis: u64 = text.parse().map_err(|_| {
-                    let message = format!("{TIMEOUT} \"{text}\" is not a whole number of milliseconds");
-                    Error::invalid(TIMEOUT.as_str(), message)
-                })?;
-                Instant::now().checked_add(Duration::from_millis(millis))
-            }
-        };
+        let deadline = timeout(headers)?.and_then(|timeout| Instant::now().checked_add(timeout));
         Ok(Self { caller, together, deadline })
     }
 
@@ -116,6 +107,19 @@ pub(crate) fn together(headers: &HeaderMap) -> Result<Option<Together>, Error> {
         (Some(token), _) => Some(Together::Rebalance(token)),
         (None, key) => key.map(Together::Key),
     })
+}
+
+/// How long an answer is wanted, where the headers say so.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`](platform::Kind::InvalidArgument) naming the header.
+pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
+    let Some(text) = text(headers, &TIMEOUT)? else { return Ok(None) };
+    let millis: u64 = text.parse().map_err(|_| {
+        let message = format!("{TIMEOUT} \"{text}\" is not a whole number of milliseconds");
+        Error::invalid(TIMEOUT.as_str(), message)
+    })?;
+    Ok(Some(Duration::from_millis(millis)))
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {

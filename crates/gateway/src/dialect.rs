@@ -89,6 +89,13 @@ impl Dialect {
             _ if ["/storage", "/upload", "/download"].iter().any(|mount| is_below(path, mount)) => {
                 Self::Storage
             }
+            // That protocol's paths may be written in any case.
+            _ if path
+                .get(.."/v1/models".len())
+                .is_some_and(|mount| mount.eq_ignore_ascii_case("/v1/models")) =>
+            {
+                Self::TensorFlowServing
+            }
             _ => Self::Vertex,
         }
     }
@@ -153,6 +160,8 @@ mod tests {
             ("/nothing", "vertex"),
             ("/v1/models/m:predict", "tensorflow_serving"),
             ("/v1/Models/m:predict", "tensorflow_serving"),
+            ("/V1/MODELS/m:PREDICT", "tensorflow_serving"),
+            ("/V1/Projects/p", "vertex"),
             ("/v2", "open_inference"),
             ("/v2/models/m/infer", "open_inference"),
             ("/v22", "vertex"),

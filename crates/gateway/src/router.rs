@@ -31,7 +31,7 @@ use crate::question::QuestionPath;
 use crate::request_id::RequestIds;
 use crate::stopping::Stopping;
 use crate::vertex::{self, error::ApiError};
-use crate::{mlflow, open_inference, openapi, pace, storage, tensorflow_serving};
+use crate::{grpc, mlflow, open_inference, openapi, pace, storage, tensorflow_serving};
 
 /// What the gateway allows a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,7 +282,7 @@ fn mounted(gateway: &Arc<Gateway>) -> Router {
     of(Counted::Yes)
         .layer(from_fn_with_state(Arc::clone(gateway), limit))
         .merge(of(Counted::No))
-        .merge(crate::grpc::router())
+        .merge(grpc::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
@@ -332,8 +332,19 @@ async fn within<T>(longest: Duration, work: impl Future<Output = T>) -> Result<T
     }
 }
 
-async fn unknown_path(uri: Uri) -> ApiError {
-    ApiError::unknown_path(uri.path(), "see /v1/projects/PROJECT/locations/LOCATION/models and .../endpoints")
+/// Answers what has no route: a protocol whose paths may be written in any case has its say first.
+async fn unknown_path(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    match observe::dialect_or(Dialect::Vertex) {
+        Dialect::TensorFlowServing => {
+            let answer = |request| Box::pin(tensorflow_serving::answer(State(Arc::clone(&gateway)), request));
+            limited(&gateway, request, answer).await
+        }
+        dialect if dialect.is_grpc() => grpc::no_service(request.uri().path()),
+        _ => {
+            let ways = "see /v1/projects/PROJECT/locations/LOCATION/models and .../endpoints";
+            ApiError::unknown_path(request.uri().path(), ways).into_response()
+        }
+    }
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {

@@ -243,6 +243,11 @@ impl Target {
         self.model.max_rows()
     }
 
+    /// The model's project.
+    pub fn project(&self) -> &str {
+        &self.model.version.project
+    }
+
     /// The model and its version.
     pub fn version(&self) -> (&str, u32) {
         (&self.model.version.model, self.model.version.version)
@@ -501,15 +506,19 @@ fn check_matrix(model: &DeployedModel, input: &Tensor) -> Result<()> {
     }
 }
 
-/// Refuses infinities, and missing values where the model was trained without; `values` are rows from `first` on.
+/// Refuses infinities, and missing values where the model was trained without; `values` are rows from `first` on. Who imported
+/// a model agreed on no features with it: it takes every number.
 fn check_values(model: &DeployedModel, first: usize, values: &[f32]) -> Result<()> {
-    let rejects = model.manifest.features.nan_policy == artifact::bundle::NanPolicy::Reject;
+    let contract = &model.manifest.features;
+    let rejects = contract.nan_policy == artifact::bundle::NanPolicy::Reject;
+    if contract.names.is_empty() && !rejects {
+        return Ok(());
+    }
     let Some(bad) = values.iter().position(|x| x.is_infinite() || (rejects && x.is_nan())) else {
         return Ok(());
     };
     let (index, place) = (first + bad / width(model).max(1), bad % width(model).max(1));
-    // An imported model has no names for its columns.
-    let name = model.manifest.features.names.get(place).cloned().unwrap_or_else(|| place.to_string());
+    let name = contract.names.get(place).cloned().unwrap_or_else(|| place.to_string());
     let message = if values[bad].is_infinite() {
         format!("instance {index} feature \"{name}\" is infinite; use null or NaN for a missing value")
     } else {

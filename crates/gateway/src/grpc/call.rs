@@ -68,6 +68,8 @@ pub(super) struct Asked {
     gateway: Arc<Gateway>,
     caller: Caller,
     together: Option<Together>,
+    /// How long an answer may take.
+    longest: Duration,
     /// When nobody waits any more.
     deadline: Option<std::time::Instant>,
     /// The request of a stream, which is answered after its handler has returned.
@@ -88,6 +90,11 @@ impl Asked {
         let limited = std::time::Instant::now() + limit;
         let deadline = self.deadline.map_or(limited, |deadline| deadline.min(limited));
         Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// How long an answer to each question of a stream may take.
+    pub(super) fn longest(&self) -> Duration {
+        self.longest
     }
 
     /// Whether the caller may ask models of a project.
@@ -230,13 +237,24 @@ impl Call {
     }
 
     /// # Errors
-    /// If nobody has looked who calls.
+    /// If nobody has looked who calls, or the metadata give a time that is none.
     fn asked(&self, deadline: Option<Deadline>, current: Option<Current>) -> Result<Asked, Error> {
         let caller = self.request.extensions().get::<Caller>().cloned();
         let caller = caller.ok_or_else(|| Error::new(Kind::Unauthenticated, "it is not known who calls"))?;
+        let longest = match deadline {
+            Some(deadline) => deadline.allowed,
+            None => self.longest()?,
+        };
         let deadline = deadline.map(|deadline| deadline.at.into_std());
         let together = crate::asked::together(self.request.headers())?;
-        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, together, deadline, current })
+        Ok(Asked { gateway: Arc::clone(&self.gateway), caller, together, longest, deadline, current })
+    }
+
+    /// The time the server gives an answer, or less if the metadata say so, as headers do over HTTP.
+    fn longest(&self) -> Result<Duration, Error> {
+        let longest = self.gateway.options.request_timeout;
+        let wanted = crate::asked::timeout(self.request.headers())?;
+        Ok(wanted.map_or(longest, |wanted| wanted.min(longest)))
     }
 
     fn open(&self, streams: &Streams, route: Route) -> Result<Open, NoCall> {
@@ -363,7 +381,7 @@ pub(super) struct Deadline {
 impl Deadline {
     /// The client's, but not later than the server's own.
     fn of(call: &Call) -> Result<Self, Status> {
-        let longest = call.gateway.options.request_timeout;
+        let longest = call.longest().map_err(|error| reply::status(&error))?;
         let allowed = asked(call.request.headers())?.map_or(longest, |timeout| timeout.min(longest));
         Self::after(call.begun, allowed)
     }

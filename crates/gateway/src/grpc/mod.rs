@@ -22,6 +22,7 @@ use axum::routing::any;
 use axum::{Extension, Router};
 use platform::Error;
 
+use crate::refusal::shown;
 use crate::router::Gateway;
 
 /// The services, to be merged into the router of the port.
@@ -32,6 +33,17 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/tensorflow.serving.ModelService/{method}", any(tensorflow_serving::models))
         .route("/grpc.health.v1.Health/{method}", any(health::answer))
         .layer(Extension(call::Streams::default()))
+}
+
+/// The reply to a call of a service that is not there, as clients look for what is optional.
+pub(crate) fn no_service(path: &str) -> Response {
+    let service = path.trim_start_matches('/').rsplit_once('/').map_or(path, |(service, _)| service);
+    let message = format!(
+        "there is no service \"{}\"; there are inference.GRPCInferenceService, \
+         tensorflow.serving.PredictionService, tensorflow.serving.ModelService and grpc.health.v1.Health",
+        shown(service)
+    );
+    reply::unimplemented(message).into_http()
 }
 
 /// The reply to a call that nothing has looked at.

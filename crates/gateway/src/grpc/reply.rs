@@ -1,6 +1,10 @@
 //! What every reply says beside its message: who answered, how long it took; or why there is no answer.
 
-use platform::{Error, Kind, PredictReply, Target};
+use std::collections::BTreeMap;
+
+use platform::{Error, Kind, ModelName, PredictReply, Target};
+use protos::serving::inference::InferParameter;
+use protos::serving::inference::infer_parameter::ParameterChoice;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 
@@ -36,7 +40,7 @@ impl<R> Answer<R> {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) error: Error,
-    by: Option<Box<By>>,
+    pub(super) by: Option<Box<By>>,
 }
 
 impl From<Error> for Refused {
@@ -61,30 +65,32 @@ impl Refused {
     }
 }
 
-/// The version that answered.
+/// The version that answered, or was asked.
 #[derive(Debug)]
 pub(super) struct By {
-    model: String,
-    version: u32,
+    /// As `x-bellwether-model-version` has it.
+    version: String,
     /// Microseconds waited and computed.
     took: Option<(u64, u64)>,
 }
 
 impl By {
     pub(super) fn target(target: &Target) -> Self {
-        let (model, version) = target.version();
-        Self { model: model.to_owned(), version, took: None }
+        Self { version: answered::target_text(target), took: None }
     }
 
-    pub(super) fn reply(reply: &PredictReply) -> Self {
-        let took = Some((reply.queue_us, reply.compute_us));
-        Self { model: reply.model.clone(), version: reply.version, took }
+    pub(super) fn reply(target: &Target, reply: &PredictReply) -> Self {
+        Self { took: Some((reply.queue_us, reply.compute_us)), ..Self::target(target) }
+    }
+
+    /// The only version that a reply is about.
+    pub(super) fn version(name: &ModelName, number: u32) -> Self {
+        Self { version: answered::version_text(&name.project, &name.model, number), took: None }
     }
 
     /// `x-bellwether-model-version` and `server-timing`, as replies over HTTP have them.
-    fn write(&self, metadata: &mut MetadataMap) {
-        let version = answered::version_text(&self.model, self.version);
-        if let Ok(version) = AsciiMetadataValue::try_from(version) {
+    fn write(self, metadata: &mut MetadataMap) {
+        if let Ok(version) = AsciiMetadataValue::try_from(self.version) {
             metadata.insert(answered::MODEL_VERSION_NAME, version);
         }
         let Some((queue_us, compute_us)) = self.took else { return };
@@ -92,6 +98,20 @@ impl By {
             metadata.insert(answered::SERVER_TIMING_NAME, timing);
         }
     }
+
+    /// The version as a parameter of a reply in a stream, where metadata come once for all of them.
+    pub(super) fn write_parameters(self, parameters: &mut BTreeMap<String, InferParameter>) {
+        parameters.insert(answered::MODEL_VERSION_NAME.to_owned(), text(self.version));
+        if let Some((queue_us, compute_us)) = self.took {
+            let timing = text(answered::timing(queue_us, compute_us));
+            parameters.insert(answered::SERVER_TIMING_NAME.to_owned(), timing);
+        }
+    }
+}
+
+/// A parameter that is a text.
+pub(super) fn text(text: String) -> InferParameter {
+    InferParameter { parameter_choice: Some(ParameterChoice::StringParam(text)) }
 }
 
 /// The status of an error. What went wrong inside stays inside: the log has it.
@@ -136,11 +156,11 @@ mod tests {
 
     #[test]
     fn who_answered_is_in_the_metadata() {
-        let by = By { model: "m".to_owned(), version: 7, took: Some((12, 3456)) };
+        let by = By { version: "m@7".to_owned(), took: Some((12, 3456)) };
         let response = Answer { message: (), by: Some(by) }.into_response();
         assert_eq!(response.metadata().get("x-bellwether-model-version").unwrap(), "m@7");
         assert_eq!(response.metadata().get("server-timing").unwrap(), "queue;dur=0.012, compute;dur=3.456");
-        let by = By { model: "m".to_owned(), version: 7, took: None };
+        let by = By { version: "m@7".to_owned(), took: None };
         let status = Refused { error: Error::new(Kind::Internal, "x"), by: Some(Box::new(by)) }.into_status();
         assert_eq!(status.metadata().get("x-bellwether-model-version").unwrap(), "m@7");
     }

@@ -1,8 +1,9 @@
 //! Arrow's IPC stream as a body: record batches to the model's tensors, and its outputs to a record batch.
 //!
-//! Columns are found by name in any order; a model that takes rows may have all of them in one `FixedSizeList` column too. What a
-//! message says of its size is compared with what is there before anything is made for it, and batches are decoded
-//! where they lie, so a body costs itself and the tensors.
+//! Columns are found by name in any order; a model that takes rows may have all of them in one column of lists too, which are all as
+//! long, whatever their type. What pandas keeps of a frame's index beside its columns is none of them. What a message says of its
+//! size is compared with what is there before anything is made for it, and batches are decoded where they lie, so a body costs
+//! itself and the tensors.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +15,8 @@ use arrow_array::types::{
     UInt16Type, UInt32Type,
 };
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
-    RecordBatch,
+    Array, ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, GenericListArray,
+    Int32Array, Int64Array, OffsetSizeTrait, RecordBatch,
 };
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
@@ -119,12 +120,14 @@ struct Columns<'a> {
     model: Model<'a>,
     data: Vec<TensorData>,
     rows: usize,
+    /// Columns that are a frame's index; not known before the first batch.
+    index: Option<Vec<String>>,
 }
 
 impl<'a> Columns<'a> {
     fn new(model: Model<'a>) -> Self {
         let data = model.signature.inputs.iter().map(|spec| empty(spec.dtype)).collect();
-        Self { model, data, rows: 0 }
+        Self { model, data, rows: 0, index: None }
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<(), Refusal> {
@@ -143,19 +146,26 @@ impl<'a> Columns<'a> {
     fn add_rows(&mut self, batch: &RecordBatch, width: usize) -> Result<(), Refusal> {
         let TensorData::Float32(values) = &mut self.data[0] else { return Ok(()) };
         let schema = batch.schema();
-        if let ([column], [field]) = (batch.columns(), schema.fields().as_ref())
-            && matches!(field.data_type(), ArrowType::FixedSizeList(..))
+        let index = self.index.get_or_insert_with(|| index_columns(&schema));
+        let is_index = |name: &String| index.contains(name) && !self.model.features.contains(name);
+        let (names, columns): (Vec<Cow<'_, str>>, Vec<&ArrayRef>) = schema
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .filter(|(field, _)| !is_index(field.name()))
+            .map(|(field, column)| (Cow::Borrowed(field.name().as_str()), column))
+            .unzip();
+        if let ([column], [name]) = (columns.as_slice(), names.as_slice())
+            && is_of_lists(column)
         {
             let before = values.len();
-            floats(column, field.name(), &mut |value| values.push(value))?;
-            return counted(field.name(), values.len() - before, batch.num_rows() * width);
+            floats(column, name, &mut |value| values.push(value))?;
+            return counted(name, values.len() - before, batch.num_rows() * width);
         }
-        let names: Vec<Cow<'_, str>> =
-            schema.fields().iter().map(|field| Cow::Borrowed(field.name().as_str())).collect();
         let places = Table::new(self.model).header(&names)?;
         let begin = values.len();
         values.resize(begin + batch.num_rows() * width, f32::NAN);
-        for ((column, name), place) in batch.columns().iter().zip(&names).zip(places) {
+        for ((column, name), place) in columns.into_iter().zip(&names).zip(places) {
             let Some(place) = place else { continue };
             let mut at = begin + place;
             let mut count = 0;
@@ -202,6 +212,18 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// The columns that hold the index of the frame which pandas made a stream of, by what its schema says of itself. An index
+/// that only counts the rows has no column.
+fn index_columns(schema: &Schema) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct Pandas {
+        index_columns: Vec<serde_json::Value>,
+    }
+    let said = schema.metadata().get("pandas").and_then(|text| serde_json::from_str::<Pandas>(text).ok());
+    let columns = said.map_or_else(Vec::new, |pandas| pandas.index_columns);
+    columns.into_iter().filter_map(|column| column.as_str().map(str::to_owned)).collect()
+}
+
 fn counted(name: &str, got: usize, expected: usize) -> Result<(), Refusal> {
     if got == expected {
         return Ok(());
@@ -231,17 +253,10 @@ fn floats(array: &ArrayRef, name: &str, take: &mut impl FnMut(f32)) -> Result<()
             Ok(())
         }
     };
+    if let Some(elements) = inside(array, name)? {
+        return floats(&elements, name, take);
+    }
     match array.data_type() {
-        ArrowType::FixedSizeList(..) => {
-            let lists = array.as_fixed_size_list();
-            if lists.null_count() > 0 {
-                return Err(Refusal::invalid(format!(
-                    "column \"{}\" has a null in place of a list",
-                    shown(name)
-                )));
-            }
-            floats(&inside(lists), name, take)
-        }
         ArrowType::Float32 => {
             array.as_primitive::<Float32Type>().iter().for_each(|value| take(value.unwrap_or(f32::NAN)));
             Ok(())
@@ -265,20 +280,53 @@ fn each<T: ArrowPrimitiveType>(
     array.as_primitive::<T>().iter().try_for_each(take)
 }
 
-/// The elements of all lists, also of an array that is a part of another.
-fn inside(lists: &FixedSizeListArray) -> ArrayRef {
+fn is_of_lists(array: &ArrayRef) -> bool {
+    matches!(array.data_type(), ArrowType::FixedSizeList(..) | ArrowType::List(_) | ArrowType::LargeList(_))
+}
+
+/// The elements of all lists of a column, also of one that is a part of another; nothing if it has no lists.
+///
+/// # Errors
+/// If lists are missing, or differ in length: a row of a tensor has no gaps.
+fn inside(array: &ArrayRef, name: &str) -> Result<Option<ArrayRef>, Refusal> {
+    if !is_of_lists(array) {
+        return Ok(None);
+    }
+    if array.null_count() > 0 {
+        let name = shown(name);
+        return Err(Refusal::invalid(format!("column \"{name}\" has a null in place of a list")));
+    }
+    match array.data_type() {
+        ArrowType::FixedSizeList(..) => Ok(Some(inside_fixed(array.as_fixed_size_list()))),
+        ArrowType::List(_) => inside_any(array.as_list::<i32>(), name).map(Some),
+        _ => inside_any(array.as_list::<i64>(), name).map(Some),
+    }
+}
+
+fn inside_fixed(lists: &FixedSizeListArray) -> ArrayRef {
     let size = usize::try_from(lists.value_length()).unwrap_or_default();
     let begin = if lists.is_empty() { 0 } else { lists.value_offset_at(0) };
     lists.values().slice(begin, lists.len() * size)
 }
 
+fn inside_any<O: OffsetSizeTrait>(lists: &GenericListArray<O>, name: &str) -> Result<ArrayRef, Refusal> {
+    let offsets = lists.value_offsets();
+    let mut sizes = offsets.windows(2).map(|pair| pair[1].as_usize().saturating_sub(pair[0].as_usize()));
+    let first = sizes.next().unwrap_or_default();
+    if let Some(other) = sizes.find(|size| *size != first) {
+        let name = shown(name);
+        let message =
+            format!("column \"{name}\" has lists of {first} and of {other} values; all must be as long");
+        return Err(Refusal::invalid(message));
+    }
+    let begin = offsets.first().map_or(0, |offset| offset.as_usize());
+    Ok(lists.values().slice(begin, lists.len() * first))
+}
+
 /// Appends the elements of a column, which has the input's type or lists of it.
 fn typed(array: &ArrayRef, spec: &TensorSpec, data: &mut TensorData) -> Result<(), Refusal> {
-    if let ArrowType::FixedSizeList(..) = array.data_type() {
-        let lists = array.as_fixed_size_list();
-        if lists.null_count() == 0 {
-            return typed(&inside(lists), spec, data);
-        }
+    if let Some(elements) = inside(array, &spec.name)? {
+        return typed(&elements, spec, data);
     }
     let nulls = array.null_count() > 0;
     match (array.data_type(), data) {

@@ -245,7 +245,7 @@ pub(crate) async fn answer(
     let mut response = compressed(body, accepted(headers)).await;
     let kind = HeaderValue::from_static(if as_stream { arrow::STREAM } else { JSON });
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    answered::by_reply(response.headers_mut(), &reply);
+    answered::by_reply(response.headers_mut(), target, &reply);
     Ok(response)
 }
 

@@ -22,7 +22,7 @@ use current::mark;
 pub use current::{About, with_request};
 pub(crate) use current::{Current, answered, asked, dialect_or, pace_of_body};
 
-use crate::answered::SERVER_TIMING;
+use crate::answered::{SERVER_TIMING, total_timing};
 use crate::dialect::{Dialect, retry_later};
 use crate::router::Gateway;
 use crate::{access, origin};
@@ -97,7 +97,7 @@ struct Asked {
     begun: Instant,
 }
 
-fn written_down(gateway: &Arc<Gateway>, asked: Asked, response: Response) -> Response {
+fn written_down(gateway: &Arc<Gateway>, asked: Asked, mut response: Response) -> Response {
     let Asked { method, dialect, begun } = asked;
     let route = response.extensions().get::<Route>().copied().unwrap_or(UNMATCHED);
     let took = begun.elapsed();
@@ -116,6 +116,8 @@ fn written_down(gateway: &Arc<Gateway>, asked: Asked, response: Response) -> Res
     }
     if response.headers().contains_key(SERVER_TIMING) {
         answered(&gateway.platform, took);
+    } else if let Ok(total) = HeaderValue::try_from(total_timing(micros(took))) {
+        response.headers_mut().insert(SERVER_TIMING, total);
     }
     gateway.counts.replied(route, status, took);
     log(gateway, &method, route, (status, took));
@@ -127,7 +129,7 @@ pub(crate) fn log(gateway: &Gateway, method: &Method, route: Route, (status, too
     if !gateway.is_logged() {
         return;
     }
-    let (route, latency_us) = (route.0, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    let (route, latency_us) = (route.0, micros(took));
     match status {
         Status::Http(status) => {
             tracing::info!(target: ACCESS, %method, route, status, latency_us, "answered");
@@ -137,6 +139,10 @@ pub(crate) fn log(gateway: &Gateway, method: &Method, route: Route, (status, too
             tracing::info!(target: ACCESS, %method, route, status, latency_us, "answered");
         }
     }
+}
+
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The status of a reply of gRPC that has no message.

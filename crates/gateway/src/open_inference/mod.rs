@@ -154,7 +154,7 @@ async fn infer(
         None => JSON,
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    answered::by_reply(headers, &reply);
+    answered::by_reply(headers, &target, &reply);
     Ok(response)
 }
 

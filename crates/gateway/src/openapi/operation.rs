@@ -144,7 +144,7 @@ impl Operation {
             }
             if self.asks && *status == "200" {
                 response["headers"] = json!({
-                    "x-bellwether-model-version": {"description": "MODEL@VERSION that answered", "schema": {"type": "string"}},
+                    "x-bellwether-model-version": {"description": "MODEL@VERSION that answered, PROJECT.MODEL@VERSION of another project than default", "schema": {"type": "string"}},
                     "server-timing": {"description": "Milliseconds waited and computed", "schema": {"type": "string"}},
                 });
             }

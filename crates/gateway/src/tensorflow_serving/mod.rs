@@ -64,8 +64,15 @@ async fn answer_call(gateway: &Gateway, call: &Call, parts: &Parts, body: Body) 
     if call.verb == Verb::Status {
         // The check in front of all protocols knows these paths in one case alone.
         let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
-        caller.allow(Some(&ModelName::parse(&call.model).project), Scope::Predict)?;
-        return Ok(said(status::status(platform, call)?));
+        let name = ModelName::parse(&call.model);
+        caller.allow(Some(&name.project), Scope::Predict)?;
+        let (body, only) = status::status(platform, call)?;
+        let mut response = said(body);
+        if let Some(number) = only {
+            let version = answered::version_text(&name.project, &name.model, number);
+            answered::version(response.headers_mut(), version);
+        }
+        return Ok(response);
     }
     let target = target(gateway, parts, call)?;
     let answered = match call.verb {
@@ -101,7 +108,7 @@ async fn infer(
     let body = layout.write(&reply)?;
     let mut response = compressed(body, accepted(&parts.headers)).await;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    answered::by_reply(response.headers_mut(), &reply);
+    answered::by_reply(response.headers_mut(), target, &reply);
     Ok(response)
 }
 
@@ -177,7 +184,8 @@ fn target(gateway: &Gateway, parts: &Parts, call: &Call) -> Result<Target, Refus
     })
 }
 
-fn is_served(gateway: &Gateway, name: &ModelName) -> bool {
+/// Whether a version of a model is deployed.
+pub(crate) fn is_served(gateway: &Gateway, name: &ModelName) -> bool {
     gateway.platform.served_models().iter().any(|model| model.name == *name)
 }
 

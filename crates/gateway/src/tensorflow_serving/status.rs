@@ -29,11 +29,11 @@ struct Outcome {
     error_message: String,
 }
 
-/// How the versions of a model do, the newest first.
+/// How the versions of a model do, the newest first, and which one it is if there is one alone.
 ///
 /// # Errors
 /// 404 if there is none of those asked for.
-pub(crate) fn status(platform: &Platform, call: &Call) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn status(platform: &Platform, call: &Call) -> Result<(Vec<u8>, Option<u32>), Refusal> {
     let name = ModelName::parse(&call.model);
     let models = platform.served_models();
     let versions = models.iter().filter(|model| model.name == name).flat_map(|model| &model.versions);
@@ -42,8 +42,9 @@ pub(crate) fn status(platform: &Platform, call: &Call) -> Result<Vec<u8>, Refusa
         VersionChoice::Number(number) => version.number == *number,
         VersionChoice::Alias(alias) => version.aliases.contains(alias),
     };
-    let mut found: Vec<VersionStatus> = versions.filter(wanted).map(of_version).collect();
-    found.reverse();
+    let versions: Vec<&ServedVersion> = versions.filter(wanted).collect();
+    let only = if let [only] = versions.as_slice() { Some(only.number) } else { None };
+    let found: Vec<VersionStatus> = versions.into_iter().rev().map(of_version).collect();
     if found.is_empty() {
         let model = shown(&call.model);
         let message = match (&call.version, call.number) {
@@ -58,7 +59,7 @@ pub(crate) fn status(platform: &Platform, call: &Call) -> Result<Vec<u8>, Refusa
         };
         return Err(Refusal::new(StatusCode::NOT_FOUND, message));
     }
-    written(&Status { model_version_status: found })
+    Ok((written(&Status { model_version_status: found })?, only))
 }
 
 fn of_version(version: &ServedVersion) -> VersionStatus {

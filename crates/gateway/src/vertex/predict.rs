@@ -76,7 +76,7 @@ pub(crate) async fn predict(
         Ok(reply) => written(address, &reply),
         Err(error) => {
             let mut response = ApiError::from(error).into_response();
-            answered::by_target(response.headers_mut(), &target);
+            answered::by_target_of_project(response.headers_mut(), &target);
             Ok(response)
         }
     }
@@ -119,7 +119,7 @@ fn written(address: &Address, reply: &PredictReply) -> Result<Response, ApiError
     let mut response = Response::new(Body::from(json));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answered::by_reply(headers, reply);
+    answered::by_reply_of_project(headers, reply);
     Ok(response)
 }
 

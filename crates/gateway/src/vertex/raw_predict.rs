@@ -36,14 +36,9 @@ pub(crate) async fn raw_predict(
     let (platform, project, endpoint) = (&gateway.platform, &address.parent.project, &address.id);
     let asked = asked.with_key(platform, (project, endpoint), || traffic_key::of(body));
     let target = asked.of_endpoint(platform, project, endpoint).await?;
-    let mut response = match answer(gateway, &target, parts, body).await {
-        Ok(response) => response,
-        Err(error) => {
-            let mut response = error.into_response();
-            answered::by_target(response.headers_mut(), &target);
-            response
-        }
-    };
+    let answered = answer(gateway, &target, parts, body).await;
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    answered::by_target_of_project(response.headers_mut(), &target);
     let (model, version) = target.version();
     let model = address.parent.name(&format!("models/{model}"));
     for (name, value) in [
@@ -95,7 +90,7 @@ fn has_instances(body: &[u8]) -> bool {
 fn written(reply: &PredictReply) -> Result<Response, Error> {
     let json = predictions::alone(&reply.outputs)?;
     let mut response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
-    answered::by_reply(response.headers_mut(), reply);
+    answered::by_reply_of_project(response.headers_mut(), reply);
     Ok(response)
 }
 

@@ -5,8 +5,10 @@
 mod absent;
 mod batch_jobs;
 mod datasets;
+mod every_reply;
 mod fixture;
 mod grpc;
+mod imported;
 mod jobs;
 mod keys;
 mod lifecycle;

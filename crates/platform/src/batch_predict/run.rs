@@ -382,6 +382,9 @@ impl<'a> Plan<'a> {
     /// The first value the model does not take, as [`crate::predict`] has it.
     fn refused(&self, values: &[f32]) -> Option<(String, String)> {
         let rejects = self.answerer.model().rejects_missing;
+        if self.shape.features.is_empty() && !rejects {
+            return None;
+        }
         let place = values.iter().position(|value| value.is_infinite() || (rejects && value.is_nan()))?;
         let name = self.shape.features.get(place).cloned().unwrap_or_else(|| place.to_string());
         let reason = if values[place].is_infinite() {

@@ -16,6 +16,7 @@ use protos::serving::inference::{
 use tonic::{Status, Streaming};
 
 use super::tensor;
+use crate::answered::{SERVER_TIMING_NAME, total_timing};
 use crate::grpc::call::Asked;
 use crate::grpc::open;
 use crate::grpc::reply::{self, Answer, By, Refused};
@@ -28,13 +29,15 @@ const STREAM_REQUESTS_MAX: usize = 8;
 /// Asks for a last empty reply in protocols where one request has many replies.
 const FINAL: &str = "triton_enable_empty_final_response";
 
-/// Asks a model.
+/// Asks a model, whose answer is wanted within `limit` and the time that the request itself gives.
 pub(super) async fn infer(
     gateway: Asked,
     request: ModelInferRequest,
+    limit: Option<Duration>,
 ) -> Result<Answer<ModelInferResponse>, Refused> {
     let target = super::target(&gateway, &request.model_name, &request.model_version)?;
     let timeout = timeout(&request.parameters).map_err(|error| Refused::by(&target, error))?;
+    let timeout = [timeout, limit].into_iter().flatten().min();
     let target = match timeout {
         Some(timeout) => gateway.within(timeout).bound(target),
         None => target,
@@ -47,12 +50,12 @@ pub(super) async fn infer(
     let answered = match timeout {
         None => answered.await,
         Some(timeout) => tokio::time::timeout(timeout, answered).await.unwrap_or_else(|_| {
-            let message = format!("no answer within {} s, the request's timeout", timeout.as_secs_f64());
+            let message = format!("no answer within {} s, the time it is given", timeout.as_secs_f64());
             Err(Error::new(Kind::DeadlineExceeded, message))
         }),
     };
     let reply = answered.map_err(refused)?;
-    let by = By::reply(&reply);
+    let by = By::reply(&target, &reply);
     let message = response(request, &reply).map_err(refused)?;
     Ok(Answer { message, by: Some(by) })
 }
@@ -94,13 +97,9 @@ async fn one(
         ..Default::default()
     };
     let last = matches!(choice(&request.parameters, FINAL), Some(ParameterChoice::BoolParam(true)));
-    let limit = gateway.options.request_timeout;
     let answered = async {
         let _permit = gateway.permit()?;
-        tokio::time::timeout(limit, infer(gateway.within(limit), request)).await.unwrap_or_else(|_| {
-            let message = format!("no answer within {} s", limit.as_secs_f64());
-            Err(Error::new(Kind::DeadlineExceeded, message).into())
-        })
+        infer(gateway.clone(), request, Some(gateway.longest())).await
     };
     let begun = Instant::now();
     let answered = gateway.within_request(async {
@@ -110,16 +109,23 @@ async fn one(
         }
         answered
     });
-    let error_message = match answered.await {
+    let (error_message, by) = match answered.await {
         Ok(answer) => {
             response = answer.message;
-            String::new()
+            (String::new(), answer.by)
         }
         Err(refused) => {
             let status = reply::status(&refused.error);
-            format!("[{}] {}", crate::status::of(refused.error.kind()).1, status.message())
+            // Metadata come once for all replies of a stream, so what they would say is in its parameters.
+            let total = reply::text(total_timing(observe::micros(begun.elapsed())));
+            response.parameters.insert(SERVER_TIMING_NAME.to_owned(), total);
+            let said = format!("[{}] {}", crate::status::of(refused.error.kind()).1, status.message());
+            (said, refused.by.map(|by| *by))
         }
     };
+    if let Some(by) = by {
+        by.write_parameters(&mut response.parameters);
+    }
     if last {
         let parameter = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
         response.parameters.insert("triton_final_response".to_owned(), parameter);
@@ -140,7 +146,11 @@ fn response(request: ModelInferRequest, reply: &PredictReply) -> Result<ModelInf
         }
         return Ok(response);
     }
-    for asked in &request.outputs {
+    for (at, asked) in request.outputs.iter().enumerate() {
+        if request.outputs[..at].iter().any(|before| before.name == asked.name) {
+            let message = format!("output \"{}\" is requested twice", asked.name);
+            return Err(Error::invalid("outputs", message));
+        }
         let Some((name, tensor)) = reply.outputs.iter().find(|(name, _)| *name == asked.name) else {
             let known: Vec<&str> = reply.outputs.iter().map(|(name, _)| name.as_str()).collect();
             let message =

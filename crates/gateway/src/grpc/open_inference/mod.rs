@@ -74,7 +74,7 @@ pub(super) async fn answer(
 ) -> Response {
     let call = Call::new(gateway, request);
     match method.as_str() {
-        "ModelInfer" => call.unary(&MODEL_INFER, infer::infer).await,
+        "ModelInfer" => call.unary(&MODEL_INFER, |asked, request| infer::infer(asked, request, None)).await,
         "ModelStreamInfer" => call.stream(&MODEL_STREAM_INFER, &streams, infer::stream).await,
         "ServerLive" => call.unary(&SERVER_LIVE, model::server_live).await,
         "ServerReady" => call.unary(&SERVER_READY, model::server_ready).await,

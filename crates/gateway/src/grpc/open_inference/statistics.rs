@@ -7,7 +7,7 @@ use protos::serving::inference::{
 };
 
 use crate::grpc::call::Asked;
-use crate::grpc::reply::{Answer, Refused};
+use crate::grpc::reply::{Answer, By, Refused};
 use crate::open_inference::statistics::{self, Statistics};
 
 /// The numbers of a model's versions, of one version, or of all models.
@@ -15,12 +15,13 @@ pub(super) async fn statistics(
     gateway: Asked,
     request: ModelStatisticsRequest,
 ) -> Result<Answer<ModelStatisticsResponse>, Refused> {
-    let mut asked = None;
+    let (mut asked, mut by) = (None, None);
     if !request.name.is_empty() {
         // Whoever names what is not there is told so.
         let target = super::target(&gateway, &request.name, &request.version)?;
         let named = super::version(&request.version) != VersionChoice::Default;
         asked = Some((ModelName::parse(&request.name), named.then(|| target.version().1)));
+        by = Some(By::target(&target));
     }
     let wanted = |name: &ModelName, number: u32| {
         gateway.allow(&name.project).is_ok()
@@ -29,7 +30,7 @@ pub(super) async fn statistics(
             })
     };
     let model_stats = statistics::of(&gateway.platform, wanted).into_iter().map(message).collect();
-    Ok(ModelStatisticsResponse { model_stats }.into())
+    Ok(Answer { message: ModelStatisticsResponse { model_stats }, by })
 }
 
 fn message(of: Statistics) -> ModelStatistics {

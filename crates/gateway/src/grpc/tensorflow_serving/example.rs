@@ -39,7 +39,7 @@ pub(super) async fn classify(
     let result = classes(&reply).map_err(|error| Refused::by(&target, error))?;
     let model_spec = answered(request.model_spec, reply.version);
     let message = ClassificationResponse { result: Some(result), model_spec };
-    Ok(Answer { message, by: Some(By::reply(&reply)) })
+    Ok(Answer { message, by: Some(By::reply(&target, &reply)) })
 }
 
 /// A number for each example.
@@ -52,7 +52,7 @@ pub(super) async fn regress(
     let result = values(&reply).map_err(|error| Refused::by(&target, error))?;
     let model_spec = answered(request.model_spec, reply.version);
     let message = RegressionResponse { result: Some(result), model_spec };
-    Ok(Answer { message, by: Some(By::reply(&reply)) })
+    Ok(Answer { message, by: Some(By::reply(&target, &reply)) })
 }
 
 /// Several of them about the same examples.
@@ -78,7 +78,7 @@ pub(super) async fn several(
             }
         };
         let outcome = outcome.map_err(|error| Refused::by(&target, error))?;
-        by.get_or_insert_with(|| By::reply(&reply));
+        by.get_or_insert_with(|| By::reply(&target, &reply));
         results.push(InferenceResult {
             model_spec: answered(task.model_spec, reply.version),
             result: Some(outcome),

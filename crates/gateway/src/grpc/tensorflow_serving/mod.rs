@@ -25,7 +25,9 @@ pub(super) use tensor::Bounds;
 
 use super::call::{self, Asked, Call, Method};
 use super::cost::Cost;
+use crate::refusal::shown;
 use crate::router::Gateway;
+use crate::tensorflow_serving::is_served;
 
 const PREDICTIONS: &str = "tensorflow.serving.PredictionService";
 const MODELS: &str = "tensorflow.serving.ModelService";
@@ -107,8 +109,8 @@ pub(super) async fn models(
 /// Who answers for what a request names.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] without a name, [`Kind::NotFound`] for what is not deployed, [`Kind::Unavailable`] for what is
-/// and does not answer.
+/// [`Kind::InvalidArgument`] without a name or for a label that no version has, [`Kind::NotFound`] for what else is not deployed,
+/// [`Kind::Unavailable`] for what is and does not answer.
 fn target(gateway: &Asked, spec: &Option<ModelSpec>) -> Result<Target, Error> {
     let spec =
         spec.as_ref().ok_or_else(|| Error::invalid("model_spec", "Missing ModelSpec; name a model"))?;
@@ -116,11 +118,19 @@ fn target(gateway: &Asked, spec: &Option<ModelSpec>) -> Result<Target, Error> {
         return Err(Error::invalid("model_spec", "Model name is missing in the ModelSpec; name a model"));
     }
     let (choice, named) = choice(spec);
-    gateway.target(&ModelName::parse(&spec.name), &choice).map_err(|error| match error.kind() {
-        Kind::NotFound => error.context(format!("Servable not found for request: {named}")),
-        Kind::Unavailable => error.context(format!("Servable not available for request: {named}")),
+    let name = ModelName::parse(&spec.name);
+    gateway.target(&name, &choice).map_err(|error| match (error.kind(), choice) {
+        (Kind::NotFound, VersionChoice::Alias(label)) if is_served(gateway, &name) => unknown_label(&label),
+        (Kind::NotFound, _) => error.context(format!("Servable not found for request: {named}")),
+        (Kind::Unavailable, _) => error.context(format!("Servable not available for request: {named}")),
         _ => error,
     })
+}
+
+/// A label that no version has.
+fn unknown_label(label: &str) -> Error {
+    let message = format!("Unrecognized servable version label: {}", shown(label));
+    Error::invalid("model_spec", message)
 }
 
 /// The version asked for, and how TensorFlow Serving writes it.

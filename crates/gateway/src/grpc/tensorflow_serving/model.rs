@@ -13,7 +13,7 @@ use protos::serving::tensorflow::serving::{
 use protos::serving::tensorflow::{SignatureDef, TensorInfo};
 
 use super::tensor::{wire_shape, wire_type};
-use super::{SIGNATURE, answered, choice, target};
+use super::{SIGNATURE, answered, choice, target, unknown_label};
 use crate::grpc::call::Asked;
 use crate::grpc::reply::{Answer, By, Refused};
 
@@ -72,6 +72,9 @@ pub(super) async fn status(
     };
     let versions = model.into_iter().flat_map(|model| model.versions).filter(wanted);
     let mut statuses: Vec<ModelVersionStatus> = versions.map(|version| of(&version)).collect();
+    if let (true, VersionChoice::Alias(label)) = (statuses.is_empty(), &choice) {
+        return Err(unknown_label(label).into());
+    }
     if statuses.is_empty() {
         let message = format!(
             "Could not find any versions of model {named}; deploy one with `bellwether endpoint deploy`"
@@ -79,7 +82,11 @@ pub(super) async fn status(
         return Err(Error::new(Kind::NotFound, message).into());
     }
     statuses.reverse();
-    Ok(GetModelStatusResponse { model_version_status: statuses }.into())
+    let by = match statuses.as_slice() {
+        [only] => u32::try_from(only.version).ok().map(|number| By::version(&name, number)),
+        _ => None,
+    };
+    Ok(Answer { message: GetModelStatusResponse { model_version_status: statuses }, by })
 }
 
 fn of(version: &ServedVersion) -> ModelVersionStatus {

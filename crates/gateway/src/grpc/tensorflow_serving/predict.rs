@@ -27,11 +27,17 @@ pub(super) async fn predict(
         );
         return Err(refused(Error::invalid("output_filter", message)));
     }
+    if let Some(twice) =
+        filter.iter().enumerate().find_map(|(at, name)| filter[..at].contains(name).then_some(name))
+    {
+        let message = format!("duplicate output tensor alias: {twice}; name it once");
+        return Err(refused(Error::invalid("output_filter", message)));
+    }
     let bounds = Bounds { rows: gateway.options.max_instances, bytes: gateway.options.max_body_bytes };
     let signature = target.signature_for(request.inputs.keys().map(String::as_str));
     let inputs = inputs(request, signature, bounds).map_err(refused)?;
     let reply = gateway.platform.answer(&target, Question::Tensors(inputs)).await.map_err(refused)?;
-    let by = By::reply(&reply);
+    let by = By::reply(&target, &reply);
     let wanted = |name: &String| filter.is_empty() || filter.contains(name);
     let outputs = reply.outputs.into_iter().filter(|(name, _)| wanted(name));
     let outputs = outputs.map(|(name, output)| (name, tensor::write(output))).collect();

@@ -54,6 +54,86 @@ fn columns_come_in_any_order_or_as_one_list() {
     assert_eq!(inputs[1].1.data(), &TensorData::Int64(vec![7, 8]));
 }
 
+/// Lists that each say where they end, as pyarrow makes them of Python's.
+fn any_lists<O: OffsetSizeTrait>(lists: &[&[f32]]) -> ArrayRef {
+    let lists = lists.iter().map(|list| Some(list.iter().map(|value| Some(*value))));
+    Arc::new(GenericListArray::<O>::from_iter_primitive::<Float32Type, _, _>(lists))
+}
+
+#[test]
+fn lists_of_any_type_are_rows_if_all_are_as_long() {
+    let even: [&[f32]; 2] = [&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]];
+    for list in [any_lists::<i32>(&even), any_lists::<i64>(&even)] {
+        assert_eq!(read(stream(vec![("x", Arc::clone(&list))])).unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(read(stream(vec![("x", list.slice(1, 1))])).unwrap(), [4.0, 5.0, 6.0]);
+    }
+    let ragged: [&[f32]; 2] = [&[1.0, 2.0], &[3.0, 4.0, 5.0, 6.0]];
+    for ragged in [any_lists::<i32>(&ragged), any_lists::<i64>(&ragged)] {
+        let error = read(stream(vec![("x", ragged)])).unwrap_err();
+        assert!(error.contains("\"x\" has lists of 2 and of 4 values"), "{error}");
+    }
+    let error = read(stream(vec![("x", any_lists::<i32>(&[[1.0, 2.0].as_slice(); 3]))])).unwrap_err();
+    assert!(error.contains("has 6 values where the model takes 9"), "{error}");
+    let columns = vec![
+        ("code", Arc::new(Int64Array::from(vec![7, 8])) as ArrayRef),
+        ("pair", any_lists::<i32>(&[&[1.0, 2.0], &[3.0, 4.0]])),
+    ];
+    let inputs = parse(stream(columns), model(&named(), &[])).unwrap();
+    assert_eq!(inputs[0].1.as_float32().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+}
+
+/// A stream with what pandas says of the frame it was.
+fn of_pandas(index: &str, columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let said = format!("{{\"index_columns\": [{index}], \"columns\": []}}");
+    let metadata = std::collections::HashMap::from([("pandas".to_owned(), said)]);
+    let schema = Arc::new(batch.schema().as_ref().clone().with_metadata(metadata));
+    let batch = batch.with_schema(Arc::clone(&schema)).unwrap();
+    let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+    writer.write(&batch).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn the_index_of_a_frame_is_no_column() {
+    let kept = || ("__index_level_0__", Arc::new(Int64Array::from(vec![7])) as ArrayRef);
+    let columns = |names: [&'static str; 3]| {
+        names
+            .into_iter()
+            .zip([1.0, 2.0, 3.0])
+            .map(|(name, value)| (name, singles(&[value])))
+            .collect::<Vec<_>>()
+    };
+    let (signature, features) = by_row();
+    let range = r#"{"kind": "range", "start": 0, "stop": 1, "step": 1, "name": null}"#;
+    for (names, features) in [
+        (["a", "b", "c"], [].as_slice()),
+        (["0", "1", "2"], features.as_slice()),
+        (["A", "B", "C"], features.as_slice()),
+    ] {
+        for with_index in [false, true] {
+            let mut columns = columns(names);
+            columns.extend(with_index.then(kept));
+            let index = if with_index { "\"__index_level_0__\"" } else { range };
+            let inputs = parse(of_pandas(index, columns), model(&signature, features)).unwrap();
+            assert_eq!(inputs[0].1.as_float32().unwrap(), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0], "{names:?}");
+        }
+    }
+    let list = vec![("x", lists(3, singles(&[1.0, 2.0, 3.0]))), kept()];
+    let inputs = parse(of_pandas("\"__index_level_0__\"", list), model(&signature, &features)).unwrap();
+    assert_eq!(inputs[0].1.rows(), 2);
+    // A feature stays one, and a column that nobody calls an index counts.
+    let inputs = parse(of_pandas("\"B\"", columns(["C", "B", "A"])), model(&signature, &features)).unwrap();
+    assert_eq!(inputs[0].1.as_float32().unwrap()[..3], [3.0, 2.0, 1.0]);
+    for odd in ["7", "{\"index_columns\": 7", "\"none\""] {
+        let mut columns = columns(["a", "b", "c"]);
+        columns.push(kept());
+        let error = parse(of_pandas(odd, columns), model(&signature, &[])).unwrap_err().message;
+        assert!(error.contains("a row has 4 values where the model takes 3"), "{odd}: {error}");
+    }
+}
+
 #[test]
 fn what_is_written_is_read() {
     let outputs = [
@@ -65,10 +145,11 @@ fn what_is_written_is_read() {
     let mut decoder = StreamDecoder::new();
     let batch = decoder.decode(&mut bytes.into()).unwrap().unwrap();
     assert_eq!(batch.num_rows(), 2);
-    let p = inside(batch.column_by_name("p").unwrap().as_fixed_size_list());
+    let elements = |array: &ArrayRef| inside(array, "x").unwrap().unwrap();
+    let p = elements(batch.column_by_name("p").unwrap());
     assert_eq!(p.as_primitive::<Float32Type>().values(), &[1.0, 2.0, f32::INFINITY, 4.0, 5.0, 6.0]);
-    let r = inside(batch.column_by_name("r").unwrap().as_fixed_size_list());
-    assert_eq!(inside(r.as_fixed_size_list()).as_primitive::<Int32Type>().values(), &[1, 2, 3, 4]);
+    let r = elements(batch.column_by_name("r").unwrap());
+    assert_eq!(elements(&r).as_primitive::<Int32Type>().values(), &[1, 2, 3, 4]);
     assert_eq!(read(write(&outputs[..1]).unwrap()).unwrap().len(), 6);
 }
 

@@ -281,6 +281,69 @@ async fn a_wrong_question_is_answered_with_what_is_wrong() {
     assert_eq!((none.outputs[0].shape.as_slice(), none.raw_output_contents[0].len()), (&[0, 3][..], 0));
 }
 
+/// A text among the parameters of a reply.
+fn said<'a>(reply: &'a ModelInferResponse, name: &str) -> Option<&'a str> {
+    match reply.parameters.get(name)?.parameter_choice.as_ref()? {
+        ParameterChoice::StringParam(text) => Some(text),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_header_of_a_time_counts_over_grpc_too() {
+    let server = Server::deployed().await;
+    let (rows, _) = rows_and_answers(&server).await;
+    for (millis, code, part) in [
+        ("abc", Code::InvalidArgument, "x-bellwether-timeout-ms \"abc\" is not a whole number"),
+        ("-1", Code::InvalidArgument, "is not a whole number of milliseconds"),
+        ("0", Code::DeadlineExceeded, "the deadline of the call"),
+    ] {
+        let mut request = Request::new(question(&rows));
+        request.metadata_mut().insert("x-bellwether-timeout-ms", millis.parse().unwrap());
+        let refused = call_with::<_, ModelInferResponse>(client(&server), INFER, request).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message().contains(part)), (code, true), "{millis}: {refused}");
+    }
+    let mut request = Request::new(question(&rows));
+    request.metadata_mut().insert("x-bellwether-timeout-ms", "60000".parse().unwrap());
+    assert!(call_with::<_, ModelInferResponse>(client(&server), INFER, request).await.is_ok());
+
+    // Of a stream it is the time of each answer.
+    let streamed = async |millis: &str| {
+        let mut client = client(&server);
+        client.ready().await.unwrap();
+        let mut request = Request::new(futures::stream::iter([question(&rows)]));
+        request.metadata_mut().insert("x-bellwether-timeout-ms", millis.parse().unwrap());
+        let path = PathAndQuery::from_static("/inference.GRPCInferenceService/ModelStreamInfer");
+        let codec: ProstCodec<ModelInferRequest, ModelStreamInferResponse> = ProstCodec::default();
+        let response = client.streaming(request, path, codec).await?;
+        response.into_inner().map(|reply| reply.unwrap()).next().await.ok_or(tonic::Status::aborted("none"))
+    };
+    assert_eq!(streamed("abc").await.unwrap_err().code(), Code::InvalidArgument);
+    let late = streamed("0").await.unwrap();
+    assert!(late.error_message.starts_with("[DEADLINE_EXCEEDED]"), "{}", late.error_message);
+    assert_eq!(said(&late.infer_response.unwrap(), "x-bellwether-model-version"), Some("tiny-model@1"));
+    assert_eq!(streamed("60000").await.unwrap().error_message, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_is_asked_for_twice_is_refused_as_over_http() {
+    let server = Server::deployed().await;
+    let (rows, _) = rows_and_answers(&server).await;
+    let output = model_metadata(&server).await.outputs[0].name.clone();
+    let twice = vec![InferRequestedOutputTensor { name: output.clone(), ..Default::default() }; 2];
+    let request = ModelInferRequest { outputs: twice, ..question(&rows) };
+    let refused = call::<_, ModelInferResponse>(&server, INFER, request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains(&format!("\"{output}\" is requested twice")), "{refused}");
+    let body = serde_json::json!({
+        "inputs": [{"name": "features", "shape": [2, FEATURES], "datatype": "FP32", "data": rows}],
+        "outputs": [{"name": output}, {"name": output}],
+    });
+    let path = "/v2/models/tiny-model/infer";
+    let answer = server.request(axum::http::Method::POST, path, &body.to_string()).await;
+    assert!(answer.plainly_refused(400).contains(&format!("'{output}' is requested twice")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_answers_in_order_and_survives_a_refusal() {
     let server = Server::deployed().await;
@@ -290,6 +353,9 @@ async fn a_stream_answers_in_order_and_survives_a_refusal() {
             let mut request = ModelInferRequest { id: n.to_string(), ..question(&rows) };
             if n == 3 {
                 request.model_name = "other".to_owned();
+            }
+            if n == 5 {
+                request.inputs[0].datatype = "FP64".to_owned();
             }
             if n == 4 {
                 let ask = parameter(ParameterChoice::BoolParam(true));
@@ -312,7 +378,13 @@ async fn a_stream_answers_in_order_and_survives_a_refusal() {
         let answer = reply.infer_response.as_ref().unwrap();
         assert_eq!(answer.id, n.to_string());
         assert_eq!(answer.parameters.contains_key("triton_final_response"), n == 4);
-        if n == 3 {
+        let version = said(answer, "x-bellwether-model-version");
+        assert_eq!(version, (n != 3).then_some("tiny-model@1"), "{n}");
+        let timing = said(answer, "server-timing").unwrap();
+        assert!(timing.starts_with(if matches!(n, 3 | 5) { "total;dur=" } else { "queue;dur=" }), "{timing}");
+        if n == 5 {
+            assert!(reply.error_message.contains("must be FP32, got FP64"), "{}", reply.error_message);
+        } else if n == 3 {
             assert!(
                 reply.error_message.starts_with("[NOT_FOUND] model \"other\""),
                 "{}",

@@ -95,6 +95,10 @@ async fn outputs_are_filtered() {
     assert_eq!(reply.outputs.keys().collect::<Vec<_>>(), [&name]);
     let request = PredictRequest { output_filter: vec!["other".to_owned()], ..question(&rows) };
     let refused = call::<_, PredictResponse>(&server, PREDICT, request).await.unwrap_err();
+    let twice = PredictRequest { output_filter: vec![name.clone(); 2], ..question(&rows) };
+    let twice = call::<_, PredictResponse>(&server, PREDICT, twice).await.unwrap_err();
+    assert_eq!(twice.code(), Code::InvalidArgument);
+    assert!(twice.message().starts_with(&format!("duplicate output tensor alias: {name}")), "{twice}");
     let said = format!("output tensor alias not found in signature: other; the model gives {name}");
     assert_eq!((refused.code(), refused.message()), (Code::InvalidArgument, said.as_str()));
 }
@@ -178,13 +182,12 @@ async fn a_model_says_what_it_takes_and_how_it_is() {
         assert_eq!((versions.len(), versions[0].version, versions[0].state()), (1, 1, State::Available));
         assert_eq!(versions[0].status.as_ref().unwrap().error_code, 0);
     }
-    for (spec, code) in [
-        (None, Code::InvalidArgument),
-        (Some(spec("other")), Code::NotFound),
-        (label("other"), Code::NotFound),
-    ] {
+    for (spec, code) in [(None, Code::InvalidArgument), (Some(spec("other")), Code::NotFound)] {
         assert_eq!(status(spec).await.unwrap_err().code(), code);
     }
+    let unknown = status(label("other")).await.unwrap_err();
+    let said = "Unrecognized servable version label: other";
+    assert_eq!((unknown.code(), unknown.message()), (Code::InvalidArgument, said));
     let path = "/tensorflow.serving.ModelService/HandleReloadConfigRequest";
     assert_eq!(call::<_, ()>(&server, path, ()).await.unwrap_err().code(), Code::Unimplemented);
 }
@@ -194,7 +197,7 @@ async fn a_wrong_question_is_answered_with_what_is_wrong() {
     let server = Server::deployed().await;
     let (rows, _) = rows_and_answers(&server).await;
     type Change = fn(&mut PredictRequest);
-    let cases: [(Change, Code, &str); 8] = [
+    let cases: [(Change, Code, &str); 9] = [
         (|q| q.model_spec = None, Code::InvalidArgument, "Missing ModelSpec"),
         (
             |q| q.model_spec = Some(spec("half")),
@@ -205,6 +208,14 @@ async fn a_wrong_question_is_answered_with_what_is_wrong() {
             |q| q.model_spec.as_mut().unwrap().version_choice = Some(VersionChoice::Version(7)),
             Code::NotFound,
             "Servable not found for request: Specific(tiny-model, 7)",
+        ),
+        (
+            |q| {
+                let label = VersionChoice::VersionLabel("canary".to_owned());
+                q.model_spec.as_mut().unwrap().version_choice = Some(label);
+            },
+            Code::InvalidArgument,
+            "Unrecognized servable version label: canary",
         ),
         (
             |q| q.model_spec.as_mut().unwrap().version_choice = Some(VersionChoice::Version(-1)),
