@@ -220,7 +220,7 @@ async fn a_wrong_question_is_answered_with_what_is_wrong() {
         (
             |q| q.model_spec.as_mut().unwrap().version_choice = Some(VersionChoice::Version(-1)),
             Code::NotFound,
-            "Specific(tiny-model, -1): model \"tiny-model\" has no such version in service; in service: versions 1",
+            "Specific(tiny-model, -1): model \"tiny-model\" has no such version deployed; deployed: versions 1",
         ),
         (
             |q| q.model_spec.as_mut().unwrap().signature_name = "foo".to_owned(),
