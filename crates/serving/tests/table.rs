@@ -34,7 +34,7 @@ fn key(deployment: &str) -> Key {
     Key { project: "p".to_owned(), endpoint: "e".to_owned(), deployment: deployment.to_owned() }
 }
 
-/// A deployment that says it uses so many GB: what this process really takes is small beside it.
+/// A deployment that says it uses so many GB, and for which nothing else is counted.
 fn of_size(gb: u64, takes: Duration, alive: &Arc<()>) -> Deployment {
     let column = |name: &str| TensorSpec {
         name: name.to_owned(),
@@ -49,7 +49,11 @@ fn of_size(gb: u64, takes: Duration, alive: &Arc<()>) -> Deployment {
         weights_bytes: gb * GB,
     };
     let alive = Arc::clone(alive);
-    Deployment::start(spec, || Ok(Box::new(Echo { signature, takes, _alive: alive }))).unwrap()
+    let load = || {
+        serving::count_allocated(0);
+        Ok(Box::new(Echo { signature, takes, _alive: alive }) as Box<dyn Predictor>)
+    };
+    Deployment::start(spec, load).unwrap()
 }
 
 fn small(gb: u64) -> Deployment {
