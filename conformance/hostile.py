@@ -65,8 +65,8 @@ class Answer:
 class Line:
     """A connection of HTTP/1.1 on which anything can be sent."""
 
-    def __init__(self, address: tuple[str, int], seconds: float = SECONDS_MAX):
-        self.socket = socket.create_connection(address, timeout=seconds)
+    def __init__(self, address: tuple[str, int], seconds: float = SECONDS_MAX, source: str | None = None):
+        self.socket = socket.create_connection(address, timeout=seconds, source_address=source and (source, 0))
         self.kept = b""
 
     def __enter__(self) -> "Line":
@@ -155,15 +155,16 @@ class Hostile:
         self.bits = self.predict()
         self.files = self.open_files()
 
-    def line(self, seconds: float = SECONDS_MAX) -> Line:
-        return Line(self.address, seconds)
+    def line(self, seconds: float = SECONDS_MAX, source: str | None = None) -> Line:
+        """A line to it, from another address than usual if one is given."""
+        return Line(self.address, seconds, source)
 
-    def ask(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, announced: int | None = None) -> Answer:
+    def ask(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, announced: int | None = None, source: str | None = None) -> Answer:
         """One request on a line of its own."""
         length = len(body) if announced is None else announced
         given = {"host": "localhost", "content-length": str(length), "connection": "close"} | (headers or {})
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in given.items()) + "\r\n"
-        with self.line() as line:
+        with self.line(source=source) as line:
             line.send(head.encode("latin-1") + body)
             return line.answer(method)
 
