@@ -27,6 +27,7 @@ thread_local! {
 }
 
 /// For the program's allocator: the calling thread has allocated so many bytes, or freed them if negative. Neither allocates nor panics.
+#[inline]
 pub fn count_allocated(bytes: i64) {
     HEAP.with(|heap| {
         let live = heap.live.get().wrapping_add(bytes);

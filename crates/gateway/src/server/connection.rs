@@ -190,10 +190,11 @@ fn doubtful<B>(request: &hyper::Request<B>, bytes: Option<u64>) -> Result<(), Er
 
 /// Whether a request is read and answered on the thread of its connection, if so many bytes are all of its body.
 fn is_quick(question: Option<QuestionPath>, path: &str, headers: &HeaderMap, bytes: Option<u64>) -> bool {
-    let most = if open_inference::has_raw_tensors(headers) { RAW_BODY_BYTES } else { SMALL_BODY_BYTES };
+    let fits = |bytes: u64| {
+        bytes <= SMALL_BODY_BYTES || bytes <= RAW_BODY_BYTES && open_inference::has_raw_tensors(headers)
+    };
     // What a packed body becomes nobody knows.
-    let is_small =
-        bytes.is_some_and(|bytes| bytes <= most) && !headers.contains_key(header::CONTENT_ENCODING);
+    let is_small = bytes.is_some_and(fits) && !headers.contains_key(header::CONTENT_ENCODING);
     // A gRPC call need not say how long it is; it is decoded fast.
     question.is_some() && is_small || is_grpc_question(path)
 }
