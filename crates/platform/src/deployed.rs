@@ -254,7 +254,7 @@ impl Platform {
     /// Loads a version, proves it on its golden sample and replays its newest training rows.
     pub(crate) async fn load_uncounted(&self, load: Load<'_>) -> Result<Loaded> {
         let Load { endpoint, deployment, version, expected_bytes, pace } = load;
-        // One at a time: each is measured by what the memory of the process climbs meanwhile.
+        // One at a time: an engine that has its own allocator is measured by what the memory of the process climbs meanwhile.
         let _loading = self.serving.loading().await;
         let bundle = self.open_version(version).await?;
         let set = feature_set(&bundle)?;

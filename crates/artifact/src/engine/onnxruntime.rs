@@ -189,9 +189,7 @@ impl OnnxRuntimePredictor {
             values.push((Cow::Borrowed(spec.name.as_str()), to_value(tensor).map_err(fail)?.into()));
         }
         let outputs = session.run(values).map_err(|error| match error.code() {
-            ort::ErrorCode::InvalidArgument => {
-                PredictError::Input(format!("the model cannot compute these inputs: {error}"))
-            }
+            ort::ErrorCode::InvalidArgument => super::outputs::refused(&error),
             _ => fail(error),
         })?;
         let one = |spec: &TensorSpec| {

@@ -37,6 +37,11 @@ pub(super) fn checked(
     Tensor::new(shape, data).map_err(|error| PredictError::Engine(error.to_string()))
 }
 
+/// What the caller is told of inputs that fit the signature and that the model cannot compute.
+pub(super) fn refused(error: &dyn std::fmt::Display) -> PredictError {
+    PredictError::Input(format!("the model cannot compute these inputs: {error}"))
+}
+
 /// The error of an output that is not as its spec says.
 pub(super) fn misfit(spec: &TensorSpec, got: &str) -> PredictError {
     PredictError::Engine(format!("output \"{}\" is {got}, not as the signature says", spec.name))

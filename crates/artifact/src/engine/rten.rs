@@ -142,9 +142,7 @@ impl RtenPredictor {
         let shape = vec![rows, values.len() / rows];
         Some(outputs::checked(output, shape, TensorData::Float32(values), rows).map(|output| vec![output]))
     }
-}
 
-impl RtenPredictor {
     /// Some of the model's values, of these inputs.
     fn run(&self, inputs: Vec<Tensor>, wanted: &[NodeId]) -> Result<Vec<Value>, PredictError> {
         let mut values = Vec::with_capacity(inputs.len());
@@ -193,9 +191,7 @@ impl Predictor for RtenPredictor {
 /// Whose fault it is. A model that has run before, as all that are served have, stumbles over the values or the shapes it was given.
 fn fault(error: &RunError) -> PredictError {
     match error.kind() {
-        RunErrorKind::OperatorError | RunErrorKind::InvalidInput => {
-            PredictError::Input(format!("the model cannot compute these inputs: {error}"))
-        }
+        RunErrorKind::OperatorError | RunErrorKind::InvalidInput => outputs::refused(error),
         _ => PredictError::Engine(error.to_string()),
     }
 }

@@ -50,6 +50,32 @@ struct Asked {
     values: Vec<NodeId>,
 }
 
+impl Asked {
+    /// The node, if what says its size is among the values that are `told` by the inputs'.
+    fn of(node: &NodeProto, told: &HashSet<&str>, model: &Model) -> Result<Option<Self>, String> {
+        let Some((rule, places)) = rule(node.op_type()).filter(|_| is_standard(node)) else {
+            return Ok(None);
+        };
+        let places = places.iter().filter_map(|place| node.input.get(*place));
+        let names: Vec<&str> = places.map(String::as_str).filter(|name| !name.is_empty()).collect();
+        if !names.iter().any(|name| told.contains(name)) {
+            return Ok(None);
+        }
+        let label = label(node).to_owned();
+        let values =
+            names.iter().map(|name| model.node_id(name)).collect::<Result<_, _>>().map_err(|_| {
+                format!(
+                    "what \"{label}\" makes is as large as its inputs' values say, which are not to be seen"
+                )
+            })?;
+        Ok(Some(Self { operator: node.op_type().to_owned(), label, rule, values }))
+    }
+}
+
+fn takes(node: &NodeProto, told: &HashSet<&str>) -> bool {
+    node.input.iter().any(|name| told.contains(name.as_str()))
+}
+
 /// Those of a model, in the order they are computed.
 #[derive(Debug, Default)]
 pub(super) struct AskedSizes(Vec<Asked>);
@@ -63,32 +89,13 @@ impl AskedSizes {
         let Some(Nodes { nodes, inputs }) = nodes else { return Ok(Self::default()) };
         let mut told: HashSet<&str> = inputs.iter().map(ValueInfoProto::name).collect();
         let mut found = Vec::new();
-        for node in &nodes {
-            let takes = |node: &NodeProto, told: &HashSet<&str>| {
-                node.input.iter().any(|name| told.contains(name.as_str()))
-            };
-            let within =
-                || nested(node).into_iter().flat_map(|graph| &graph.node).any(|inner| takes(inner, &told));
-            let (operator, is_shape) = (node.op_type(), matches!(node.op_type(), "Shape" | "Size"));
-            if !is_standard(node) || (!is_shape && (takes(node, &told) || within())) {
-                if let Some((rule, places)) = rule(operator).filter(|_| is_standard(node)) {
-                    let names = || {
-                        places
-                            .iter()
-                            .filter_map(|place| node.input.get(*place))
-                            .filter(|name| !name.is_empty())
-                    };
-                    if names().any(|name| told.contains(name.as_str())) {
-                        let values = names().map(|name| model.node_id(name)).collect::<Result<_, _>>();
-                        let values = values.map_err(|_| format!("what \"{}\" makes is as large as its inputs' values say, which are not to be seen", label(node)))?;
-                        found.push(Asked {
-                            operator: operator.to_owned(),
-                            label: label(node).to_owned(),
-                            rule,
-                            values,
-                        });
-                    }
-                }
+        for node in nodes
+            .iter()
+            .filter(|node| node.op_type() != "Shape" && node.op_type() != "Size" || !is_standard(node))
+        {
+            found.extend(Asked::of(node, &told, model)?);
+            let within = nested(node).into_iter().flat_map(|graph| &graph.node);
+            if !is_standard(node) || std::iter::once(node).chain(within).any(|one| takes(one, &told)) {
                 told.extend(node.output.iter().map(String::as_str));
             }
         }
