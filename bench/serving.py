@@ -7,7 +7,7 @@ The client is `bellwether bench`, on the same cores; its own CPU time counts for
 machine that does something else as well: user and system time of all processes of a server.
 Servers that are compared closely (ours, furnace, a bare echo) are measured in turn `--rounds` times, and the best counts.
 
-    bench/run serving [--engines bellwether,furnace,...] [--seconds 3] [--rounds 2] [--swaps 20] [--plot serving.svg]
+    bench/run serving [--engines bellwether,furnace,...] [--seconds 3] [--rounds 4] [--swaps 20] [--plot serving.svg]
 """
 
 import argparse
@@ -74,9 +74,9 @@ def main() -> None:
     names = [engine.name for engine in ENGINES]
     parser.add_argument("--engines", default=",".join(names), help=", ".join(names))
     parser.add_argument("--seconds", type=float, default=3, help="how long each case is measured")
-    parser.add_argument("--rounds", type=int, default=2, help="how often ours, furnace and the echo are measured")
+    parser.add_argument("--rounds", type=int, default=4, help="how often ours, furnace and the echo are measured")
     parser.add_argument("--swaps", type=int, default=20, help="over how many swaps the growth of our memory is measured")
-    parser.add_argument("--overload-seconds", type=float, default=6)
+    parser.add_argument("--overload-seconds", type=float, default=60)
     parser.add_argument("--plot", type=Path, default=Path("serving.svg"), help="where the plot is written")
     arguments = parser.parse_args()
     wanted = arguments.engines.split(",")

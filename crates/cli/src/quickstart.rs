@@ -174,6 +174,7 @@ impl Journey<'_> {
                     project: project.to_owned(),
                     id: Some(endpoint.to_owned()),
                     display_name: endpoint.to_owned(),
+                    description: String::new(),
                     labels: std::collections::BTreeMap::new(),
                 };
                 platform.create_endpoint(request).await?.deployments

@@ -25,6 +25,7 @@ const HTTP_2_REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0
 
 static OPENED: AtomicU64 = AtomicU64::new(0);
 static CLOSED: AtomicU64 = AtomicU64::new(0);
+static CUT_OFF: [AtomicU64; CutOff::ALL.len()] = [const { AtomicU64::new(0) }; CutOff::ALL.len()];
 
 /// A connection, open until this is dropped.
 #[derive(Debug)]
@@ -48,6 +49,43 @@ pub(crate) fn counted() -> (u64, u64) {
     let closed = CLOSED.load(Ordering::Relaxed);
     let opened = OPENED.load(Ordering::Relaxed);
     (opened, opened.saturating_sub(closed))
+}
+
+/// Why a connection was ended by the server before its client would have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CutOff {
+    /// All places are taken, or those that its client may have.
+    NoPlace,
+    /// No head of a request came in time.
+    NoRequest,
+    /// What it was sent was not read in time.
+    Unread,
+    /// The same of one reply among others: HTTP/2.
+    UnreadReply,
+}
+
+impl CutOff {
+    const ALL: [Self; 4] = [Self::NoPlace, Self::NoRequest, Self::Unread, Self::UnreadReply];
+
+    /// What it is counted under.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NoPlace => "no_place",
+            Self::NoRequest => "no_request",
+            Self::Unread => "unread",
+            Self::UnreadReply => "unread_reply",
+        }
+    }
+
+    /// One more.
+    pub(crate) fn count(self) {
+        CUT_OFF[self as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were, by reason.
+    pub(crate) fn counted() -> [(&'static str, u64); Self::ALL.len()] {
+        Self::ALL.map(|why| (why.name(), CUT_OFF[why as usize].load(Ordering::Relaxed)))
+    }
 }
 
 /// Who has connections, and how many there may be.
@@ -109,6 +147,7 @@ impl Peers {
 
     /// Tells a connection in the background that there is no place for it, if it asks in the clear.
     pub(crate) fn refuse(&self, stream: std::net::TcpStream, encrypted: bool) {
+        CutOff::NoPlace.count();
         let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         if encrypted {

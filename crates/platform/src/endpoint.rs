@@ -20,6 +20,8 @@ pub struct CreateEndpoint {
     pub id: Option<String>,
     /// What people call it.
     pub display_name: String,
+    /// What people say of it.
+    pub description: String,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -75,13 +77,11 @@ impl Platform {
     /// # Errors
     /// [`Kind::AlreadyExists`], or [`Kind::InvalidArgument`] for an id that cannot be one.
     pub async fn create_endpoint(&self, request: CreateEndpoint) -> Result<Endpoint> {
-        let CreateEndpoint { project, id, display_name, labels } = request;
+        let CreateEndpoint { project, id, display_name, description, labels } = request;
         let id = id.unwrap_or_else(|| self.generated_id());
         let _changing = self.changes.lock().await;
-        Ok(self
-            .registry
-            .create_endpoint(NewEndpoint { project, id, display_name, labels }, self.now())
-            .await?)
+        let new = NewEndpoint { project, id, display_name, description, labels };
+        Ok(self.registry.create_endpoint(new, self.now()).await?)
     }
 
     /// An endpoint by id.

@@ -517,6 +517,7 @@ async fn trained(dir: &Path) -> Arc<Platform> {
         project: "default".to_owned(),
         id: Some("tiny".to_owned()),
         display_name: "tiny".to_owned(),
+        description: String::new(),
         labels: BTreeMap::new(),
     };
     platform.create_endpoint(endpoint).await.unwrap();

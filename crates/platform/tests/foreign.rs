@@ -64,6 +64,7 @@ async fn served(platform: &Platform, model: &str) {
         project: project.clone(),
         id: Some(endpoint.clone()),
         display_name: model.to_owned(),
+        description: String::new(),
         labels: BTreeMap::new(),
     };
     platform.create_endpoint(request).await.unwrap();

@@ -170,6 +170,7 @@ async fn endpoint(platform: &Platform) {
         project: "default".to_owned(),
         id: Some("tiny".to_owned()),
         display_name: "tiny".to_owned(),
+        description: String::new(),
         labels: BTreeMap::new(),
     };
     platform.create_endpoint(request).await.unwrap();

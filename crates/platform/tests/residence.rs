@@ -97,6 +97,7 @@ impl Fixture {
             project: P.to_owned(),
             id: Some(id.to_owned()),
             display_name: id.to_owned(),
+            description: String::new(),
             labels: BTreeMap::new(),
         };
         self.platform.create_endpoint(request).await.unwrap();

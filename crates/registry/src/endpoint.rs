@@ -29,6 +29,9 @@ pub struct Endpoint {
     pub id: String,
     /// What people call it.
     pub display_name: String,
+    /// What people say of it.
+    #[serde(default)]
+    pub description: String,
     /// What is deployed on it, in the order of the deployments' ids as numbers.
     pub deployments: Vec<Deployment>,
     /// Who gets which share of the requests.
@@ -109,6 +112,8 @@ pub struct NewEndpoint {
     pub id: String,
     /// What people call it.
     pub display_name: String,
+    /// What people say of it.
+    pub description: String,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -118,6 +123,8 @@ pub struct NewEndpoint {
 pub struct EndpointUpdate {
     /// What people call it.
     pub display_name: Option<String>,
+    /// What people say of it.
+    pub description: Option<String>,
     /// All of its labels.
     pub labels: Option<BTreeMap<String, String>>,
     /// The whole split; an empty one takes all traffic away.
@@ -138,6 +145,7 @@ impl NewEndpoint {
         id::check_project(&self.project)?;
         id::check_endpoint(&self.id)?;
         id::check_display_name(&self.display_name)?;
+        id::check_description(&self.description)?;
         id::check_labels(&self.labels)
     }
 }
@@ -286,6 +294,7 @@ pub fn check_update(endpoint: &Endpoint, update: &EndpointUpdate) -> Result<Traf
         return Err(Error::changed_since(&format!("endpoint \"{}\"", endpoint.id), &endpoint.etag()));
     }
     update.display_name.as_deref().map_or(Ok(()), id::check_display_name)?;
+    update.description.as_deref().map_or(Ok(()), id::check_description)?;
     update.labels.as_ref().map_or(Ok(()), id::check_labels)?;
     match &update.traffic_split {
         Some(split) => endpoint.complete_split(split, &endpoint.deployment_ids()),
@@ -354,6 +363,7 @@ mod tests {
             display_name: String::new(),
             deployments: ids.iter().map(|id| deployment(id)).collect(),
             traffic_split: split(traffic),
+            description: String::new(),
             labels: BTreeMap::new(),
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,

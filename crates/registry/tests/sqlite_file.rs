@@ -14,7 +14,7 @@ use registry::{DeploymentLimits, Error, NewEndpoint, Residence, SqliteStore, Sto
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// Databases of every schema there was, as text, with one of everything in them. They must load for ever.
-const SCHEMAS: [&str; 8] = [
+const SCHEMAS: [&str; 9] = [
     include_str!("samples/schema-1.sql"),
     include_str!("samples/schema-2.sql"),
     include_str!("samples/schema-3.sql"),
@@ -23,11 +23,18 @@ const SCHEMAS: [&str; 8] = [
     include_str!("samples/schema-6.sql"),
     include_str!("samples/schema-7.sql"),
     include_str!("samples/schema-8.sql"),
+    include_str!("samples/schema-9.sql"),
 ];
 
 fn new_endpoint(id: &str) -> NewEndpoint {
     let (project, id) = ("default".to_owned(), id.to_owned());
-    NewEndpoint { project, id, display_name: String::new(), labels: BTreeMap::new() }
+    NewEndpoint {
+        project,
+        id,
+        display_name: String::new(),
+        description: String::new(),
+        labels: BTreeMap::new(),
+    }
 }
 
 async fn refusal(path: &Path) -> String {
@@ -87,6 +94,7 @@ async fn databases_of_every_older_schema_load_with_all_they_hold() {
         );
         assert_eq!(version.model_created_at, version.created_at);
         let endpoint = store.get_endpoint("default", "live").await.unwrap();
+        assert_eq!(endpoint.description, if number >= 9 { "What the desk trades on" } else { "" });
         let share = |id: &str| endpoint.traffic_split.get(id).copied().unwrap_or_default();
         assert_eq!((share("1"), share("2")), (100, 0));
         assert_eq!((endpoint.deployments[0].cpu_cores, endpoint.deployments[0].memory_gb), (2.0, 4.0));

@@ -228,6 +228,7 @@ pub(crate) async fn create(context: &Context, args: EndpointNameArgs) -> Result<
                 project: context.project().to_owned(),
                 display_name: args.name.clone(),
                 id: Some(args.name),
+                description: String::new(),
                 labels: BTreeMap::new(),
             };
             platform.create_endpoint(request).await?.into()

@@ -47,6 +47,11 @@ fn process(page: &mut Page, ready: bool) {
     page.sample("bellwether_connections", &[], open);
     page.family("bellwether_connections_opened_total", "counter", "Connections there were.");
     page.sample("bellwether_connections_opened_total", &[], opened);
+    let what = "Connections the server ended before their clients would have.";
+    page.family("bellwether_connections_cut_off_total", "counter", what);
+    for (reason, count) in connections::CutOff::counted() {
+        page.sample("bellwether_connections_cut_off_total", &[("reason", reason)], count);
+    }
     if let Some(bytes) = platform::resident_bytes() {
         page.family("process_resident_memory_bytes", "gauge", "Memory of the process.");
         page.sample("process_resident_memory_bytes", &[], bytes);

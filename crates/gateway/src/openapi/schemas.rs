@@ -216,7 +216,12 @@ fn vertex() -> Vec<Named> {
             "UploadModelRequest",
             object(json!({"modelId": text(), "parentModel": text(), "model": object(model())})),
         ),
-        ("Endpoint", object(json!({"displayName": text(), "labels": labels(), "trafficSplit": split()}))),
+        (
+            "Endpoint",
+            object(
+                json!({"displayName": text(), "description": text(), "labels": labels(), "trafficSplit": split()}),
+            ),
+        ),
         (
             "DeployModelRequest",
             object(json!({

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::connections::CutOff;
 use crate::{GatewayOptions, Service, Stopping};
 
 /// What a busy machine may take.
@@ -44,6 +45,11 @@ async fn get(line: &mut TcpStream, path: &str) -> String {
     let mut answer = vec![0; 64 << 10];
     let read = tokio::time::timeout(SOON, line.read(&mut answer)).await.expect("it is answered").unwrap();
     String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+/// How many connections this process has cut off for a reason.
+fn cut_off(why: &str) -> u64 {
+    CutOff::counted().into_iter().find(|(name, _)| *name == why).unwrap().1
 }
 
 /// Asks until the answer begins so: what ends elsewhere takes a moment.
@@ -87,6 +93,8 @@ async fn an_address_leaves_half_of_the_connections_to_others() {
     assert!(full.starts_with("HTTP/1.1 503 "), "{full}");
     idle.remove(0);
     comes_to("HTTP/1.1 200 ", server, (4, "/healthz")).await;
+    // Those of other tests too.
+    assert!(cut_off("no_place") >= 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,4 +127,5 @@ async fn a_head_has_the_time_that_is_said() {
     let mut line = line(server, 2).await;
     let read = tokio::time::timeout(SOON, line.read(&mut [0])).await.expect("it is cut off");
     assert!(matches!(read, Ok(0) | Err(_)));
+    assert!(cut_off("no_request") >= 1);
 }

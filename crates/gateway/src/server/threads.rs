@@ -114,7 +114,8 @@ async fn answer_all(answering: Arc<Answering>, mut hears: UnboundedReceiver<Told
                 all.retain_mut(|open| !open.task.is_finished() && match open.watch.overdue(&limits, now) {
                     None => true,
                     Some(why) => {
-                        tracing::debug!(why, "a connection is cut off");
+                        why.count();
+                        tracing::debug!(why = why.name(), "a connection is cut off");
                         open.task.abort();
                         false
                     }

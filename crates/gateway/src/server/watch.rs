@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::line::{Line, Unread};
+use crate::connections::CutOff;
 use crate::pace::{self, Pace, Taker};
 
 /// How often connections are looked at.
@@ -59,17 +60,17 @@ impl Watch {
     }
 
     /// Why the connection is to be ended, if it is.
-    pub(super) fn overdue(&mut self, limits: &Limits, now: Duration) -> Option<&'static str> {
+    pub(super) fn overdue(&mut self, limits: &Limits, now: Duration) -> Option<CutOff> {
         let since = now - std::mem::replace(&mut self.last, now);
         let blocked = self.line.blocked_at();
         if self.is_heard(blocked.is_some()) {
             self.waiting = now;
         }
         if now - self.waiting > limits.head {
-            return Some("no request in time");
+            return Some(CutOff::NoRequest);
         }
         if self.socket.is_late(limits.replies, now, blocked) {
-            return Some("what it is sent is not read in time");
+            return Some(CutOff::Unread);
         }
         if blocked.is_none() {
             self.open += since;
@@ -80,7 +81,7 @@ impl Watch {
         let late = |(reply, taker): &mut (Arc<Unread>, Taker)| {
             taker.is_late(limits.replies, open, reply.waiting_at())
         };
-        self.replies.iter_mut().any(late).then_some("a reply is not read in time")
+        self.replies.iter_mut().any(late).then_some(CutOff::UnreadReply)
     }
 
     /// Whether nothing is due from the client, or something came.
@@ -102,7 +103,7 @@ mod tests {
     };
 
     /// The second at which a connection is ended, looked at every second, on which so much happens.
-    fn ended(happens: impl Fn(u64, &Line)) -> Option<(u64, &'static str)> {
+    fn ended(happens: impl Fn(u64, &Line)) -> Option<(u64, CutOff)> {
         let line = Arc::<Line>::default();
         let mut watch = Watch::new(Arc::clone(&line), Duration::from_secs(500));
         (0..300).find_map(|second| {
@@ -112,11 +113,9 @@ mod tests {
         })
     }
 
-    const NO_REQUEST: &str = "no request in time";
-
     #[test]
     fn a_connection_is_for_requests() {
-        assert_eq!(ended(|_, _| {}), Some((76, NO_REQUEST)));
+        assert_eq!(ended(|_, _| {}), Some((76, CutOff::NoRequest)));
         // One after 70 s, answered at once.
         let one = |second, line: &Line| {
             if second == 70 {
@@ -124,7 +123,7 @@ mod tests {
                 line.request_ends();
             }
         };
-        assert_eq!(ended(one), Some((70 + 76, NO_REQUEST)));
+        assert_eq!(ended(one), Some((70 + 76, CutOff::NoRequest)));
         let now_and_then = |second: u64, line: &Line| {
             if second.is_multiple_of(74) {
                 line.request_begins(false);
@@ -141,7 +140,7 @@ mod tests {
             200 => line.request_ends(),
             _ => {}
         };
-        assert_eq!(ended(long), Some((199 + 76, NO_REQUEST)));
+        assert_eq!(ended(long), Some((199 + 76, CutOff::NoRequest)));
         let read_slowly = |second, line: &Line| match second {
             10 => {
                 line.request_begins(false);
@@ -151,7 +150,7 @@ mod tests {
             200 => line.socket_takes(),
             _ => {}
         };
-        assert_eq!(ended(read_slowly), Some((199 + 76, NO_REQUEST)));
+        assert_eq!(ended(read_slowly), Some((199 + 76, CutOff::NoRequest)));
     }
 
     #[test]
@@ -174,15 +173,15 @@ mod tests {
                 _ => {}
             }
         };
-        assert_eq!(ended(blocks_from_5(0)), Some((5 + 31, "what it is sent is not read in time")));
-        assert_eq!(ended(blocks_from_5(1)), Some((5 + 31, "what it is sent is not read in time")));
+        assert_eq!(ended(blocks_from_5(0)), Some((5 + 31, CutOff::Unread)));
+        assert_eq!(ended(blocks_from_5(1)), Some((5 + 31, CutOff::Unread)));
         assert_eq!(ended(blocks_from_5(1000)), None);
     }
 
     #[test]
     fn a_client_that_does_not_read_has_no_longer_for_its_first_request() {
         let blocks = |second: u64, line: &Line| line.socket_blocks(1000 * second);
-        assert_eq!(ended(blocks), Some((76, NO_REQUEST)));
+        assert_eq!(ended(blocks), Some((76, CutOff::NoRequest)));
     }
 
     #[test]
@@ -199,7 +198,7 @@ mod tests {
             11.. => line.request_begins(true),
             _ => {}
         };
-        assert_eq!(ended(unread), Some((10 + 31, "a reply is not read in time")));
+        assert_eq!(ended(unread), Some((10 + 31, CutOff::UnreadReply)));
         let slowly = |bytes: usize| {
             let reply = &reply;
             move |second, line: &Line| {
@@ -209,9 +208,9 @@ mod tests {
                 }
             }
         };
-        assert_eq!(ended(slowly(10)), Some((10 + 31, "a reply is not read in time")));
+        assert_eq!(ended(slowly(10)), Some((10 + 31, CutOff::UnreadReply)));
         // 40,000 bytes, and then no more.
-        assert_eq!(ended(slowly(1000)), Some((10 + 40 + 31, "a reply is not read in time")));
+        assert_eq!(ended(slowly(1000)), Some((10 + 40 + 31, CutOff::UnreadReply)));
         assert_eq!(ended(slowly(2500)), None, "it is read to its end");
     }
 

@@ -27,7 +27,6 @@ use crate::router::Gateway;
 /// Fields of Vertex AI's Endpoint that only it writes, or that mean nothing on a server of one's own.
 pub(crate) const ENDPOINT_MEANINGLESS: &[&str] = &[
     "name",
-    "description",
     "etag",
     "createTime",
     "updateTime",
@@ -42,6 +41,7 @@ pub(crate) const ENDPOINT_MEANINGLESS: &[&str] = &[
 /// The others.
 const ENDPOINT_MEANINGFUL: &[&str] = &[
     "displayName",
+    "description",
     "deployedModels",
     "trafficSplit",
     "labels",
@@ -79,6 +79,7 @@ pub(crate) async fn create(
 fn create_request(parent: &Parent, id: Option<String>, body: &[u8]) -> Result<CreateEndpoint, Error> {
     let mut fields = Fields::parse(body)?;
     let display_name = fields.text("displayName")?;
+    let description = fields.text("description")?.unwrap_or_default();
     let labels = fields.take("labels")?.unwrap_or_default();
     fields.refuse("deployedModels", "create the endpoint, then call :deployModel")?;
     fields.refuse("trafficSplit", "create the endpoint, then call :deployModel")?;
@@ -91,7 +92,7 @@ fn create_request(parent: &Parent, id: Option<String>, body: &[u8]) -> Result<Cr
         return Err(fields.missing("displayName", "{\"displayName\": \"NAME\"}"));
     };
     fields.finish(ENDPOINT_MEANINGLESS)?;
-    Ok(CreateEndpoint { project: parent.project.clone(), id, display_name, labels })
+    Ok(CreateEndpoint { project: parent.project.clone(), id, display_name, description, labels })
 }
 
 /// `GET endpoints/E`
@@ -175,6 +176,7 @@ pub(crate) fn written(platform: &Platform, parent: &Parent, endpoint: &Endpoint)
     json!({
         "name": parent.name(&format!("endpoints/{}", endpoint.id)),
         "displayName": endpoint.display_name,
+        "description": endpoint.description,
         "deployedModels": deployed,
         "trafficSplit": endpoint.traffic_split,
         "labels": endpoint.labels,

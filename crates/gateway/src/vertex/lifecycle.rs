@@ -130,7 +130,7 @@ pub(crate) async fn update_endpoint(
     query: &Query,
     body: &Bytes,
 ) -> Result<Response, ApiError> {
-    let mask = Mask::of(query, &["displayName", "labels", "trafficSplit"])?;
+    let mask = Mask::of(query, &["displayName", "description", "labels", "trafficSplit"])?;
     let update = endpoint_update(Fields::parse(body)?, &mask)?;
     let platform = &gateway.platform;
     let endpoint = platform.update_endpoint(&address.parent.project, &address.id, update).await?;
@@ -166,6 +166,7 @@ pub(crate) async fn update_endpoint_later(
 fn endpoint_update(mut fields: Fields, mask: &Mask) -> Result<EndpointUpdate, Error> {
     let update = EndpointUpdate {
         display_name: mask.keep("displayName", fields.take("displayName")?),
+        description: mask.keep("description", fields.take("description")?),
         labels: mask.keep("labels", fields.take("labels")?),
         traffic_split: mask.keep("trafficSplit", fields.take("trafficSplit")?),
         etag: fields.text("etag")?,

@@ -423,6 +423,10 @@ fn call(place: Place, method: &Method, verb: &str, path: &str) -> Result<Call, A
 }
 
 fn decode(segment: &str) -> Result<Cow<'_, str>, ApiError> {
+    // Most have nothing to decode, and that is seen at once.
+    if !segment.as_bytes().contains(&b'%') {
+        return Ok(Cow::Borrowed(segment));
+    }
     percent_decode_str(segment).decode_utf8().map_err(|_| {
         Error::new(Kind::InvalidArgument, format!("path segment \"{segment}\" is not UTF-8")).into()
     })

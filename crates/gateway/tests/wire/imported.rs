@@ -44,6 +44,7 @@ pub(crate) async fn server_of(project: &str, options: GatewayOptions) -> Server 
         project: project.clone(),
         id: Some("net".to_owned()),
         display_name: "net".to_owned(),
+        description: String::new(),
         labels: BTreeMap::new(),
     };
     server.platform.create_endpoint(endpoint).await.unwrap();

@@ -75,7 +75,13 @@ async fn upload(store: &dyn Store, project: &str, model: &str, new: NewVersion) 
 
 async fn create_endpoint(store: &dyn Store, project: &str, id: &str) {
     let (project, id) = (project.to_owned(), id.to_owned());
-    let new = NewEndpoint { project, id, display_name: "live".to_owned(), labels: BTreeMap::new() };
+    let new = NewEndpoint {
+        project,
+        id,
+        display_name: "live".to_owned(),
+        description: String::new(),
+        labels: BTreeMap::new(),
+    };
     store.create_endpoint(new, at(2)).await.unwrap();
 }
 
@@ -306,6 +312,7 @@ async fn an_illegal_deployment_leaves_the_endpoint_as_it_was(store: &dyn Store) 
         project: P.to_owned(),
         id: "e".to_owned(),
         display_name: String::new(),
+        description: String::new(),
         labels: BTreeMap::new(),
     };
     let taken = text(store.create_endpoint(again, at(5)).await);
@@ -321,6 +328,7 @@ async fn an_endpoint_can_be_changed(store: &dyn Store) {
     let update = EndpointUpdate {
         etag: Some(read.clone()),
         display_name: Some("new".to_owned()),
+        description: Some("why".to_owned()),
         labels: Some([("k".to_owned(), "v".to_owned())].into()),
         traffic_split: None,
     };
@@ -337,6 +345,10 @@ async fn an_endpoint_can_be_changed(store: &dyn Store) {
     let update = EndpointUpdate { traffic_split: Some(BTreeMap::new()), ..EndpointUpdate::default() };
     let silent = store.update_endpoint(P, "e", update, at(9)).await.unwrap();
     assert!(silent.traffic_split.is_empty() && silent.display_name == "new");
+    assert_eq!(silent.description, "why", "what is not named stays");
+    let long = EndpointUpdate { description: Some("x".repeat(1 << 17)), ..EndpointUpdate::default() };
+    let refused = store.update_endpoint(P, "e", long, at(9)).await;
+    assert!(matches!(refused, Err(Error::InvalidArgument { field: "description", .. })));
     assert_eq!(store.get_endpoint(P, "e").await.unwrap(), silent);
 }
 

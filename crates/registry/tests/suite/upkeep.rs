@@ -146,6 +146,7 @@ pub(crate) async fn what_is_deleted_is_out_of_sight_and_its_number_is_not_used_a
         project: P.to_owned(),
         id: "e".to_owned(),
         display_name: "E".to_owned(),
+        description: String::new(),
         labels: BTreeMap::new(),
     };
     store.create_endpoint(endpoint, at(2)).await.unwrap();

@@ -17,12 +17,13 @@ pub(super) async fn create(store: &SqliteStore, new: NewEndpoint, now: Timestamp
     let mut transaction = store.write().await?;
     project::ensure(&mut transaction, &new.project, now).await?;
     let inserted = sqlx::query(
-        "INSERT INTO endpoints (project, id, display_name, traffic_split_json, labels_json, created_at, updated_at)
-         VALUES (?, ?, ?, '{}', ?, ?5, ?5) ON CONFLICT DO NOTHING RETURNING *",
+        "INSERT INTO endpoints (project, id, display_name, description, traffic_split_json, labels_json, created_at, updated_at)
+         VALUES (?, ?, ?, ?, '{}', ?, ?6, ?6) ON CONFLICT DO NOTHING RETURNING *",
     )
     .bind(&new.project)
     .bind(&new.id)
     .bind(&new.display_name)
+    .bind(&new.description)
     .bind(labels)
     .bind(now.as_microsecond())
     .fetch_optional(&mut *transaction)
@@ -103,6 +104,7 @@ pub(super) async fn update(
     let mut endpoint = get(&mut transaction, project, id).await?;
     endpoint.traffic_split = check_update(&endpoint, &update)?;
     endpoint.display_name = update.display_name.unwrap_or(endpoint.display_name);
+    endpoint.description = update.description.unwrap_or(endpoint.description);
     endpoint.labels = update.labels.unwrap_or(endpoint.labels);
     write(&mut transaction, &endpoint, now).await?;
     let endpoint = get(&mut transaction, project, id).await?;
@@ -211,8 +213,8 @@ pub(super) async fn undeploy(
 async fn write(connection: &mut SqliteConnection, endpoint: &Endpoint, now: Timestamp) -> Result<()> {
     sqlx::query(
         // A change has a time of its own, however the clock goes: etags tell changes apart by it.
-        "UPDATE endpoints SET display_name = ?3, traffic_split_json = ?4, labels_json = ?5,
-             updated_at = max(?6, updated_at + 1)
+        "UPDATE endpoints SET display_name = ?3, traffic_split_json = ?4, labels_json = ?5, description = ?6,
+             updated_at = max(?7, updated_at + 1)
          WHERE project = ?1 AND id = ?2",
     )
     .bind(&endpoint.project)
@@ -220,6 +222,7 @@ async fn write(connection: &mut SqliteConnection, endpoint: &Endpoint, now: Time
     .bind(&endpoint.display_name)
     .bind(document::to_text("trafficSplit", &endpoint.traffic_split)?)
     .bind(document::to_text("labels", &endpoint.labels)?)
+    .bind(&endpoint.description)
     .bind(now.as_microsecond())
     .execute(connection)
     .await?;
@@ -243,6 +246,7 @@ fn read(row: &SqliteRow) -> Result<Endpoint> {
         project: row.try_get("project")?,
         id: row.try_get("id")?,
         display_name: row.try_get("display_name")?,
+        description: row.try_get("description")?,
         deployments: Vec::new(),
         traffic_split: document::from_text(row.try_get("traffic_split_json")?)?,
         labels: document::from_text(row.try_get("labels_json")?)?,
