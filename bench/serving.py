@@ -5,9 +5,10 @@ Models are (A) MLP 64-128-10, one row a request, and (B) MLP 158-512-256-10, 1,0
 thread in one worker process; ours and furnace check an API key. The answers of all are compared before anything is timed.
 The client is `bellwether bench`, on the same cores; its own CPU time counts for nobody. CPU time is the figure to trust on a
 machine that does something else as well: user and system time of all processes of a server.
-Servers that are compared closely (ours, furnace, a bare echo) are measured in turn `--rounds` times, and the best counts.
+Servers that are compared closely (ours, furnace, a bare echo) are measured `--rounds` times, and the best counts; what ours must be
+beside them is measured apart, in `--turns` of seconds.
 
-    bench/run serving [--engines bellwether,furnace,...] [--seconds 3] [--rounds 4] [--swaps 20] [--plot serving.svg]
+    bench/run serving [--engines bellwether,furnace,...] [--seconds 3] [--rounds 2] [--turns 9] [--swaps 20] [--plot serving.svg]
 """
 
 import argparse
@@ -24,10 +25,13 @@ from serving_engines import ENGINES, OURS, Engine
 from serving_load import SETTLE_SECONDS, Started, scratch, started
 from serving_models import A, B, Model
 from serving_musts import Must, musts
+from serving_pairs import pairs
 from serving_wire import Refused
 
 # Before the first case of a server, which may still be busy with its start, and before each of the others.
 FIRST_WARM_UP_SECONDS, WARM_UP_SECONDS = 2.0, 0.5
+# Of ours and of a peer, one right after the other.
+TURN_SECONDS = 1.5
 # Measured in turn, several times.
 CLOSE = (OURS, "furnace", "echo")
 
@@ -74,7 +78,8 @@ def main() -> None:
     names = [engine.name for engine in ENGINES]
     parser.add_argument("--engines", default=",".join(names), help=", ".join(names))
     parser.add_argument("--seconds", type=float, default=3, help="how long each case is measured")
-    parser.add_argument("--rounds", type=int, default=4, help="how often ours, furnace and the echo are measured")
+    parser.add_argument("--rounds", type=int, default=2, help="how often ours, furnace and the echo are measured")
+    parser.add_argument("--turns", type=int, default=9, help="how often ours and one of these are asked one right after the other")
     parser.add_argument("--swaps", type=int, default=20, help="over how many swaps the growth of our memory is measured")
     parser.add_argument("--overload-seconds", type=float, default=60)
     parser.add_argument("--plot", type=Path, default=Path("serving.svg"), help="where the plot is written")
@@ -102,6 +107,8 @@ def main() -> None:
     if OURS in wanted and OURS not in failures:
         found = musts(best.values)
         try:
+            close = [engine for engine in ENGINES if engine.name in wanted and engine.name not in failures]
+            found = pairs(close, ours_alone, arguments.turns, TURN_SECONDS) + found
             found += alone(ours_alone, arguments)
         except (Failed, Refused) as failed:
             failures["alone"] = f"{OURS} alone: {failed}"

@@ -30,17 +30,10 @@ class Must:
 
 
 def musts(values: dict[tuple[str, str, str], float]) -> list[Must]:
-    """`values` by case, engine and metric; a must whose figures were not asked for is left out."""
-    one, many = "A json 1, 1 conn.", "A json 1, 16 conn."
+    """What is so of ours whatever its peers do. `values` by case, engine and metric; a must whose figures were not asked for is left out."""
     ours = lambda case, metric: values.get((case, "bellwether", metric))
-
-    def ratio(text: str, case: str, metric: str, peer: str, limit: float, is_least: bool = False) -> list[Must]:
-        mine, theirs = ours(case, metric), values.get((case, peer, metric))
-        return [] if mine is None or not theirs else [Must(text, mine / theirs, limit, is_least)]
-
-    found = ratio("CPU a request at 16 connections, share of furnace's", many, "CPU", "furnace", CPU_SHARE_MAX)
-    found += ratio("p50 at 1 connection, share of furnace's", one, "p50", "furnace", P50_SHARE_MAX)
-    found += ratio("requests a second at 16 connections, share of a bare echo's", many, "requests", "echo", ECHO_SHARE_MIN, True)
+    found = []
+    one = "A json 1, 1 conn."
     if (p50 := ours(one, "p50")) and (p99 := ours(one, "p99")):
         found.append(Must("p99 at 1 connection, multiple of p50", p99 / p50, TAIL_MAX))
     for text, metric, limit in (("MB resident idle", "memory", MEMORY_MB_MAX), ("ms from exec to the first answer", "ready", READY_MS_MAX)):

@@ -82,6 +82,10 @@ fn vertex(reading: bool, tail: &[&str]) -> Scope {
 }
 
 fn decoded(segment: &str) -> Cow<'_, str> {
+    // Most have nothing to decode, and that is seen at once.
+    if !segment.as_bytes().contains(&b'%') {
+        return segment.into();
+    }
     percent_decode_str(segment).decode_utf8_lossy()
 }
 

@@ -27,7 +27,14 @@ pub(crate) struct Parent {
 impl Parent {
     /// The resource name of something in here: `projects/P/locations/L/TAIL`.
     pub(crate) fn name(&self, tail: &str) -> String {
-        format!("projects/{}/locations/{}/{tail}", self.project, self.location)
+        self.name_of("", tail)
+    }
+
+    /// The same of `COLLECTION/ID`, given as `COLLECTION/` and `ID`. By hand, as every answer has one: `format!` takes several times
+    /// as long.
+    pub(crate) fn name_of(&self, collection: &str, id: &str) -> String {
+        let parts = ["projects/", &self.project, "/locations/", &self.location, "/", collection, id];
+        parts.concat()
     }
 }
 

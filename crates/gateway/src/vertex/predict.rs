@@ -33,7 +33,7 @@ struct Reply<'a> {
     predictions: Predictions<'a>,
     deployed_model_id: &'a str,
     model: String,
-    model_version_id: String,
+    model_version_id: &'a str,
     model_display_name: &'a str,
     #[serde(skip_serializing_if = "Metadata::is_empty")]
     metadata: Metadata<'a>,
@@ -105,8 +105,8 @@ fn written(address: &Address, reply: &PredictReply) -> Result<Response, ApiError
         &Reply {
             predictions: Predictions(&reply.outputs),
             deployed_model_id: &reply.deployment_id,
-            model: address.parent.name(&format!("models/{}", reply.model)),
-            model_version_id: reply.version.to_string(),
+            model: address.parent.name_of("models/", &reply.model),
+            model_version_id: itoa::Buffer::new().format(reply.version),
             model_display_name: &reply.model_display_name,
             metadata: Metadata {
                 warnings: &reply.warnings,
