@@ -5,6 +5,7 @@
 //! (they are arguments).
 
 mod answerer;
+mod attempt;
 mod background;
 pub mod backup;
 pub mod batch_predict;
@@ -104,8 +105,9 @@ pub use predictor::{DataType, Signature, Tensor, TensorData, TensorSpec};
 pub use program_memory::{CountingAllocator, release_program_pages};
 pub use read_only::PinnedSnapshot;
 pub use registry::{
-    AliasChange, ApiKey, Deployment, DeploymentLimits, Endpoint, EndpointUpdate, Job, JobState, MadeVersion,
-    ModelTexts, ModelUpdate, ModelVersion, NewOperation, Operation, Residence, Scope, VersionUpdate,
+    AliasChange, ApiKey, Deployment, DeploymentLimits, Endpoint, EndpointUpdate, FailedAttempt, Failure, Job,
+    JobState, MadeVersion, ModelTexts, ModelUpdate, ModelVersion, NewOperation, Operation, OperationOutcome,
+    Residence, Scope, VersionUpdate,
 };
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use registry::{Deployment, Endpoint, TrafficSplit};
 use tokio::sync::MutexGuard;
 
+use crate::attempt::{Attempt, UPDATE};
 use crate::deployed::{DeployedModel, Loaded, key};
 use crate::loads::Load;
 use crate::{Error, Kind, Platform, Result};
@@ -20,6 +21,34 @@ pub(crate) struct Turn<'a> {
     before: Endpoint,
     promoted: Vec<Promoted>,
     changing: MutexGuard<'a, ()>,
+}
+
+/// Why there is no turn for a change.
+pub(crate) enum NoTurn {
+    /// It may not be made.
+    Refused(Error),
+    /// A shadow that was to answer cannot.
+    Failed(Box<Deployment>, Error),
+}
+
+impl From<Error> for NoTurn {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<registry::Error> for NoTurn {
+    fn from(error: registry::Error) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<NoTurn> for Error {
+    fn from(none: NoTurn) -> Self {
+        match none {
+            NoTurn::Refused(error) | NoTurn::Failed(_, error) => error,
+        }
+    }
 }
 
 /// A shadow that is to answer.
@@ -42,6 +71,10 @@ impl Promoted {
     }
 }
 
+fn failed(shadow: &DeployedModel, error: Error) -> NoTurn {
+    NoTurn::Failed(Box::new(shadow.deployment.clone()), error)
+}
+
 /// That a change was begun again and again because of others.
 pub(crate) fn changed_too_often(endpoint: &str) -> Error {
     let message = format!(
@@ -52,7 +85,7 @@ pub(crate) fn changed_too_often(endpoint: &str) -> Error {
 
 impl Platform {
     /// Waits for the turn to change an endpoint so that its traffic is divided as `split_of` says of it. Those of its shadows that are
-    /// to answer then are loaded before, while others have their turns. Nothing has changed yet.
+    /// to answer then are loaded before, while others have their turns. Nothing has changed yet. That one of them cannot is kept.
     ///
     /// # Errors
     /// Those of `split_of`, and as [`Platform::deploy`].
@@ -62,6 +95,33 @@ impl Platform {
         endpoint: &str,
         split_of: impl Fn(&Endpoint) -> registry::Result<TrafficSplit>,
     ) -> Result<Turn<'_>> {
+        self.turn_for(UPDATE, (project, endpoint), split_of).await
+    }
+
+    /// The same for a change of this verb.
+    pub(crate) async fn turn_for(
+        &self,
+        kind: &'static str,
+        (project, endpoint): (&str, &str),
+        split_of: impl Fn(&Endpoint) -> registry::Result<TrafficSplit>,
+    ) -> Result<Turn<'_>> {
+        match self.begin_turn(project, endpoint, split_of).await {
+            Ok(turn) => Ok(turn),
+            Err(NoTurn::Refused(error)) => Err(error),
+            Err(NoTurn::Failed(deployment, error)) => {
+                let attempt = Attempt { kind, project, endpoint, deployment: &deployment };
+                self.kept(attempt, Err(error)).await
+            }
+        }
+    }
+
+    /// The same, where the caller keeps what fails.
+    pub(crate) async fn begin_turn(
+        &self,
+        project: &str,
+        endpoint: &str,
+        split_of: impl Fn(&Endpoint) -> registry::Result<TrafficSplit>,
+    ) -> Result<Turn<'_>, NoTurn> {
         let mut promoted: Vec<Promoted> = Vec::new();
         for _ in 0..CHANGE_TRIES {
             let changing = self.changes.lock().await;
@@ -77,11 +137,12 @@ impl Platform {
             drop(changing);
             for shadow in missing {
                 promoted.retain(|one| !one.is_of(&shadow));
-                let ready = self.load_promoted(project, &shadow).await?;
+                let ready = self.load_promoted(project, &shadow).await;
+                let ready = ready.map_err(|error| failed(&shadow, error))?;
                 promoted.push(Promoted { shadow, ready });
             }
         }
-        Err(changed_too_often(endpoint))
+        Err(changed_too_often(endpoint).into())
     }
 
     /// Shadows of an endpoint that answer once its traffic is divided like this. What is not in service is not among them.
@@ -100,11 +161,12 @@ impl Platform {
         })
     }
 
-    fn make_room_for(&self, endpoint: &Endpoint, promoted: &[Promoted]) -> Result<()> {
+    fn make_room_for(&self, endpoint: &Endpoint, promoted: &[Promoted]) -> Result<(), NoTurn> {
         for Promoted { shadow, ready } in promoted {
             if let Ready::Loaded(loaded) = ready {
                 let key = key(&endpoint.project, &endpoint.id, &shadow.deployment.id);
-                self.serving.engines().make_room(&key, loaded.engine.memory_bytes())?;
+                let room = self.serving.engines().make_room(&key, loaded.engine.memory_bytes());
+                room.map_err(|error| failed(shadow, error.into()))?;
             }
         }
         Ok(())

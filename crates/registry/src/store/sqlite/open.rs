@@ -11,7 +11,7 @@ use super::{SqliteStore, copy};
 use crate::{Error, Result};
 
 /// The changes of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "resources", include_str!("../../../migrations/0001_resources.sql")),
     (2, "jobs", include_str!("../../../migrations/0002_jobs.sql")),
     (3, "studies", include_str!("../../../migrations/0003_studies.sql")),
@@ -20,6 +20,7 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
     (6, "shadows and residence", include_str!("../../../migrations/0006_shadows_and_residence.sql")),
     (7, "model texts", include_str!("../../../migrations/0007_model_texts.sql")),
     (8, "limits", include_str!("../../../migrations/0008_limits.sql")),
+    (9, "failed attempts", include_str!("../../../migrations/0009_failed_attempts.sql")),
 ];
 
 /// How long a call waits for another writer.
