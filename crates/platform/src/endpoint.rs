@@ -108,7 +108,7 @@ impl Platform {
     /// meanwhile, and what they left is what counts in the end. That it fails once it has begun to load is kept.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], [`Kind::AlreadyExists`], [`Kind::ResourceExhausted`] if the measured memory is over the budget, and
+    /// [`Kind::InvalidArgument`] for a shadow, or a share of the traffic, beside what takes other inputs; [`Kind::NotFound`], [`Kind::AlreadyExists`], [`Kind::ResourceExhausted`] if the measured memory is over the budget, and
     /// [`Kind::FailedPrecondition`] if serving would not give what training gave.
     pub async fn deploy(&self, request: Deploy) -> Result<Deployment> {
         let (deployment, version) = self.to_deploy(&request).await?;
@@ -128,6 +128,7 @@ impl Platform {
         let loaded = self.load(Load::beside(endpoint, deployment, &version)).await?;
         let split_of = |now: &Endpoint| registry::check_deploy(now, deployment, traffic_split.as_ref());
         let turn = self.begin_turn(project, endpoint, split_of).await?;
+        self.check_alike(turn.before(), deployment, &version, &split_of(turn.before())?).await?;
         let model = self.install(endpoint, deployment.clone(), version, loaded)?;
         let (new, split, now) = (deployment.clone(), traffic_split.clone(), self.now());
         match self.registry.deploy(project, endpoint, new, split, now).await {
@@ -141,6 +142,18 @@ impl Platform {
                 Err(error.into())
             }
         }
+    }
+
+    /// Refuses what does not take the questions that the others of its endpoint take.
+    async fn check_alike(
+        &self,
+        endpoint: &Endpoint,
+        new: &Deployment,
+        version: &ModelVersion,
+        split: &BTreeMap<String, u8>,
+    ) -> Result<()> {
+        self.check_shadow(endpoint, new, version).await?;
+        self.check_split(endpoint, split, Some(new)).await
     }
 
     /// What is to be deployed. The rules are checked before the load, which costs seconds, and again after it.
@@ -168,7 +181,8 @@ impl Platform {
             created_at: self.now(),
         };
         shadow_without_traffic(&deployment, request.traffic_split.as_ref())?;
-        registry::check_deploy(&endpoint, &deployment, request.traffic_split.as_ref())?;
+        let split = registry::check_deploy(&endpoint, &deployment, request.traffic_split.as_ref())?;
+        self.check_alike(&endpoint, &deployment, &version, &split).await?;
         Ok((deployment, version))
     }
 
@@ -191,6 +205,9 @@ impl Platform {
             let changed = change.clone().of(deployed)?;
             registry::check_redeploy(&before, &changed)?;
             let version = self.version_of(project, &changed).await?;
+            if change.shadow_percent.is_some() {
+                self.check_shadow(&before, &changed, &version).await?;
+            }
             let outcome = self.bring_in_changed((project, endpoint), deployed, &changed, version).await;
             let attempt = Attempt { kind: REDEPLOY, project, endpoint, deployment: &changed };
             if self.kept(attempt, outcome).await? {

@@ -4,6 +4,7 @@
 //! line see only this crate. Deliberately not here: protocols, command lines, the clock and the environment
 //! (they are arguments).
 
+mod alike;
 mod answerer;
 mod attempt;
 mod background;

@@ -51,6 +51,13 @@ impl From<NoTurn> for Error {
     }
 }
 
+impl Turn<'_> {
+    /// The endpoint as it is.
+    pub(crate) fn before(&self) -> &Endpoint {
+        &self.before
+    }
+}
+
 /// A shadow that is to answer.
 struct Promoted {
     /// As it is in service.
@@ -126,7 +133,9 @@ impl Platform {
         for _ in 0..CHANGE_TRIES {
             let changing = self.changes.lock().await;
             let before = self.registry.get_endpoint(project, endpoint).await?;
-            let shadows = self.to_answer(&before, &split_of(&before)?);
+            let split = split_of(&before)?;
+            self.check_split(&before, &split, None).await?;
+            let shadows = self.to_answer(&before, &split);
             promoted.retain(|one| shadows.iter().any(|shadow| one.is_of(shadow)));
             let missing: Vec<_> =
                 shadows.into_iter().filter(|shadow| !self.is_ready(&promoted, shadow)).collect();
