@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import grpc
 import numpy as np
 import onnx
 import pytest
@@ -269,10 +270,46 @@ def test_every_kind_of_operation_is_read_again(endpoint: aiplatform.Endpoint, mo
     )
     kinds = set()
     for listed in client.list_operations({"name": f"projects/default/locations/{LOCATION}"}).operations:
-        assert listed.done and listed.HasField("response")
+        assert listed.done and listed.HasField("response") != listed.HasField("error")
         kinds.add(listed.metadata.TypeName().rsplit(".", 1)[-1])
     changes = ["UploadModel", "CreateEndpoint", "DeployModel", "UndeployModel", "UpdateEndpoint"]
     assert {f"{change}OperationMetadata" for change in changes} <= kinds
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_says_why(model, bundle, quickstart, server, allowed_folder):
+    endpoint = aiplatform.Endpoint.create(display_name="swapped", endpoint_id="swapped")
+    endpoint.deploy(model, machine_type="n1-standard-2")
+    answered = answers(endpoint.predict(instances=[[0.0] * 75])).tolist()
+    damaged = upload("damaged", shutil.copytree(bundle.folder, allowed_folder / "damaged"))
+    (quickstart.program.data_dir / "artifacts" / "default" / "damaged" / "1" / "model.onnx").write_bytes(b"damaged")
+    show = ("endpoint", "show", "swapped", "--server", server.url)
+    assert "failed_attempt" not in quickstart.program.succeed(*show)
+
+    with pytest.raises(exceptions.BadRequest, match="model.onnx") as refused:
+        endpoint.deploy(damaged, machine_type="n1-standard-2")
+    client = endpoint.api_client
+    newest = client.list_operations({"name": endpoint.resource_name}).operations[0]
+    assert newest.done and not newest.HasField("response")
+    assert newest.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert newest.error.message and newest.error.message in str(refused.value)
+    for polled in (client.get_operation({"name": newest.name}), client.wait_operation({"name": newest.name})):
+        assert polled == newest
+    # The SDK passes over what we add to an endpoint.
+    (serving,) = aiplatform.Endpoint("swapped").list_models()
+    assert serving.model_version_id == "1" and serving.model.endswith("/models/uploaded")
+    assert answers(endpoint.predict(instances=[[0.0] * 75])).tolist() == answered
+    attempt = requests.get(f"{server.url}/v1/{endpoint.resource_name}", timeout=60).json()["failedAttempt"]
+    assert (attempt["operation"], attempt["error"]["message"]) == (newest.name, newest.error.message)
+    shown = quickstart.program.succeed(*show)["failed_attempt"]
+    assert (shown["attempt"], shown["model"], shown["reason"]) == ("deploy", "damaged@1", newest.error.message)
+    assert shown["operation"] == newest.name.rsplit("/", 1)[-1] and shown["deployment"] != serving.id
+    text = quickstart.program.run(*show).stdout
+    assert f"deploy of damaged@1 as {shown['deployment']} failed at {shown['time']}" in text and shown["reason"] in text
+
+    endpoint.deploy(model, machine_type="n1-standard-2")
+    assert "failed_attempt" not in quickstart.program.succeed(*show)
+    assert client.get_operation({"name": newest.name}).error == newest.error, "what failed stays an operation"
+    endpoint.undeploy_all()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use registry::{Deployment, Endpoint, ModelVersion, NewEndpoint, Residence};
 
+use crate::attempt::{Attempt, DEPLOY, REDEPLOY, UNDEPLOY};
 use crate::deployed::{engine_of, key};
 use crate::loads::Load;
 use crate::shadow::{CHANGE_TRIES, changed_too_often};
@@ -104,31 +105,55 @@ impl Platform {
 
     /// Loads a version, proves it on its golden rows, replays its newest training rows, and puts it into
     /// service. What served before goes on until the new one is ready, and stays if it fails. Other changes happen
-    /// meanwhile, and what they left is what counts in the end.
+    /// meanwhile, and what they left is what counts in the end. That it fails once it has begun to load is kept.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], [`Kind::AlreadyExists`], [`Kind::ResourceExhausted`] if the measured memory is over the budget, and
+    /// [`Kind::InvalidArgument`] for a shadow, or a share of the traffic, beside what takes other inputs; [`Kind::NotFound`], [`Kind::AlreadyExists`], [`Kind::ResourceExhausted`] if the measured memory is over the budget, and
     /// [`Kind::FailedPrecondition`] if serving would not give what training gave.
     pub async fn deploy(&self, request: Deploy) -> Result<Deployment> {
         let (deployment, version) = self.to_deploy(&request).await?;
+        let (project, endpoint) = (&request.project, &request.endpoint);
+        let outcome = self.bring_in_new(&request, &deployment, version).await;
+        self.kept(Attempt { kind: DEPLOY, project, endpoint, deployment: &deployment }, outcome).await?;
+        Ok(deployment)
+    }
+
+    async fn bring_in_new(
+        &self,
+        request: &Deploy,
+        deployment: &Deployment,
+        version: ModelVersion,
+    ) -> Result<()> {
         let Deploy { project, endpoint, traffic_split, .. } = request;
-        let loaded = self.load(Load::beside(&endpoint, &deployment, &version)).await?;
-        let may_deploy = |now: &Endpoint| registry::check_deploy(now, &deployment, traffic_split.as_ref());
-        let turn = self.turn(&project, &endpoint, may_deploy).await?;
-        let model = self.install(&endpoint, deployment.clone(), version, loaded)?;
-        let (new, now) = (deployment.clone(), self.now());
-        match self.registry.deploy(&project, &endpoint, new, traffic_split, now).await {
+        let loaded = self.load(Load::beside(endpoint, deployment, &version)).await?;
+        let split_of = |now: &Endpoint| registry::check_deploy(now, deployment, traffic_split.as_ref());
+        let turn = self.begin_turn(project, endpoint, split_of).await?;
+        self.check_alike(turn.before(), deployment, &version, &split_of(turn.before())?).await?;
+        let model = self.install(endpoint, deployment.clone(), version, loaded)?;
+        let (new, split, now) = (deployment.clone(), traffic_split.clone(), self.now());
+        match self.registry.deploy(project, endpoint, new, split, now).await {
             Ok(after) => {
                 self.reroute(&after, Some(Arc::new(model))).await?;
-                self.move_traffic(turn, &after).await?;
+                self.move_traffic(turn, &after).await
             }
             // The version may have been deleted meanwhile.
             Err(error) => {
-                self.serving.engines().remove(&key(&project, &endpoint, &deployment.id));
-                return Err(error.into());
+                self.serving.engines().remove(&key(project, endpoint, &deployment.id));
+                Err(error.into())
             }
         }
-        Ok(deployment)
+    }
+
+    /// Refuses what does not take the questions that the others of its endpoint take.
+    async fn check_alike(
+        &self,
+        endpoint: &Endpoint,
+        new: &Deployment,
+        version: &ModelVersion,
+        split: &BTreeMap<String, u8>,
+    ) -> Result<()> {
+        self.check_shadow(endpoint, new, version).await?;
+        self.check_split(endpoint, split, Some(new)).await
     }
 
     /// What is to be deployed. The rules are checked before the load, which costs seconds, and again after it.
@@ -156,13 +181,14 @@ impl Platform {
             created_at: self.now(),
         };
         shadow_without_traffic(&deployment, request.traffic_split.as_ref())?;
-        registry::check_deploy(&endpoint, &deployment, request.traffic_split.as_ref())?;
+        let split = registry::check_deploy(&endpoint, &deployment, request.traffic_split.as_ref())?;
+        self.check_alike(&endpoint, &deployment, &version, &split).await?;
         Ok((deployment, version))
     }
 
     /// Changes what a deployment may use, whether it is a shadow, or when it is in memory. It is loaded anew beside the
     /// one in service, proven, and put in its place at once; what was asked before is still answered. If that fails,
-    /// nothing has changed. If somebody else changes it meanwhile, it is loaded once more.
+    /// nothing has changed, and it is kept that it did. If somebody else changes it meanwhile, it is loaded once more.
     ///
     /// # Errors
     /// As [`Platform::deploy`]; [`Kind::NotFound`] naming the deployments there are.
@@ -179,22 +205,40 @@ impl Platform {
             let changed = change.clone().of(deployed)?;
             registry::check_redeploy(&before, &changed)?;
             let version = self.version_of(project, &changed).await?;
-            let loaded = self.load(Load::beside(endpoint, &changed, &version)).await?;
-            let _changing = self.changes.lock().await;
-            let now = self.registry.get_endpoint(project, endpoint).await?;
-            if deployed_on(&now, deployment_id)? != deployed || now.is_shadow(&changed) != loaded.gives_way {
-                continue;
+            if change.shadow_percent.is_some() {
+                self.check_shadow(&before, &changed, &version).await?;
             }
-            // What would not fit is refused before anything is recorded.
-            let key = key(project, endpoint, deployment_id);
-            self.serving.engines().make_room(&key, loaded.engine.memory_bytes())?;
-            let time = self.now();
-            let recorded = self.registry.redeploy(project, endpoint, changed.clone(), time).await?;
-            let model = self.install(endpoint, changed.clone(), version, loaded)?;
-            self.reroute(&recorded, Some(Arc::new(model))).await?;
-            return Ok(changed);
+            let outcome = self.bring_in_changed((project, endpoint), deployed, &changed, version).await;
+            let attempt = Attempt { kind: REDEPLOY, project, endpoint, deployment: &changed };
+            if self.kept(attempt, outcome).await? {
+                return Ok(changed);
+            }
         }
         Err(changed_too_often(endpoint))
+    }
+
+    /// Whether a deployment has become what it is to be; it has not if somebody else has changed it meanwhile.
+    async fn bring_in_changed(
+        &self,
+        (project, endpoint): (&str, &str),
+        before: &Deployment,
+        changed: &Deployment,
+        version: ModelVersion,
+    ) -> Result<bool> {
+        let loaded = self.load(Load::beside(endpoint, changed, &version)).await?;
+        let _changing = self.changes.lock().await;
+        let now = self.registry.get_endpoint(project, endpoint).await?;
+        if deployed_on(&now, &changed.id)? != before || now.is_shadow(changed) != loaded.gives_way {
+            return Ok(false);
+        }
+        // What would not fit is refused before anything is recorded.
+        let key = key(project, endpoint, &changed.id);
+        self.serving.engines().make_room(&key, loaded.engine.memory_bytes())?;
+        let time = self.now();
+        let recorded = self.registry.redeploy(project, endpoint, changed.clone(), time).await?;
+        let model = self.install(endpoint, changed.clone(), version, loaded)?;
+        self.reroute(&recorded, Some(Arc::new(model))).await?;
+        Ok(true)
     }
 
     /// Takes a deployment out of service; requests it has accepted are still answered.
@@ -209,7 +253,7 @@ impl Platform {
         traffic_split: Option<BTreeMap<String, u8>>,
     ) -> Result<()> {
         let may_go = |now: &Endpoint| registry::check_undeploy(now, deployment_id, traffic_split.as_ref());
-        let turn = self.turn(project, endpoint, may_go).await?;
+        let turn = self.turn_for(UNDEPLOY, (project, endpoint), may_go).await?;
         let (split, now) = (traffic_split, self.now());
         let after = self.registry.undeploy(project, endpoint, deployment_id, split, now).await?;
         self.move_traffic(turn, &after).await

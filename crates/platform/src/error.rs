@@ -33,6 +33,35 @@ pub enum Kind {
     Internal,
 }
 
+const WORDS: [(Kind, &str); 14] = [
+    (Kind::InvalidArgument, "INVALID_ARGUMENT"),
+    (Kind::NotFound, "NOT_FOUND"),
+    (Kind::AlreadyExists, "ALREADY_EXISTS"),
+    (Kind::FailedPrecondition, "FAILED_PRECONDITION"),
+    (Kind::Aborted, "ABORTED"),
+    (Kind::OutOfRange, "OUT_OF_RANGE"),
+    (Kind::Unauthenticated, "UNAUTHENTICATED"),
+    (Kind::PermissionDenied, "PERMISSION_DENIED"),
+    (Kind::ResourceExhausted, "RESOURCE_EXHAUSTED"),
+    (Kind::Unavailable, "UNAVAILABLE"),
+    (Kind::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+    (Kind::Cancelled, "CANCELLED"),
+    (Kind::Unimplemented, "UNIMPLEMENTED"),
+    (Kind::Internal, "INTERNAL"),
+];
+
+impl Kind {
+    /// What it is called where it is kept, as Google's APIs call it: `FAILED_PRECONDITION`.
+    pub fn word(self) -> &'static str {
+        WORDS.iter().find(|(kind, _)| *kind == self).map_or("UNKNOWN", |(_, word)| word)
+    }
+
+    /// The one of this word.
+    pub fn named(word: &str) -> Option<Self> {
+        WORDS.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind)
+    }
+}
+
 /// One field of a request and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {

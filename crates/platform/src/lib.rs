@@ -4,7 +4,9 @@
 //! line see only this crate. Deliberately not here: protocols, command lines, the clock and the environment
 //! (they are arguments).
 
+mod alike;
 mod answerer;
+mod attempt;
 mod background;
 pub mod backup;
 pub mod batch_predict;
@@ -104,8 +106,9 @@ pub use predictor::{DataType, Signature, Tensor, TensorData, TensorSpec};
 pub use program_memory::{CountingAllocator, release_program_pages};
 pub use read_only::PinnedSnapshot;
 pub use registry::{
-    AliasChange, ApiKey, Deployment, DeploymentLimits, Endpoint, EndpointUpdate, Job, JobState, MadeVersion,
-    ModelTexts, ModelUpdate, ModelVersion, NewOperation, Operation, Residence, Scope, VersionUpdate,
+    AliasChange, ApiKey, Deployment, DeploymentLimits, Endpoint, EndpointUpdate, FailedAttempt, Failure, Job,
+    JobState, MadeVersion, ModelTexts, ModelUpdate, ModelVersion, NewOperation, Operation, OperationOutcome,
+    Residence, Scope, VersionUpdate,
 };
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};

@@ -344,7 +344,10 @@ async fn a_deployment_changes_its_size_in_its_place() {
     assert_eq!(redeploy(change("x1-standard-2")).await.unwrap_err().kind(), Kind::InvalidArgument);
     let unknown = fixture.platform.redeploy(P, "m", "999", Redeploy::default()).await.unwrap_err();
     assert!(unknown.to_string().contains(&format!("deployed: {}", deployed.id)), "{unknown}");
-    assert_eq!(fixture.platform.get_endpoint(P, "m").await.unwrap(), endpoint);
+    let mut left = fixture.platform.get_endpoint(P, "m").await.unwrap();
+    let failed = left.failed_attempt.take().unwrap();
+    assert_eq!((failed.deployment, failed.failure.message), (deployed.id.clone(), refused.to_string()));
+    assert_eq!(left, endpoint);
     assert_eq!(bits(&fixture.ask("m", 0.5).await.unwrap()), bits(&before));
 
     let on_demand = Redeploy { residence: Some(Residence::OnDemand), ..Redeploy::default() };

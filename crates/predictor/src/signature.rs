@@ -1,8 +1,13 @@
 //! What a model takes and gives, and the check of a call against it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{DataType, PredictError, Tensor};
+
+/// The most tensors that are written out on each side of a signature.
+const SPECS_SHOWN: usize = 8;
 
 /// One named tensor of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +25,12 @@ impl TensorSpec {
     /// How many elements one row (one step of axis 0) holds; `None` if an inner axis is open.
     pub fn row_elements(&self) -> Option<usize> {
         self.shape.iter().skip(1).try_fold(1usize, |n, axis| n.checked_mul((*axis)?))
+    }
+
+    /// Whether one shape may fit both: as many axes, and each of the same size in both or open in one.
+    pub fn may_have_shape_of(&self, other: &Self) -> bool {
+        let alike = |(a, b): (&Option<usize>, &Option<usize>)| a.is_none() || b.is_none() || a == b;
+        self.shape.len() == other.shape.len() && self.shape.iter().zip(&other.shape).all(alike)
     }
 
     fn check(&self, tensor: &Tensor) -> Result<(), PredictError> {
@@ -56,6 +67,13 @@ impl TensorSpec {
             })
             .collect();
         format!("[{}]", axes.join(", "))
+    }
+}
+
+/// `x float32 [batch, 3]`
+impl fmt::Display for TensorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.name, self.dtype, self.shape_text())
     }
 }
 
@@ -100,6 +118,21 @@ impl Signature {
     }
 }
 
+/// `takes x float32 [batch, 3] and gives y float32 [batch, 2]`
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = |specs: &[TensorSpec]| -> String {
+            let shown: Vec<String> = specs.iter().take(SPECS_SHOWN).map(TensorSpec::to_string).collect();
+            match specs.len().saturating_sub(SPECS_SHOWN) {
+                0 if specs.is_empty() => "nothing".to_owned(),
+                0 => shown.join(", "),
+                more => format!("{} and {more} more", shown.join(", ")),
+            }
+        };
+        write!(f, "takes {} and gives {}", listed(&self.inputs), listed(&self.outputs))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +146,36 @@ mod tests {
     fn a_fitting_call_gives_its_batch() {
         let tensor = Tensor::float32(vec![2, 3], vec![0.0; 6]).unwrap();
         assert_eq!(signature().check_inputs(&[tensor]), Ok(2));
+    }
+
+    #[test]
+    fn a_signature_is_told_in_words() {
+        let mut told = signature();
+        assert_eq!(told.to_string(), "takes features float32 [batch, 3] and gives nothing");
+        let open = TensorSpec { shape: vec![None, None], dtype: DataType::Int64, ..told.inputs[0].clone() };
+        told.outputs = vec![open; 10];
+        let (_, gives) =
+            told.to_string().split_once(" and gives ").map(|(a, b)| (a.len(), b.to_owned())).unwrap();
+        assert!(
+            gives.starts_with("features int64 [batch, ?], ") && gives.ends_with(" and 2 more"),
+            "{gives}"
+        );
+    }
+
+    #[test]
+    fn shapes_agree_where_both_are_fixed() {
+        let spec =
+            |shape: &[Option<usize>]| TensorSpec { shape: shape.to_vec(), ..signature().inputs[0].clone() };
+        for (a, b, agree) in [
+            (vec![None, Some(3)], vec![None, Some(3)], true),
+            (vec![None, Some(3)], vec![Some(1), None], true),
+            (vec![None, Some(3)], vec![None, Some(4)], false),
+            (vec![None, Some(3)], vec![None], false),
+            (vec![], vec![], true),
+        ] {
+            assert_eq!(spec(&a).may_have_shape_of(&spec(&b)), agree, "{a:?} {b:?}");
+            assert_eq!(spec(&b).may_have_shape_of(&spec(&a)), agree, "{b:?} {a:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::names_text;
-use crate::{DeploymentLimits, Error, Result, id};
+use crate::{DeploymentLimits, Error, FailedAttempt, Result, id};
 
 /// The key of a traffic split that stands for the deployment being made.
 pub const NEW_DEPLOYMENT: &str = "0";
@@ -38,6 +38,9 @@ pub struct Endpoint {
     pub traffic_split: TrafficSplit,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
+    /// The newest change of what it serves that came to nothing, unless one has succeeded since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_attempt: Option<FailedAttempt>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -365,6 +368,7 @@ mod tests {
             traffic_split: split(traffic),
             description: String::new(),
             labels: BTreeMap::new(),
+            failed_attempt: None,
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
         }

@@ -31,7 +31,10 @@ pub use model::{
     AliasChange, DEFAULT_ALIAS, ModelTexts, ModelUpdate, ModelVersion, NewVersion, UnfinishedUpload,
     UploadMode, VersionUpdate,
 };
-pub use operation::{MAX_OPERATIONS, NewOperation, Operation};
+pub use operation::{
+    FAILURE_CHARS_MAX, FailedAttempt, Failure, MAX_FAILED_OPERATIONS, MAX_OPERATIONS, NewOperation,
+    Operation, OperationOutcome,
+};
 pub use store::Store;
 pub use store::sqlite::SqliteStore;
 pub use study::{MAX_TRIALS, NewStudy, Study, Trial, TrialCount, TrialEnd, TrialFilter, TrialState};

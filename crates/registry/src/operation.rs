@@ -1,4 +1,4 @@
-//! Operations: what a change that a client may poll for has come to. All are finished when recorded.
+//! Operations: what a change that a client may poll for has come to. All are finished when recorded, well or not.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,10 @@ use crate::{Error, Result, id};
 
 /// How many operations of a project are kept; the oldest go first.
 pub const MAX_OPERATIONS: usize = 1000;
+/// How many of what was changed, or was to be, are kept that failed: whoever tries in vain again and again displaces no others.
+pub const MAX_FAILED_OPERATIONS: usize = 20;
+/// The most characters of why one failed.
+pub const FAILURE_CHARS_MAX: usize = 2000;
 
 /// A finished operation to record.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,8 +22,46 @@ pub struct NewOperation {
     pub parent: String,
     /// The verb: `UploadModel`, `DeployModel`, ...
     pub kind: String,
+    /// What it has come to.
+    pub outcome: OperationOutcome,
+}
+
+/// What an operation has come to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationOutcome {
     /// What the verb answered.
-    pub response: Value,
+    Response(Value),
+    /// Why nothing has changed.
+    Failed(Failure),
+}
+
+/// Why something failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What sort of failure it is, as Google's APIs call it: `FAILED_PRECONDITION`.
+    pub kind: String,
+    /// For the user; at most [`FAILURE_CHARS_MAX`] characters.
+    pub message: String,
+}
+
+/// A change of what an endpoint serves that was begun and came to nothing: what served before goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAttempt {
+    /// The id of its operation, which may be forgotten before it.
+    pub operation: String,
+    /// The verb: `DeployModel`, `MutateDeployedModel`, ...
+    pub kind: String,
+    /// The deployment that did not come into service, by its id.
+    pub deployment: String,
+    /// Its model.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+    /// Why.
+    pub failure: Failure,
+    /// When.
+    pub failed_at: Timestamp,
 }
 
 /// A finished operation.
@@ -33,15 +75,29 @@ pub struct Operation {
     pub parent: String,
     /// The verb: `UploadModel`, `DeployModel`, ...
     pub kind: String,
-    /// What the verb answered.
-    pub response: Value,
+    /// What it has come to.
+    pub outcome: OperationOutcome,
     /// When it was recorded, which is when it finished.
     pub created_at: Timestamp,
+}
+
+impl Failure {
+    pub(crate) fn check(&self) -> Result<()> {
+        let chars = self.message.chars().count();
+        if chars <= FAILURE_CHARS_MAX && self.kind.len() <= id::ID_CHARS_MAX {
+            return Ok(());
+        }
+        let message = format!("a failure is told in at most {FAILURE_CHARS_MAX} characters, got {chars}");
+        Err(Error::invalid("error", message))
+    }
 }
 
 impl NewOperation {
     pub(crate) fn check(&self, operation_id: &str) -> Result<()> {
         id::check_project(&self.project)?;
+        if let OperationOutcome::Failed(failure) = &self.outcome {
+            failure.check()?;
+        }
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         if (1..=id::ID_CHARS_MAX).contains(&operation_id.len()) && operation_id.bytes().all(plain) {
             return Ok(());

@@ -9,12 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use registry::{DeploymentLimits, Error, NewEndpoint, Residence, SqliteStore, Store, UploadMode};
+use registry::{
+    DeploymentLimits, Error, NewEndpoint, OperationOutcome, Residence, SqliteStore, Store, UploadMode,
+};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// Databases of every schema there was, as text, with one of everything in them. They must load for ever.
-const SCHEMAS: [&str; 9] = [
+const SCHEMAS: [&str; 10] = [
     include_str!("samples/schema-1.sql"),
     include_str!("samples/schema-2.sql"),
     include_str!("samples/schema-3.sql"),
@@ -24,6 +26,7 @@ const SCHEMAS: [&str; 9] = [
     include_str!("samples/schema-7.sql"),
     include_str!("samples/schema-8.sql"),
     include_str!("samples/schema-9.sql"),
+    include_str!("samples/schema-10.sql"),
 ];
 
 fn new_endpoint(id: &str) -> NewEndpoint {
@@ -111,6 +114,15 @@ async fn databases_of_every_older_schema_load_with_all_they_hold() {
         assert_eq!(limits, asked, "schema {number}");
         assert_eq!(store.get_dataset("default", "sp500-20").await.unwrap().snapshot, 1);
         assert_eq!(store.get_operation("default", "1764000000000000").await.unwrap().kind, "UploadModel");
+        let failed = endpoint.failed_attempt.as_ref();
+        assert_eq!(
+            failed.map(|failed| (failed.deployment.as_str(), failed.version)),
+            (number >= 10).then_some(("3", 1))
+        );
+        if let Some(failed) = failed {
+            let operation = store.get_operation("default", &failed.operation).await.unwrap();
+            assert_eq!(operation.outcome, OperationOutcome::Failed(failed.failure.clone()));
+        }
         assert_eq!(store.list_uploading().await.unwrap().len(), 1);
         let jobs = store.list_jobs("default", &[], None, 9).await.unwrap();
         assert_eq!(jobs.len(), if number >= 2 { 2 } else { 0 }, "schema {number}");

@@ -59,6 +59,29 @@ pub(crate) struct EndpointResource {
     /// When it was made, RFC 3339.
     #[serde(default)]
     pub(crate) create_time: String,
+    /// The newest change of what it serves that came to nothing, unless one has succeeded since.
+    #[serde(default)]
+    pub(crate) failed_attempt: Option<FailedAttemptResource>,
+}
+
+/// A change of what an endpoint serves that came to nothing.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FailedAttemptResource {
+    /// The verb of its operation: `DeployModel`, ...
+    pub(crate) kind: String,
+    /// `projects/P/locations/L/endpoints/E/operations/ID`
+    pub(crate) operation: String,
+    /// When it failed, RFC 3339.
+    pub(crate) time: String,
+    /// The deployment that did not come into service.
+    pub(crate) deployed_model_id: String,
+    /// Its model's resource name.
+    pub(crate) model: String,
+    /// Its version.
+    pub(crate) model_version_id: String,
+    /// Why.
+    pub(crate) error: StatusResource,
 }
 
 /// A deployment.
@@ -107,10 +130,10 @@ impl From<LimitsResource> for DeploymentLimits {
     }
 }
 
-/// How a deployment is doing.
+/// How a deployment is doing, or why a change failed.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct StatusResource {
-    /// `in service`, `unloaded`, `shadow of N %`, or why it is not in service.
+    /// `in service`, `unloaded`, `shadow of N %`, or why not.
     #[serde(default)]
     pub(crate) message: String,
 }

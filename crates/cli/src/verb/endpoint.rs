@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use platform::{
-    CreateEndpoint, Deploy, Deployment, DeploymentLimits, Endpoint, Error, Page, Redeploy, ResourceRequest,
-    Standing, core_count, limits_in_effect,
+    CreateEndpoint, Deploy, Deployment, DeploymentLimits, Endpoint, Error, FailedAttempt, Page, Redeploy,
+    ResourceRequest, Standing, core_count, limits_in_effect,
 };
 use serde::Serialize;
 
 use crate::args::endpoint::{EndpointDeployArgs, EndpointNameArgs, EndpointResizeArgs, EndpointUndeployArgs};
 use crate::client::DeployRequest;
-use crate::client::resource::{DeployedModelResource, EndpointResource, last_segment};
+use crate::client::resource::{DeployedModelResource, EndpointResource, FailedAttemptResource, last_segment};
 use crate::context::{Backend, Context};
 use crate::output::{Column, Show, table};
 
@@ -22,10 +22,73 @@ pub(crate) struct EndpointView {
     created_at: String,
     deployments: Vec<DeploymentView>,
     traffic_split: BTreeMap<String, u8>,
+    /// The newest change of what it serves that came to nothing, unless one has succeeded since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_attempt: Option<FailedAttemptView>,
     /// Cores of the machine that serves it, and those that all deployments there ask for: for people alone, as the data
     /// directory by itself serves nothing.
     #[serde(skip)]
     machine: Option<MachineView>,
+}
+
+/// A change that failed, what was to come into service by it, and why it did not.
+#[derive(Debug, Serialize)]
+struct FailedAttemptView {
+    time: String,
+    /// The verb: `deploy`, `resize`, `undeploy`, `traffic`.
+    attempt: String,
+    deployment: String,
+    model: String,
+    operation: String,
+    reason: String,
+}
+
+impl FailedAttemptView {
+    /// The verb of this program by which an operation of this kind is begun.
+    fn verb(kind: &str) -> String {
+        match kind {
+            "DeployModel" => "deploy",
+            "MutateDeployedModel" => "resize",
+            "UndeployModel" => "undeploy",
+            "UpdateEndpoint" => "traffic",
+            other => other,
+        }
+        .to_owned()
+    }
+
+    /// A line for people.
+    fn text(&self, endpoint: &str) -> String {
+        let Self { time, attempt, deployment, model, reason, .. } = self;
+        format!(
+            "endpoint {endpoint}: {attempt} of {model} as {deployment} failed at {time}, and what was served before is still served: {reason}\n"
+        )
+    }
+}
+
+impl From<FailedAttempt> for FailedAttemptView {
+    fn from(attempt: FailedAttempt) -> Self {
+        Self {
+            time: attempt.failed_at.to_string(),
+            attempt: Self::verb(&attempt.kind),
+            deployment: attempt.deployment,
+            model: format!("{}@{}", attempt.model, attempt.version),
+            operation: attempt.operation,
+            reason: attempt.failure.message,
+        }
+    }
+}
+
+impl From<FailedAttemptResource> for FailedAttemptView {
+    fn from(attempt: FailedAttemptResource) -> Self {
+        Self {
+            time: attempt.time,
+            attempt: Self::verb(&attempt.kind),
+            deployment: attempt.deployed_model_id,
+            model: format!("{}@{}", last_segment(&attempt.model), attempt.model_version_id),
+            operation: last_segment(&attempt.operation).to_owned(),
+            reason: attempt.error.message,
+        }
+    }
 }
 
 /// What the machine has, and what is asked of it.
@@ -104,6 +167,7 @@ impl From<Endpoint> for EndpointView {
             created_at: endpoint.created_at.to_string(),
             deployments: endpoint.deployments.into_iter().map(DeploymentView::from).collect(),
             traffic_split: endpoint.traffic_split,
+            failed_attempt: endpoint.failed_attempt.map(FailedAttemptView::from),
             machine: None,
         }
     }
@@ -121,6 +185,7 @@ impl From<EndpointResource> for EndpointView {
             created_at: endpoint.create_time,
             deployments: endpoint.deployed_models.into_iter().map(DeploymentView::from).collect(),
             traffic_split: endpoint.traffic_split,
+            failed_attempt: endpoint.failed_attempt.map(FailedAttemptView::from),
             machine,
         }
     }
@@ -148,6 +213,10 @@ impl DeploymentView {
 }
 
 impl EndpointView {
+    fn failed_text(&self) -> String {
+        self.failed_attempt.as_ref().map(|attempt| attempt.text(&self.endpoint)).unwrap_or_default()
+    }
+
     fn rows(&self) -> Vec<Vec<String>> {
         if self.deployments.is_empty() {
             let mut row = vec![self.endpoint.clone(), "nothing deployed".to_owned()];
@@ -172,7 +241,9 @@ impl EndpointView {
 
 impl Show for EndpointView {
     fn text(&self) -> String {
-        table(&COLUMNS, self.rows()) + &self.machine.map(MachineView::text).unwrap_or_default()
+        table(&COLUMNS, self.rows())
+            + &self.failed_text()
+            + &self.machine.map(MachineView::text).unwrap_or_default()
     }
 }
 
@@ -200,6 +271,7 @@ impl Show for EndpointsView {
         }
         let machine = self.endpoints.iter().find_map(|endpoint| endpoint.machine);
         table(&COLUMNS, self.endpoints.iter().flat_map(EndpointView::rows))
+            + &self.endpoints.iter().map(EndpointView::failed_text).collect::<String>()
             + &machine.map(MachineView::text).unwrap_or_default()
     }
 }
@@ -352,7 +424,35 @@ pub(crate) async fn find(context: &Context, backend: &Backend, name: &str) -> Re
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_change_that_failed_is_told_with_its_reason() {
+        let resource = json!({
+            "name": "projects/p/locations/l/endpoints/e",
+            "failedAttempt": {
+                "kind": "MutateDeployedModel",
+                "operation": "projects/p/locations/l/endpoints/e/operations/77",
+                "time": "2026-01-02T00:00:00Z",
+                "deployedModelId": "4417",
+                "model": "projects/p/locations/l/models/m",
+                "modelVersionId": "3",
+                "error": {"code": 8, "message": "no room"},
+            },
+        });
+        let view = EndpointView::from(serde_json::from_value::<EndpointResource>(resource).unwrap());
+        let text = view.text();
+        let line = "endpoint e: resize of m@3 as 4417 failed at 2026-01-02T00:00:00Z, and what was served before is still served: no room\n";
+        assert!(text.ends_with(line), "{text}");
+        let shown = serde_json::to_value(&view).unwrap();
+        assert_eq!(
+            (&shown["failed_attempt"]["operation"], &shown["failed_attempt"]["attempt"]),
+            (&json!("77"), &json!("resize"))
+        );
+        assert_eq!(FailedAttemptView::verb("UpdateEndpoint"), "traffic");
+    }
 
     #[test]
     fn cores_that_are_asked_for_more_than_once_are_said() {

@@ -21,6 +21,7 @@ use platform::{
 };
 use serde_json::{Value, json};
 
+use super::endpoint::FAILED_ATTEMPT;
 use super::error::ApiError;
 use super::fields::{Fields, camel_case};
 use super::operation::{self, Finished, time};
@@ -369,6 +370,9 @@ pub(crate) fn leave_vertex_fields(message: &mut Value) {
             fields.retain(|name, _| !OURS.contains(&name.as_str()));
         }
     };
+    if let Some(fields) = message.as_object_mut() {
+        fields.remove(FAILED_ATTEMPT);
+    }
     if let Some(deployed) = message.get_mut("deployedModel") {
         ours_out(deployed);
     }

@@ -2,6 +2,10 @@
 //!
 //! `dedicatedEndpointDns` of an endpoint that is reached over TLS is where it is reached: Google's SDK then asks it there, which
 //! it must for `rawPredict`.
+//!
+//! To Vertex AI's Endpoint we add `failedAttempt`: the newest change of what it serves that came to nothing (a version that could not be
+//! loaded), until one succeeds: `kind` (the verb of its operation), `operation`, `time`, `deployedModelId`, `model`, `modelVersionId` and `error`
+//! (`google.rpc.Status`). It is in the endpoint, not in an operation that is asked for again.
 
 use std::sync::Arc;
 
@@ -9,7 +13,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use platform::{CreateEndpoint, Endpoint, Error, PAGE_SIZE_MAX, Page, Paged, Platform};
+use platform::{CreateEndpoint, Endpoint, Error, FailedAttempt, PAGE_SIZE_MAX, Page, Paged, Platform};
 use serde_json::{Value, json};
 
 use super::deployment;
@@ -24,9 +28,13 @@ use super::read_mask;
 use crate::origin;
 use crate::router::Gateway;
 
-/// Fields of Vertex AI's Endpoint that only it writes, or that mean nothing on a server of one's own.
+/// What we add to Vertex AI's Endpoint in a reply.
+pub(crate) const FAILED_ATTEMPT: &str = "failedAttempt";
+
+/// Fields of an endpoint that only the server writes, or that mean nothing on a server of one's own.
 pub(crate) const ENDPOINT_MEANINGLESS: &[&str] = &[
     "name",
+    FAILED_ATTEMPT,
     "etag",
     "createTime",
     "updateTime",
@@ -173,7 +181,7 @@ pub(crate) fn written(platform: &Platform, parent: &Parent, endpoint: &Endpoint)
         .iter()
         .map(|deployment| deployment::written(platform, parent, endpoint, deployment))
         .collect();
-    json!({
+    let mut written = json!({
         "name": parent.name(&format!("endpoints/{}", endpoint.id)),
         "displayName": endpoint.display_name,
         "description": endpoint.description,
@@ -183,6 +191,22 @@ pub(crate) fn written(platform: &Platform, parent: &Parent, endpoint: &Endpoint)
         "etag": endpoint.etag(),
         "createTime": time(endpoint.created_at),
         "updateTime": time(endpoint.updated_at),
+    });
+    if let Some(attempt) = &endpoint.failed_attempt {
+        written[FAILED_ATTEMPT] = written_attempt(parent, &endpoint.id, attempt);
+    }
+    written
+}
+
+fn written_attempt(parent: &Parent, endpoint: &str, attempt: &FailedAttempt) -> Value {
+    json!({
+        "kind": attempt.kind,
+        "operation": operation::name(parent, &format!("endpoints/{endpoint}"), &attempt.operation),
+        "time": time(attempt.failed_at),
+        "deployedModelId": attempt.deployment,
+        "model": parent.name(&format!("models/{}", attempt.model)),
+        "modelVersionId": attempt.version.to_string(),
+        "error": operation::written_failure(&attempt.failure),
     })
 }
 

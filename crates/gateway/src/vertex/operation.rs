@@ -1,12 +1,15 @@
 //! Operations: the record of a change that is finished by the time its reply is sent, so `done` is always true.
 //!
+//! A change of what an endpoint serves that was begun and came to nothing (a version that cannot be loaded) is one with an `error`, which
+//! the platform has recorded; its caller was told by an error of HTTP, which is what Google's SDK raises. What is refused at once is none.
+//!
 //! The reply to the change has our fields beside Vertex AI's, which its SDK passes over there. An operation that is asked for
 //! again has Vertex AI's alone: what the SDK reads operations with refuses any other.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use platform::{Error, Kind, NewOperation, Operation, Paged, Platform};
+use platform::{Error, Failure, Kind, NewOperation, Operation, OperationOutcome, Paged, Platform};
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
@@ -17,6 +20,7 @@ use super::listing::{self, Listing};
 use super::path::{Address, Parent};
 use super::query::Query;
 use crate::router::Gateway;
+use crate::status;
 
 /// What Vertex AI's message types are prefixed with in `@type`.
 const TYPES: &str = "type.googleapis.com/google.cloud.aiplatform.v1.";
@@ -58,8 +62,9 @@ pub(crate) async fn finish(
         EMPTY => json!(format!("type.googleapis.com/{EMPTY}")),
         _ => json!(format!("{TYPES}{message}")),
     };
+    let outcome = OperationOutcome::Response(response);
     let new =
-        NewOperation { project: parent.project.clone(), parent: resource, kind: kind.to_owned(), response };
+        NewOperation { project: parent.project.clone(), parent: resource, kind: kind.to_owned(), outcome };
     Ok(written(parent, &platform.record_operation(new).await?))
 }
 
@@ -130,21 +135,38 @@ impl Item for Operation {
 /// As it is replied with to whoever asks for it again.
 fn polled(parent: &Parent, operation: &Operation) -> Value {
     let mut written = written(parent, operation);
-    deployment::leave_vertex_fields(&mut written["response"]);
+    if let Some(response) = written.get_mut("response") {
+        deployment::leave_vertex_fields(response);
+    }
     written
+}
+
+/// The full name of an operation.
+pub(crate) fn name(parent: &Parent, resource: &str, id: &str) -> String {
+    parent.name(&format!("{resource}/operations/{id}"))
+}
+
+/// A failure as `google.rpc.Status`: the code is gRPC's.
+pub(crate) fn written_failure(failure: &Failure) -> Value {
+    let kind = Kind::named(&failure.kind).unwrap_or(Kind::Internal);
+    json!({"code": status::grpc(kind), "message": failure.message})
 }
 
 fn written(parent: &Parent, operation: &Operation) -> Value {
     let time = time(operation.created_at);
-    json!({
-        "name": parent.name(&format!("{}/operations/{}", operation.parent, operation.id)),
+    let mut written = json!({
+        "name": name(parent, &operation.parent, &operation.id),
         "metadata": {
             "@type": format!("{TYPES}{}OperationMetadata", operation.kind),
             "genericMetadata": {"createTime": time, "updateTime": time, "partialFailures": []},
         },
         "done": true,
-        "response": operation.response,
-    })
+    });
+    match &operation.outcome {
+        OperationOutcome::Response(response) => written["response"] = response.clone(),
+        OperationOutcome::Failed(failure) => written["error"] = written_failure(failure),
+    }
+    written
 }
 
 /// RFC 3339, to the microsecond, in UTC.

@@ -6,6 +6,7 @@ mod absent;
 mod batch_jobs;
 mod datasets;
 mod every_reply;
+mod failed_changes;
 mod fixture;
 mod grpc;
 mod imported;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use registry::{Deployment, Endpoint, TrafficSplit};
 use tokio::sync::MutexGuard;
 
+use crate::attempt::{Attempt, UPDATE};
 use crate::deployed::{DeployedModel, Loaded, key};
 use crate::loads::Load;
 use crate::{Error, Kind, Platform, Result};
@@ -20,6 +21,41 @@ pub(crate) struct Turn<'a> {
     before: Endpoint,
     promoted: Vec<Promoted>,
     changing: MutexGuard<'a, ()>,
+}
+
+/// Why there is no turn for a change.
+pub(crate) enum NoTurn {
+    /// It may not be made.
+    Refused(Error),
+    /// A shadow that was to answer cannot.
+    Failed(Box<Deployment>, Error),
+}
+
+impl From<Error> for NoTurn {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<registry::Error> for NoTurn {
+    fn from(error: registry::Error) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<NoTurn> for Error {
+    fn from(none: NoTurn) -> Self {
+        match none {
+            NoTurn::Refused(error) | NoTurn::Failed(_, error) => error,
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// The endpoint as it is.
+    pub(crate) fn before(&self) -> &Endpoint {
+        &self.before
+    }
 }
 
 /// A shadow that is to answer.
@@ -42,6 +78,10 @@ impl Promoted {
     }
 }
 
+fn failed(shadow: &DeployedModel, error: Error) -> NoTurn {
+    NoTurn::Failed(Box::new(shadow.deployment.clone()), error)
+}
+
 /// That a change was begun again and again because of others.
 pub(crate) fn changed_too_often(endpoint: &str) -> Error {
     let message = format!(
@@ -52,7 +92,7 @@ pub(crate) fn changed_too_often(endpoint: &str) -> Error {
 
 impl Platform {
     /// Waits for the turn to change an endpoint so that its traffic is divided as `split_of` says of it. Those of its shadows that are
-    /// to answer then are loaded before, while others have their turns. Nothing has changed yet.
+    /// to answer then are loaded before, while others have their turns. Nothing has changed yet. That one of them cannot is kept.
     ///
     /// # Errors
     /// Those of `split_of`, and as [`Platform::deploy`].
@@ -62,11 +102,40 @@ impl Platform {
         endpoint: &str,
         split_of: impl Fn(&Endpoint) -> registry::Result<TrafficSplit>,
     ) -> Result<Turn<'_>> {
+        self.turn_for(UPDATE, (project, endpoint), split_of).await
+    }
+
+    /// The same for a change of this verb.
+    pub(crate) async fn turn_for(
+        &self,
+        kind: &'static str,
+        (project, endpoint): (&str, &str),
+        split_of: impl Fn(&Endpoint) -> registry::Result<TrafficSplit>,
+    ) -> Result<Turn<'_>> {
+        match self.begin_turn(project, endpoint, split_of).await {
+            Ok(turn) => Ok(turn),
+            Err(NoTurn::Refused(error)) => Err(error),
+            Err(NoTurn::Failed(deployment, error)) => {
+                let attempt = Attempt { kind, project, endpoint, deployment: &deployment };
+                self.kept(attempt, Err(error)).await
+            }
+        }
+    }
+
+    /// The same, where the caller keeps what fails.
+    pub(crate) async fn begin_turn(
+        &self,
+        project: &str,
+        endpoint: &str,
+        split_of: impl Fn(&Endpoint) -> registry::Result<TrafficSplit>,
+    ) -> Result<Turn<'_>, NoTurn> {
         let mut promoted: Vec<Promoted> = Vec::new();
         for _ in 0..CHANGE_TRIES {
             let changing = self.changes.lock().await;
             let before = self.registry.get_endpoint(project, endpoint).await?;
-            let shadows = self.to_answer(&before, &split_of(&before)?);
+            let split = split_of(&before)?;
+            self.check_split(&before, &split, None).await?;
+            let shadows = self.to_answer(&before, &split);
             promoted.retain(|one| shadows.iter().any(|shadow| one.is_of(shadow)));
             let missing: Vec<_> =
                 shadows.into_iter().filter(|shadow| !self.is_ready(&promoted, shadow)).collect();
@@ -77,11 +146,12 @@ impl Platform {
             drop(changing);
             for shadow in missing {
                 promoted.retain(|one| !one.is_of(&shadow));
-                let ready = self.load_promoted(project, &shadow).await?;
+                let ready = self.load_promoted(project, &shadow).await;
+                let ready = ready.map_err(|error| failed(&shadow, error))?;
                 promoted.push(Promoted { shadow, ready });
             }
         }
-        Err(changed_too_often(endpoint))
+        Err(changed_too_often(endpoint).into())
     }
 
     /// Shadows of an endpoint that answer once its traffic is divided like this. What is not in service is not among them.
@@ -100,11 +170,12 @@ impl Platform {
         })
     }
 
-    fn make_room_for(&self, endpoint: &Endpoint, promoted: &[Promoted]) -> Result<()> {
+    fn make_room_for(&self, endpoint: &Endpoint, promoted: &[Promoted]) -> Result<(), NoTurn> {
         for Promoted { shadow, ready } in promoted {
             if let Ready::Loaded(loaded) = ready {
                 let key = key(&endpoint.project, &endpoint.id, &shadow.deployment.id);
-                self.serving.engines().make_room(&key, loaded.engine.memory_bytes())?;
+                let room = self.serving.engines().make_room(&key, loaded.engine.memory_bytes());
+                room.map_err(|error| failed(shadow, error.into()))?;
             }
         }
         Ok(())

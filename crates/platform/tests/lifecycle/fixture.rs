@@ -62,12 +62,17 @@ impl Fixture {
     }
 
     pub(crate) async fn upload(&self, id: &str, inner: usize) {
+        self.upload_of(id, inner, &Form::default()).await;
+    }
+
+    /// A version that takes and gives what is said.
+    pub(crate) async fn upload_of(&self, id: &str, inner: usize, form: &Form) {
         let request = UploadModel {
             project: P.to_owned(),
             target: UploadTarget::NewOrVersionOf { id: Some(id.to_owned()) },
             about: ModelTexts::default(),
             description: String::new(),
-            source: ArtifactSource::Path(onnx(self.dir.path(), inner)),
+            source: ArtifactSource::Path(onnx(self.dir.path(), inner, form)),
             aliases: Vec::new(),
             labels: BTreeMap::new(),
             signature: None,
@@ -100,6 +105,14 @@ impl Fixture {
         let deploying = tokio::spawn(async move { platform.deploy(deploy).await });
         until_loading().await;
         deploying
+    }
+
+    /// Makes a version one that cannot be loaded any more.
+    pub(crate) fn damage(&self, model: &str, version: u32) {
+        let file = format!("data/artifacts/{P}/{model}/{version}/model.onnx");
+        let file = self.dir.path().join(file);
+        assert!(file.exists(), "{}", file.display());
+        std::fs::write(file, b"damaged").unwrap();
     }
 
     pub(crate) fn in_service(&self, endpoint: &str) -> Vec<String> {
@@ -166,23 +179,38 @@ pub(crate) fn loading() -> Vec<i64> {
     std::fs::read_dir("/proc/self/task").unwrap().filter_map(thread).collect()
 }
 
-/// An ONNX file that takes rows of two numbers, mixes them at `inner` and gives two classes.
-fn onnx(folder: &Path, inner: usize) -> PathBuf {
+/// What a made-up model takes and gives.
+pub(crate) struct Form {
+    pub(crate) input: &'static str,
+    /// Numbers of a row.
+    pub(crate) columns: usize,
+    pub(crate) output: &'static str,
+    pub(crate) classes: usize,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { input: "x", columns: 2, output: "y", classes: 2 }
+    }
+}
+
+/// An ONNX file that takes rows of numbers, mixes them at `inner` and gives classes.
+fn onnx(folder: &Path, inner: usize, form: &Form) -> PathBuf {
     let constant = |shape: Vec<usize>| {
         let n: usize = shape.iter().product();
         let value = |i: usize| ((i % 7) as f32 - 3.0) / inner as f32;
         Tensor::float32(shape, (0..n).map(value).collect()).unwrap()
     };
     let mut graph = GraphBuilder::new();
-    let x = graph.input("x", DataType::Float32, vec![None, Some(2)]).unwrap();
-    let up = graph.variable("up", constant(vec![2, inner])).unwrap();
+    let x = graph.input(form.input, DataType::Float32, vec![None, Some(form.columns)]).unwrap();
+    let up = graph.variable("up", constant(vec![form.columns, inner])).unwrap();
     let wide = graph.matmul("wide", x, up).unwrap();
     let square = graph.variable("square", constant(vec![inner, inner])).unwrap();
     let mixed = graph.matmul("mixed", wide, square).unwrap();
-    let down = graph.variable("down", constant(vec![inner, 2])).unwrap();
+    let down = graph.variable("down", constant(vec![inner, form.classes])).unwrap();
     let logits = graph.matmul("logits", mixed, down).unwrap();
     let y = graph.softmax("softmax", logits).unwrap();
-    graph.output("y", y).unwrap();
+    graph.output(form.output, y).unwrap();
     let files = artifact::format::write_all(&graph.build().unwrap()).unwrap();
     let path = folder.join(format!("{inner}.onnx"));
     let (_, model) = files.iter().find(|(file, _)| file.to_string().ends_with("model.onnx")).unwrap();

@@ -3,7 +3,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod alike;
 mod changes;
+mod failures;
 mod fixture;
 mod loading;
 mod retention;

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Job, JobChange, ModelUpdate,
-    ModelVersion, NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation,
-    Result, Study, TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
-    VersionUpdate,
+    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, FailedAttempt, Job, JobChange,
+    ModelUpdate, ModelVersion, NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion,
+    Operation, Result, Study, TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload,
+    UploadMode, VersionUpdate,
 };
 
 /// The registry in a database. Every change is one transaction: it happens wholly or not at all, and once a
@@ -192,7 +192,13 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Endpoint>;
 
-    /// Records a finished operation; beyond [`MAX_OPERATIONS`](crate::MAX_OPERATIONS) the project's oldest go.
+    /// Remembers the newest change of what an endpoint serves that came to nothing, in the place of the one before. It is forgotten when
+    /// a deployment is added or replaced; one that was to move traffic also when traffic moves or a deployment is removed. This is no
+    /// change of the endpoint: its etag stays. Nothing is remembered of an endpoint that is no more.
+    async fn put_failed_attempt(&self, project: &str, endpoint: &str, attempt: FailedAttempt) -> Result<()>;
+
+    /// Records a finished operation; beyond [`MAX_OPERATIONS`](crate::MAX_OPERATIONS) the project's oldest go, and of those that failed,
+    /// the oldest of the same parent beyond [`MAX_FAILED_OPERATIONS`](crate::MAX_FAILED_OPERATIONS).
     ///
     /// # Errors
     /// [`AlreadyExists`](crate::Error::AlreadyExists).

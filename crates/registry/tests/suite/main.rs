@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attempt;
 mod job;
 mod study;
 mod upkeep;
@@ -15,11 +16,12 @@ use jiff::Timestamp;
 use predictor::{DataType, Signature, TensorSpec};
 use registry::{
     Deployment, DeploymentLimits, EndpointUpdate, Error, MAX_OPERATIONS, ModelTexts, NewEndpoint,
-    NewOperation, NewSnapshot, NewVersion, Residence, SqliteStore, Store, TrafficSplit, UnfinishedUpload,
-    UploadMode,
+    NewOperation, NewSnapshot, NewVersion, OperationOutcome, Residence, SqliteStore, Store, TrafficSplit,
+    UnfinishedUpload, UploadMode,
 };
 use serde_json::json;
 
+use attempt::{a_failed_attempt_is_remembered_until_one_succeeds, failed_operations_displace_no_others};
 use job::{
     a_job_runs_from_queue_to_version, an_illegal_change_leaves_the_job_as_it_was,
     jobs_are_listed_in_order_and_the_oldest_ended_go,
@@ -382,7 +384,7 @@ async fn operations_are_kept_up_to_a_limit(store: &dyn Store) {
         project: P.to_owned(),
         parent: "models/m".to_owned(),
         kind: "UploadModel".to_owned(),
-        response: json!({"n": n}),
+        outcome: OperationOutcome::Response(json!({"n": n})),
     };
     let extra = 5;
     for n in 0..MAX_OPERATIONS + extra {
@@ -392,7 +394,7 @@ async fn operations_are_kept_up_to_a_limit(store: &dyn Store) {
     let newest = store.list_operations(P, 3).await.unwrap();
     let ids: Vec<_> = newest.iter().map(|operation| operation.id.clone()).collect();
     assert_eq!(ids, [last.to_string(), (last - 1).to_string(), (last - 2).to_string()]);
-    assert_eq!(newest[0].response, json!({"n": last}));
+    assert_eq!(newest[0].outcome, OperationOutcome::Response(json!({"n": last})));
     assert_eq!(store.get_operation(P, &last.to_string()).await.unwrap(), newest[0]);
     assert_eq!(store.list_operations(P, usize::MAX).await.unwrap().len(), MAX_OPERATIONS);
     assert!(matches!(store.get_operation(P, "4").await, Err(Error::NotFound(_))));
@@ -487,6 +489,8 @@ macro_rules! suite {
                 an_endpoint_can_be_changed,
                 snapshots_of_a_data_set_only_grow,
                 operations_are_kept_up_to_a_limit,
+                failed_operations_displace_no_others,
+                a_failed_attempt_is_remembered_until_one_succeeds,
                 a_job_runs_from_queue_to_version,
                 an_illegal_change_leaves_the_job_as_it_was,
                 jobs_are_listed_in_order_and_the_oldest_ended_go,

@@ -7,9 +7,12 @@ use sqlx::{Row, SqliteConnection};
 use super::{SqliteStore, limit, project, time, version};
 use crate::error::{NAMES_READ, names_text};
 use crate::{
-    Deployment, Endpoint, EndpointUpdate, Error, NewEndpoint, Residence, Result, TrafficSplit, check_deploy,
-    check_redeploy, check_undeploy, check_update, document,
+    Deployment, Endpoint, EndpointUpdate, Error, FailedAttempt, NewEndpoint, Residence, Result, TrafficSplit,
+    check_deploy, check_redeploy, check_undeploy, check_update, document,
 };
+
+/// Verbs of changes that bring in a deployment; others only move traffic.
+const LOADING: [&str; 2] = ["DeployModel", "MutateDeployedModel"];
 
 pub(super) async fn create(store: &SqliteStore, new: NewEndpoint, now: Timestamp) -> Result<Endpoint> {
     new.check()?;
@@ -103,6 +106,9 @@ pub(super) async fn update(
     let mut transaction = store.write().await?;
     let mut endpoint = get(&mut transaction, project, id).await?;
     endpoint.traffic_split = check_update(&endpoint, &update)?;
+    if update.traffic_split.is_some() {
+        forget_traffic_attempt(&mut endpoint);
+    }
     endpoint.display_name = update.display_name.unwrap_or(endpoint.display_name);
     endpoint.description = update.description.unwrap_or(endpoint.description);
     endpoint.labels = update.labels.unwrap_or(endpoint.labels);
@@ -121,6 +127,7 @@ pub(super) async fn deploy(
     let mut transaction = store.write().await?;
     let mut endpoint = get(&mut transaction, project, id).await?;
     endpoint.traffic_split = check_deploy(&endpoint, deployment, split.as_ref())?;
+    endpoint.failed_attempt = None;
     if version::by_number(&mut transaction, project, &deployment.model, deployment.version).await?.is_none() {
         return Err(Error::NotFound(format!(
             "project \"{project}\" has no model \"{}\" with version {}; upload it first",
@@ -162,8 +169,9 @@ pub(super) async fn redeploy(
     now: Timestamp,
 ) -> Result<Endpoint> {
     let mut transaction = store.write().await?;
-    let endpoint = get(&mut transaction, project, id).await?;
+    let mut endpoint = get(&mut transaction, project, id).await?;
     check_redeploy(&endpoint, changed)?;
+    endpoint.failed_attempt = None;
     sqlx::query(
         "UPDATE deployments SET display_name = ?4, cpu_cores = ?5, memory_gb = ?6, machine_type = ?7, engine = ?8,
              shadow_percent = ?9, on_demand = ?10, limits_json = ?11
@@ -197,6 +205,7 @@ pub(super) async fn undeploy(
     let mut transaction = store.write().await?;
     let mut endpoint = get(&mut transaction, project, id).await?;
     endpoint.traffic_split = check_undeploy(&endpoint, deployment, split.as_ref())?;
+    forget_traffic_attempt(&mut endpoint);
     sqlx::query("DELETE FROM deployments WHERE project = ? AND endpoint = ? AND id = ?")
         .bind(project)
         .bind(id)
@@ -209,12 +218,35 @@ pub(super) async fn undeploy(
     Ok(endpoint)
 }
 
+pub(super) async fn put_failed_attempt(
+    store: &SqliteStore,
+    (project, id): (&str, &str),
+    attempt: &FailedAttempt,
+) -> Result<()> {
+    attempt.failure.check()?;
+    sqlx::query("UPDATE endpoints SET failed_attempt_json = ? WHERE project = ? AND id = ?")
+        .bind(document::to_text("failedAttempt", attempt)?)
+        .bind(project)
+        .bind(id)
+        .execute(&store.pool)
+        .await?;
+    Ok(())
+}
+
+/// Traffic that has moved says nothing of a version that could not be loaded.
+fn forget_traffic_attempt(endpoint: &mut Endpoint) {
+    endpoint.failed_attempt =
+        endpoint.failed_attempt.take().filter(|attempt| LOADING.contains(&attempt.kind.as_str()));
+}
+
 /// Writes what of an endpoint may change, its deployments excepted.
 async fn write(connection: &mut SqliteConnection, endpoint: &Endpoint, now: Timestamp) -> Result<()> {
+    let attempt = endpoint.failed_attempt.as_ref();
+    let attempt = attempt.map(|attempt| document::to_text("failedAttempt", attempt)).transpose()?;
     sqlx::query(
         // A change has a time of its own, however the clock goes: etags tell changes apart by it.
         "UPDATE endpoints SET display_name = ?3, traffic_split_json = ?4, labels_json = ?5, description = ?6,
-             updated_at = max(?7, updated_at + 1)
+             failed_attempt_json = ?8, updated_at = max(?7, updated_at + 1)
          WHERE project = ?1 AND id = ?2",
     )
     .bind(&endpoint.project)
@@ -224,6 +256,7 @@ async fn write(connection: &mut SqliteConnection, endpoint: &Endpoint, now: Time
     .bind(document::to_text("labels", &endpoint.labels)?)
     .bind(&endpoint.description)
     .bind(now.as_microsecond())
+    .bind(attempt)
     .execute(connection)
     .await?;
     Ok(())
@@ -242,6 +275,7 @@ fn attach(endpoints: &mut [Endpoint], rows: &[SqliteRow]) -> Result<()> {
 }
 
 fn read(row: &SqliteRow) -> Result<Endpoint> {
+    let attempt: Option<&str> = row.try_get("failed_attempt_json")?;
     Ok(Endpoint {
         project: row.try_get("project")?,
         id: row.try_get("id")?,
@@ -250,6 +284,7 @@ fn read(row: &SqliteRow) -> Result<Endpoint> {
         deployments: Vec::new(),
         traffic_split: document::from_text(row.try_get("traffic_split_json")?)?,
         labels: document::from_text(row.try_get("labels_json")?)?,
+        failed_attempt: attempt.map(document::from_text).transpose()?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })

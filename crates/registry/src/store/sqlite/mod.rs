@@ -23,10 +23,10 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use crate::store::Store;
 use crate::{
-    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Error, Job, JobChange, ModelUpdate,
-    ModelVersion, NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion, Operation,
-    Result, Study, TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload, UploadMode,
-    VersionUpdate,
+    AliasChange, ApiKey, Dataset, Deployment, Endpoint, EndpointUpdate, Error, FailedAttempt, Job, JobChange,
+    ModelUpdate, ModelVersion, NewEndpoint, NewJob, NewKey, NewOperation, NewSnapshot, NewStudy, NewVersion,
+    Operation, Result, Study, TrafficSplit, Trial, TrialCount, TrialEnd, TrialFilter, UnfinishedUpload,
+    UploadMode, VersionUpdate,
 };
 
 /// The registry in a SQLite database.
@@ -243,6 +243,10 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Endpoint> {
         endpoint::undeploy(self, (project, endpoint), (deployment_id, traffic_split), now).await
+    }
+
+    async fn put_failed_attempt(&self, project: &str, endpoint: &str, attempt: FailedAttempt) -> Result<()> {
+        endpoint::put_failed_attempt(self, (project, endpoint), &attempt).await
     }
 
     async fn put_operation(&self, id: &str, new: NewOperation, now: Timestamp) -> Result<Operation> {

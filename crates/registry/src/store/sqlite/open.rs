@@ -11,7 +11,7 @@ use super::{SqliteStore, copy};
 use crate::{Error, Result};
 
 /// The changes of the schema, in order. One that has been released is never edited.
-const MIGRATIONS: [(i64, &str, &str); 9] = [
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (1, "resources", include_str!("../../../migrations/0001_resources.sql")),
     (2, "jobs", include_str!("../../../migrations/0002_jobs.sql")),
     (3, "studies", include_str!("../../../migrations/0003_studies.sql")),
@@ -21,6 +21,7 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
     (7, "model texts", include_str!("../../../migrations/0007_model_texts.sql")),
     (8, "limits", include_str!("../../../migrations/0008_limits.sql")),
     (9, "endpoint descriptions", include_str!("../../../migrations/0009_endpoint_descriptions.sql")),
+    (10, "failed attempts", include_str!("../../../migrations/0010_failed_attempts.sql")),
 ];
 
 /// How long a call waits for another writer.
@@ -28,6 +29,12 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many connections answer side by side; writes happen one at a time.
 const CONNECTIONS_MAX: u32 = 4;
+
+/// What opening a database has done to its schema.
+enum Schema {
+    AsItWas,
+    Changed,
+}
 
 impl SqliteStore {
     /// Opens the database at `path`; it is made if there is none. Its directory must exist. Before the schema of an older
@@ -44,14 +51,24 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX);
-        let pool = pool.connect_with(options).await.map_err(|error| unusable(path, error))?;
-        let store = Self { pool };
-        let prepared = store.prepare(path, true).await;
-        if prepared.is_err() {
-            store.pool.close().await;
+        let connect = async || {
+            let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX);
+            let pool = pool.connect_with(options.clone()).await.map_err(|error| unusable(path, error))?;
+            Ok::<_, Error>(Self { pool })
+        };
+        let store = connect().await?;
+        match store.prepare(path, true).await {
+            Ok(Schema::AsItWas) => Ok(store),
+            // Connections go on reading tables as they were when they were opened.
+            Ok(Schema::Changed) => {
+                store.pool.close().await;
+                connect().await
+            }
+            Err(error) => {
+                store.pool.close().await;
+                Err(error)
+            }
         }
-        prepared.map(|()| store)
     }
 
     /// A database in memory, gone with the last clone of the store.
@@ -68,7 +85,7 @@ impl SqliteStore {
         Ok(store)
     }
 
-    async fn prepare(&self, path: &Path, keeps_copy: bool) -> Result<()> {
+    async fn prepare(&self, path: &Path, keeps_copy: bool) -> Result<Schema> {
         let refused = |reason: String, source| Error::Unusable { path: path.to_owned(), reason, source };
         let fault = |error: sqlx::Error| unusable(path, error);
         let found: String =
@@ -95,7 +112,8 @@ impl SqliteStore {
             ),
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => fault(error),
             other => refused("its schema cannot be brought up to date".to_owned(), Some(other.into())),
-        })
+        })?;
+        Ok(if schema == newest { Schema::AsItWas } else { Schema::Changed })
     }
 }
 

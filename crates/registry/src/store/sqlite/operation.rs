@@ -5,7 +5,10 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{SqliteStore, limit, project, time};
-use crate::{Error, MAX_OPERATIONS, NewOperation, Operation, Result, document};
+use crate::{
+    Error, Failure, MAX_FAILED_OPERATIONS, MAX_OPERATIONS, NewOperation, Operation, OperationOutcome, Result,
+    document,
+};
 
 pub(super) async fn put(
     store: &SqliteStore,
@@ -14,11 +17,16 @@ pub(super) async fn put(
     now: Timestamp,
 ) -> Result<Operation> {
     new.check(id)?;
-    let response = document::to_text("response", &new.response)?;
+    let (response, error) = match &new.outcome {
+        OperationOutcome::Response(response) => (document::to_text("response", response)?, None),
+        OperationOutcome::Failed(failure) => ("null".to_owned(), Some(document::to_text("error", failure)?)),
+    };
+    let failed = error.is_some();
     let mut transaction = store.write().await?;
     project::ensure(&mut transaction, &new.project, now).await?;
     let inserted = sqlx::query(
-        "INSERT INTO operations (project, id, parent, kind, response_json, created_at) VALUES (?, ?, ?, ?, ?, ?)
+        "INSERT INTO operations (project, id, parent, kind, response_json, error_json, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT DO NOTHING RETURNING *",
     )
     .bind(&new.project)
@@ -26,6 +34,7 @@ pub(super) async fn put(
     .bind(&new.parent)
     .bind(&new.kind)
     .bind(response)
+    .bind(error)
     .bind(now.as_microsecond())
     .fetch_optional(&mut *transaction)
     .await?;
@@ -34,6 +43,18 @@ pub(super) async fn put(
             format!("project \"{}\" already has an operation \"{id}\"; use another id", new.project);
         return Err(Error::AlreadyExists(message));
     };
+    if failed {
+        sqlx::query(
+            "DELETE FROM operations WHERE number IN
+                 (SELECT number FROM operations WHERE project = ? AND parent = ? AND error_json IS NOT NULL
+                  ORDER BY number DESC LIMIT -1 OFFSET ?)",
+        )
+        .bind(&new.project)
+        .bind(&new.parent)
+        .bind(limit(MAX_FAILED_OPERATIONS))
+        .execute(&mut *transaction)
+        .await?;
+    }
     sqlx::query(
         "DELETE FROM operations WHERE number IN
              (SELECT number FROM operations WHERE project = ? ORDER BY number DESC LIMIT -1 OFFSET ?)",
@@ -80,12 +101,17 @@ pub(super) async fn list(store: &SqliteStore, project: &str, at_most: usize) -> 
 }
 
 fn read(row: &SqliteRow) -> Result<Operation> {
+    let error: Option<&str> = row.try_get("error_json")?;
+    let outcome = match error {
+        Some(error) => OperationOutcome::Failed(document::from_text::<Failure>(error)?),
+        None => OperationOutcome::Response(document::from_text(row.try_get("response_json")?)?),
+    };
     Ok(Operation {
         project: row.try_get("project")?,
         id: row.try_get("id")?,
         parent: row.try_get("parent")?,
         kind: row.try_get("kind")?,
-        response: document::from_text(row.try_get("response_json")?)?,
+        outcome,
         created_at: time(row, "created_at")?,
     })
 }
