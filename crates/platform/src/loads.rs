@@ -7,11 +7,10 @@ mod turns;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use artifact::engine::EngineKind;
 use registry::{Deployment, ModelVersion, Residence};
 use serving::{Bucket, Histogram};
 use tokio::sync::watch;
-
-use artifact::engine::EngineKind;
 
 use crate::deployed::{Loaded, key};
 use crate::{Error, Kind, Platform, Result, pinned_engine};
