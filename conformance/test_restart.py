@@ -1,7 +1,17 @@
 """A server that begins again, asked by real clients while it loads and when it cannot: what is deployed is to be asked for later, and nobody
-else answers in its place."""
+else answers in its place. One that is told to end while it loads, too: it does, and begins again as if it had not begun to load."""
 
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -11,7 +21,7 @@ import pytest
 
 from bundle import difference
 from onnx_networks import Network
-from program import Program, Server
+from program import Outcome, Program, Reply, Server
 
 import tensorflow as tf  # noqa: E402  after bundle, which silences it
 import tritonclient.grpc as triton_grpc  # noqa: E402
@@ -28,11 +38,16 @@ from tritonclient.utils import InferenceServerException  # noqa: E402
 LARGE_MEGABYTES = 100
 MODEL, SCALES = "vec", {1: 1.0, 2: 3.0}
 ROW = np.asarray([[1.0, 2.0]], np.float32)
-LOADING_STATE, AVAILABLE_STATE, END_STATE = 20, 30, 50
+START_STATE, LOADING_STATE, AVAILABLE_STATE, END_STATE = 10, 20, 30, 50
 ANSWERED, LATER = "answered", "later"
 # Loads run when nothing else does: on a busy machine they take their time.
 READY_SECONDS_MAX = 300
 PAUSE_SECONDS = 0.02
+# What docs/serving.md states; nothing but loads was under way.
+END_SECONDS_MAX = 30
+SLOW_SECONDS = 3
+ENDPOINTS = "/v1/projects/default/locations/local/endpoints"
+LARGE_ROW = [[0.0, 0.0, 1.0, 0.0]]
 
 
 def scaled(path: Path, scale: float) -> Path:
@@ -153,7 +168,7 @@ def test_until_it_is_loaded_every_client_is_told_to_come_again(ended: Program):
     deploy(ended, "a-large", "large")
     server = ended.start("--default-model", MODEL)
     server.wait_for("/healthz")
-    refused, seen_loading = 0, False
+    refused, seen_waiting = 0, False
     with Clients(server) as clients:
         end = time.monotonic() + READY_SECONDS_MAX
         while server.get("/readyz").status != 200:
@@ -164,11 +179,12 @@ def test_until_it_is_loaded_every_client_is_told_to_come_again(ended: Program):
                 refused += outcome == LATER
             states, index = clients.states(), clients.index()
             assert set(states) == {1, 2} and set(index) == {"1", "2"}
-            assert {state for state, _ in states.values()} <= {LOADING_STATE, AVAILABLE_STATE}
+            assert {state for state, _ in states.values()} <= {START_STATE, LOADING_STATE, AVAILABLE_STATE}
             assert {state for state, _ in index.values()} <= {"LOADING", "READY"}
-            seen_loading |= states[2][0] == LOADING_STATE and index["2"][0] == "LOADING"
+            # Its turn comes after the large one's.
+            seen_waiting |= states[2][0] == START_STATE and index["2"][0] == "LOADING"
             time.sleep(PAUSE_SECONDS)
-        assert refused > 0 and seen_loading, "it was loaded before anybody asked"
+        assert refused > 0 and seen_waiting, "it was loaded before anybody asked"
         assert {outcome[:2] for outcome in clients.ask_all()} == {(ANSWERED, "2")}
         assert clients.http.is_model_ready(MODEL) and clients.grpc.is_model_ready(MODEL)
         assert clients.states() == {1: (AVAILABLE_STATE, ""), 2: (AVAILABLE_STATE, "")}
@@ -198,3 +214,116 @@ def test_what_cannot_be_loaded_is_not_answered_by_another_version(ended: Program
                 client.load_model(MODEL)
             assert caught.value.status() == code
     assert server.stop() == 0, server.log.read_text()
+
+
+@contextmanager
+def all_cores_busy() -> Iterator[None]:
+    """What runs only when nothing else does gets next to nothing meanwhile."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def is_loading(server: Server) -> bool:
+    """Whether a thread of the server loads a model."""
+    for thread in Path(f"/proc/{server.process.pid}/task").iterdir():
+        try:
+            if (thread / "comm").read_text().strip() == "load":
+                return True
+        except OSError:
+            # It has ended meanwhile.
+            continue
+    return False
+
+
+def until_loading(server: Server, asked: Future | None = None) -> None:
+    """Returns as soon as it loads, while `asked` has no outcome yet."""
+    end = time.monotonic() + READY_SECONDS_MAX
+    while not is_loading(server):
+        assert time.monotonic() < end, server.log.read_text()
+        assert not (asked and asked.done()), asked.result()
+        time.sleep(0.002)
+
+
+def end_while_loading(server: Server, asked: Future | None = None) -> None:
+    """Tells it to end as soon as it loads."""
+    until_loading(server, asked)
+    begun = time.monotonic()
+    assert server.stop() == 0, server.log.read_text()
+    assert time.monotonic() - begun < END_SECONDS_MAX
+
+
+def begins_again(program: Program, endpoints: list[str]) -> Server:
+    """The registry is whole and says that so much is deployed, and a server that begins now brings all of it back."""
+    with sqlite3.connect(program.data_dir / "registry.sqlite") as registry:
+        assert registry.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    server = program.serve()
+    deployed = server.get(ENDPOINTS).json["endpoints"]
+    names = [endpoint["name"].rpartition("/")[2] for endpoint in deployed if endpoint.get("deployedModels")]
+    assert sorted(names) == endpoints
+    assert server.post(f"/v1/models/{MODEL}:predict", {"instances": ROW.tolist()}).json == {"predictions": (ROW * 3).tolist()}
+    return server
+
+
+def test_a_deployment_in_flight_is_given_up_at_the_end_and_can_be_made_then(ended: Program):
+    ended.succeed("model", "upload", large(ended.folder / "large.onnx"), "--model", "large")
+    ended.succeed("endpoint", "create", "large")
+    server = ended.serve()
+    # Beside what answers it is loaded when nothing else is to be done.
+    with all_cores_busy(), ThreadPoolExecutor(1) as others:
+        deploying: Future[Outcome] = others.submit(
+            ended.run, "endpoint", "deploy", "large", "--model", "large", "--server", server.url, "--json"
+        )
+        end_while_loading(server, deploying)
+        outcome = deploying.result()
+    assert outcome.status != 0 and "the server is stopping" in outcome.error["message"], outcome
+    assert begins_again(ended, ["vec-1", "vec-2"]).stop() == 0
+    ended.succeed("endpoint", "deploy", "large", "--model", "large")
+    server = begins_again(ended, ["large", "vec-1", "vec-2"])
+    assert server.post("/v1/models/large:predict", {"instances": LARGE_ROW}).status == 200
+    assert server.stop() == 0
+
+
+def test_a_server_that_brings_back_what_is_deployed_ends_when_told(ended: Program):
+    ended.succeed("model", "upload", large(ended.folder / "large.onnx"), "--model", "large")
+    deploy(ended, "a-large", "large")
+    server = ended.start()
+    server.wait_for("/healthz")
+    # What is under way is answered, however long its client takes: no deadline but that of the end holds.
+    host, port = server.url.removeprefix("http://").split(":")
+    body = json.dumps({"displayName": "made at the end"}).encode()
+    with socket.create_connection((host, int(port)), timeout=END_SECONDS_MAX) as client:
+        head = f"POST {ENDPOINTS}?endpointId=made HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body[:5])
+        until_loading(server)
+        begun = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(SLOW_SECONDS)
+        assert server.process.poll() is None, server.log.read_text()
+        client.sendall(body[5:])
+        assert client.recv(1024).startswith(b"HTTP/1.1 200 "), server.log.read_text()
+    assert server.process.wait(timeout=END_SECONDS_MAX) == 0, server.log.read_text()
+    assert time.monotonic() - begun < END_SECONDS_MAX
+    server = begins_again(ended, ["a-large", "vec-1", "vec-2"])
+    assert server.get(f"{ENDPOINTS}/made").status == 200
+    assert server.post("/v1/models/large:predict", {"instances": LARGE_ROW}).status == 200
+    assert server.stop() == 0
+
+
+def test_who_waits_for_a_model_on_demand_is_told_of_the_end(ended: Program):
+    ended.succeed("model", "upload", large(ended.folder / "large.onnx"), "--model", "large")
+    ended.succeed("endpoint", "create", "large")
+    ended.succeed("endpoint", "deploy", "large", "--model", "large", "--load", "on-demand")
+    server = ended.serve()
+    with ThreadPoolExecutor(1) as others:
+        asked: Future[Reply] = others.submit(server.post, "/v1/models/large:predict", {"instances": LARGE_ROW})
+        end_while_loading(server, asked)
+        reply = asked.result()
+    assert reply.status == 503 and "the server is stopping" in reply.text, reply
+    server = begins_again(ended, ["large", "vec-1", "vec-2"])
+    assert server.post("/v1/models/large:predict", {"instances": LARGE_ROW}).status == 200
+    assert server.stop() == 0

@@ -10,8 +10,7 @@ use predictor::{DataType, Signature};
 use registry::{Deployment, ModelVersion, Residence};
 use serving::{LoadSpec, Resources, Stay};
 
-use crate::in_service::Waiting;
-use crate::loads::{Load, Pace};
+use crate::loads::{Claim, Load, Pace, Turn};
 use crate::on_demand::OnDemand;
 use crate::samplers::Samplers;
 use crate::{Error, Kind, Platform, Result, background, limits, pinned_engine};
@@ -39,6 +38,8 @@ pub struct DeploymentStatus {
     pub error: Option<String>,
     /// Whether it is still to come into service: it is deployed, and brought back after a start.
     pub loading: bool,
+    /// Whether it is being loaded now.
+    pub begun: bool,
     /// When it is in memory.
     pub residence: Residence,
     /// Whether it is now. One that is loaded on demand answers all the same.
@@ -87,7 +88,7 @@ pub(crate) enum Engine {
     /// Always in memory.
     Pinned(Arc<serving::Deployment>),
     /// In memory if it was asked not long ago.
-    OnDemand(OnDemand),
+    OnDemand(Box<OnDemand>),
 }
 
 /// What the last load showed.
@@ -106,7 +107,7 @@ pub(crate) struct Loaded {
     /// Whether its threads give way to all others.
     pub(crate) gives_way: bool,
     /// Its memory, as long as it is not counted with what is in service.
-    waiting: Waiting,
+    claim: Claim,
 }
 
 impl DeployedModel {
@@ -202,6 +203,7 @@ fn blank_status(endpoint: &str, deployment: &Deployment) -> DeploymentStatus {
         replay: String::new(),
         error: None,
         loading: false,
+        begun: false,
         residence: deployment.residence,
         loaded: false,
         loads: 0,
@@ -218,13 +220,13 @@ impl Platform {
         version: ModelVersion,
         loaded: Loaded,
     ) -> Result<DeployedModel> {
-        let Loaded { engine, manifest, set, replay, waiting, .. } = loaded;
+        let Loaded { engine, manifest, set, replay, claim, .. } = loaded;
         let key = key(&version.project, endpoint, &deployment.id);
         let (engine, _) = self.serving.engines().replace(key.clone(), engine, stay(deployment.residence))?;
-        drop(waiting);
+        drop(claim);
         let slot = match deployment.residence {
             Residence::Pinned => Engine::Pinned(Arc::clone(&engine)),
-            Residence::OnDemand => Engine::OnDemand(OnDemand::new(key, engine.engine())),
+            Residence::OnDemand => Engine::OnDemand(Box::new(OnDemand::new(key, engine.engine()))),
         };
         let deployed = deployed(endpoint, deployment, version, (manifest, set), slot);
         deployed.loaded(&engine, &replay);
@@ -242,7 +244,7 @@ impl Platform {
         let bundle = self.open_version(&version).await?;
         let set = feature_set(&bundle)?;
         let engine = deployment.engine.clone().unwrap_or_else(|| pinned_engine(&version.summary));
-        let slot = Engine::OnDemand(OnDemand::new(key(project, endpoint, &deployment.id), &engine));
+        let slot = Engine::OnDemand(Box::new(OnDemand::new(key(project, endpoint, &deployment.id), &engine)));
         Ok(deployed(endpoint, deployment, version, (bundle.manifest, set), slot))
     }
 
@@ -251,16 +253,15 @@ impl Platform {
         Ok(self.registry.get_version(project, &reference).await?)
     }
 
-    /// Loads a version, proves it on its golden sample and replays its newest training rows.
-    pub(crate) async fn load_uncounted(&self, load: Load<'_>) -> Result<Loaded> {
+    /// Loads a version, proves it on its golden sample and replays its newest training rows. What it takes is claimed before, and again
+    /// when it is known.
+    pub(crate) async fn load_in_turn(&self, load: Load<'_>, turn: Turn) -> Result<Loaded> {
         let Load { endpoint, deployment, version, expected_bytes, pace } = load;
-        // One at a time: an engine that has its own allocator is measured by what the memory of the process climbs meanwhile.
-        let _loading = self.serving.loading().await;
         let bundle = self.open_version(version).await?;
         let set = feature_set(&bundle)?;
         let weights_bytes = bundle.file(ONNX_MODEL).map_or(0, |model| model.len() as u64);
-        let key = key(&version.project, endpoint, &deployment.id);
-        self.serving.clear(&key, expected_bytes.max(weights_bytes)).await?;
+        let claim = self.serving.claims().open(&load.key(), load.purpose());
+        claim.expect(self.serving.engines(), expected_bytes.max(weights_bytes)).await?;
         let replay = match &set {
             Some(set) => self.replay(&bundle.manifest, set).await?,
             None if bundle.manifest.origin.is_some() => "not replayed: the model was imported".to_owned(),
@@ -273,10 +274,11 @@ impl Platform {
         let load = move || {
             let engine =
                 serving::Deployment::prepare(LoadSpec { name, bundle: &bundle, engine, resources, limits });
-            engine.map(|engine| (engine, bundle.manifest))
+            // Both go with this thread, which goes on if whoever waits for it leaves.
+            engine.map(|engine| (engine, bundle.manifest, claim, turn))
         };
         // What is in service must not feel it; without it, whoever waits would do so for nobody's good.
-        let (prepared, manifest) = match pace == Pace::Beside && self.serving.answers() {
+        let (prepared, manifest, claim, turn) = match pace == Pace::Beside && self.serving.answers() {
             true => background::run("load", load).await??,
             false => background::run_apart("load", load).await??,
         };
@@ -287,15 +289,16 @@ impl Platform {
             true => background::run("shadow", start).await??,
             false => background::run_apart("start", start).await??,
         };
-        let waiting = self.serving.waiting(engine.memory_bytes());
-        Ok(Loaded { engine, manifest, set, replay, gives_way, waiting })
+        claim.measure(self.serving.engines(), engine.memory_bytes()).await?;
+        drop(turn);
+        Ok(Loaded { engine, manifest, set, replay, gives_way, claim })
     }
 }
 
 impl Loaded {
     /// The engine, what the replay showed, and what counts its memory until something else does.
-    pub(crate) fn into_engine(self) -> (serving::Deployment, String, Waiting) {
-        (self.engine, self.replay, self.waiting)
+    pub(crate) fn into_engine(self) -> (serving::Deployment, String, Claim) {
+        (self.engine, self.replay, self.claim)
     }
 }
 

@@ -3,19 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use registry::Endpoint;
 
 use crate::deployed::{DeployedModel, DeploymentStatus, key, loading_status};
+use crate::loads::{Claims, Turns};
 use crate::served::Names;
 use crate::shadow::{Shadow, Shadows};
 use crate::traffic::{Dealer, Rebalances, Together};
 use crate::{Platform, Result};
-
-/// How long a load waits for those to finish that had to go for it.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-const DRAIN_LOOK: Duration = Duration::from_millis(2);
 
 /// A deployment's counters, with its labels.
 #[derive(Debug, Clone)]
@@ -60,23 +56,8 @@ pub(crate) struct InService {
     rebalances: Rebalances,
     deployment_ids: AtomicU64,
     restoring: AtomicBool,
-    /// Held by whoever loads a model.
-    loading: tokio::sync::Mutex<()>,
-    /// Bytes of what is loaded and not in service yet.
-    waiting_bytes: Arc<AtomicU64>,
-}
-
-/// The memory of an engine that is not in service yet, counted as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    bytes: u64,
-    sum: Arc<AtomicU64>,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.sum.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
+    turns: Arc<Turns>,
+    claims: Arc<Claims>,
 }
 
 impl Default for InService {
@@ -88,8 +69,8 @@ impl Default for InService {
             rebalances: Rebalances::default(),
             deployment_ids: AtomicU64::new(0),
             restoring: AtomicBool::default(),
-            loading: tokio::sync::Mutex::default(),
-            waiting_bytes: Arc::default(),
+            turns: Arc::default(),
+            claims: Arc::default(),
         }
     }
 }
@@ -147,40 +128,27 @@ impl InService {
         &self.engines
     }
 
-    /// Waits for the turn to load a model.
-    pub(crate) async fn loading(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.loading.lock().await
+    /// How the deployments of a project's endpoint are doing.
+    fn statuses(&self, project: &str, route: &Route) -> Vec<DeploymentStatus> {
+        let loading = |status: &DeploymentStatus| {
+            self.turns.is_loading(&key(project, &status.endpoint, &status.deployment))
+        };
+        route.statuses(&self.engines, loading)
+    }
+
+    /// Whose turn it is to load a model.
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
+    }
+
+    /// The memory of what is not in service yet.
+    pub(crate) fn claims(&self) -> &Arc<Claims> {
+        &self.claims
     }
 
     /// Whether anything is in memory that answers, and could feel a load.
     pub(crate) fn answers(&self) -> bool {
         !self.engines.list().is_empty()
-    }
-
-    /// Counts the memory of what has been loaded until it is in service.
-    pub(crate) fn waiting(&self, bytes: u64) -> Waiting {
-        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Waiting { bytes, sum: Arc::clone(&self.waiting_bytes) }
-    }
-
-    /// Makes room for what `key` is about to load beside what waits for its turn to come into service, and waits for those
-    /// that go to finish what they had taken.
-    pub(crate) async fn clear(&self, key: &serving::Key, bytes: u64) -> Result<()> {
-        let bytes = bytes.saturating_add(self.waiting_bytes.load(Ordering::Relaxed));
-        self.engines.make_room(key, bytes)?;
-        let fits = || {
-            self.engines.memory_bytes().saturating_add(bytes) <= self.engines.limit_bytes()
-                || !self.engines.are_leaving()
-        };
-        let drained = async {
-            while !fits() {
-                tokio::time::sleep(DRAIN_LOOK).await;
-            }
-        };
-        if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
-            tracing::warn!(%key, "what had to go for it is still at work; it is loaded all the same");
-        }
-        Ok(())
     }
 
     /// The deployment of this id on an endpoint, loaded or loadable.
@@ -284,9 +252,18 @@ impl Route {
         self.shadows.iter().flat_map(|shadows| shadows.iter()).any(|shadow| shadow.is_of(model))
     }
 
-    fn statuses(&self, engines: &serving::Table) -> Vec<DeploymentStatus> {
+    /// `loading` says whether a deployment is being loaded now.
+    fn statuses(
+        &self,
+        engines: &serving::Table,
+        loading: impl Fn(&DeploymentStatus) -> bool,
+    ) -> Vec<DeploymentStatus> {
         let in_service = self.deployed.iter().map(|(_, model)| model.status(engines, self.is_shadow(model)));
-        in_service.chain(self.absent.iter().cloned()).collect()
+        let mut statuses: Vec<DeploymentStatus> = in_service.chain(self.absent.iter().cloned()).collect();
+        for status in &mut statuses {
+            status.begun = loading(status);
+        }
+        statuses
     }
 
     /// Whether all deployments of an endpoint are in it, answering or not.
@@ -365,7 +342,7 @@ impl Platform {
     /// How all deployments are doing, each with its project.
     pub fn deployment_statuses(&self) -> Vec<(String, DeploymentStatus)> {
         let of_route = |((project, _), route): (RouteKey, Arc<Route>)| {
-            let statuses = route.statuses(&self.serving.engines).into_iter();
+            let statuses = self.serving.statuses(&project, &route).into_iter();
             statuses.map(|status| (project.clone(), status)).collect::<Vec<_>>()
         };
         self.serving.all().into_iter().flat_map(of_route).collect()
@@ -379,7 +356,7 @@ impl Platform {
         deployment: &str,
     ) -> Option<DeploymentStatus> {
         let route = self.serving.get(project, endpoint)?;
-        let mut statuses = route.statuses(&self.serving.engines).into_iter();
+        let mut statuses = self.serving.statuses(project, &route).into_iter();
         statuses.find(|status| status.deployment == deployment)
     }
 

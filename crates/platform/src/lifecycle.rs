@@ -89,7 +89,7 @@ impl Platform {
     ///
     /// # Errors
     /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if it is deployed or the default, or a job needs it that waits or
-    /// runs (see [`Platform::cancel_jobs_of`]).
+    /// runs (see [`Platform::force_delete_model_version`]).
     pub async fn delete_model_version(&self, project: &str, reference: &str) -> Result<()> {
         let changing = self.changes.lock().await;
         let version = self.registry.get_version(project, reference).await?;
@@ -100,20 +100,45 @@ impl Platform {
         self.forget(project, &version.model, version.version).await
     }
 
+    /// The same, and cancels the jobs that need it, whose ids are returned. If it is refused, they go on.
+    ///
+    /// # Errors
+    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if it is deployed or the default.
+    pub async fn force_delete_model_version(&self, project: &str, reference: &str) -> Result<Vec<String>> {
+        let changing = self.changes.lock().await;
+        let version = self.registry.get_version(project, reference).await?;
+        self.registry.withdraw_version(project, &version.model, version.version).await?;
+        // From here on nobody can queue a job that needs it.
+        drop(changing);
+        let cancelled = self.cancel_jobs_of(project, &version.model, Some(version.version)).await?;
+        self.forget(project, &version.model, version.version).await?;
+        Ok(cancelled)
+    }
+
     /// Deletes a model with all its versions and their files.
     ///
     /// # Errors
     /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if one of them is deployed, or a job needs it that waits or runs
-    /// (see [`Platform::cancel_jobs_of`]).
+    /// (see [`Platform::force_delete_model`]).
     pub async fn delete_model(&self, project: &str, model: &str) -> Result<()> {
         let changing = self.changes.lock().await;
         self.check_unneeded(project, model, None).await?;
         let withdrawn = self.registry.withdraw_model(project, model).await?;
         drop(changing);
-        for number in withdrawn {
-            self.forget(project, model, number).await?;
-        }
-        Ok(())
+        self.forget_all(project, model, withdrawn).await
+    }
+
+    /// The same, and cancels the jobs that need one of its versions, whose ids are returned. If it is refused, they go on.
+    ///
+    /// # Errors
+    /// [`Kind::FailedPrecondition`](crate::Kind::FailedPrecondition) if a version is deployed.
+    pub async fn force_delete_model(&self, project: &str, model: &str) -> Result<Vec<String>> {
+        let changing = self.changes.lock().await;
+        let withdrawn = self.registry.withdraw_model(project, model).await?;
+        drop(changing);
+        let cancelled = self.cancel_jobs_of(project, model, None).await?;
+        self.forget_all(project, model, withdrawn).await?;
+        Ok(cancelled)
     }
 
     /// Deletes the versions of a model but the `keep` newest ones. Older ones that are deployed, as shadows too, have an alias, or
@@ -144,10 +169,15 @@ impl Platform {
             self.registry.withdraw_version(project, model, *number).await?;
         }
         drop(changing);
-        for number in &pruned.deleted {
-            self.forget(project, model, *number).await?;
-        }
+        self.forget_all(project, model, pruned.deleted.clone()).await?;
         Ok(pruned)
+    }
+
+    async fn forget_all(&self, project: &str, model: &str, withdrawn: Vec<u32>) -> Result<()> {
+        for number in withdrawn {
+            self.forget(project, model, number).await?;
+        }
+        Ok(())
     }
 
     /// Removes the files of a withdrawn version, then the version. What is cut short here, the next start finishes.

@@ -1,18 +1,28 @@
 //! Versions brought into service: what is loaded at which priority, counted, how many, how long it took, how many failed; and
 //! given up when the process is to end.
 
+mod claims;
+mod turns;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use registry::{Deployment, ModelVersion};
+use artifact::engine::EngineKind;
+use registry::{Deployment, ModelVersion, Residence};
 use serving::{Bucket, Histogram};
 use tokio::sync::watch;
 
-use crate::deployed::Loaded;
-use crate::{Error, Kind, Platform, Result};
+use crate::deployed::{Loaded, key};
+use crate::{Error, Kind, Platform, Result, pinned_engine};
+
+pub(crate) use claims::{Claim, Claims, Purpose};
+pub(crate) use turns::{Measure, Turn, Turns};
 
 /// Upper bounds of the durations' buckets, in seconds. The last bucket has none.
 const BOUNDS_SECONDS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
+
+/// How often a version is loaded that has no room only if what others took meanwhile is counted as its own.
+const TRIES_MAX: usize = 3;
 
 /// Versions that were loaded beside what was in service, since this process started: at its start, and by deploying.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +68,29 @@ impl<'a> Load<'a> {
     /// One that somebody waits for.
     pub(crate) fn awaited(endpoint: &'a str, deployment: &'a Deployment, version: &'a ModelVersion) -> Self {
         Self { pace: Pace::Awaited, ..Self::beside(endpoint, deployment, version) }
+    }
+
+    /// Where it will stand.
+    pub(crate) fn key(&self) -> serving::Key {
+        key(&self.version.project, self.endpoint, &self.deployment.id)
+    }
+
+    /// What it takes memory for.
+    pub(crate) fn purpose(&self) -> Purpose {
+        match (self.pace, self.deployment.residence) {
+            (Pace::Awaited, Residence::OnDemand) => Purpose::Passing,
+            _ => Purpose::Staying,
+        }
+    }
+
+    fn measure(&self) -> Measure {
+        let engine = self.deployment.engine.clone().unwrap_or_else(|| pinned_engine(&self.version.summary));
+        match EngineKind::named(&engine) {
+            Some(EngineKind::Rten | EngineKind::Trees) if serving::allocations_are_counted() => {
+                Measure::Counted
+            }
+            _ => Measure::Grown,
+        }
     }
 }
 
@@ -117,7 +150,7 @@ impl Platform {
         self.loads.stopping.send_replace(true);
     }
 
-    /// [`Platform::load_uncounted`], counted. The engine of a shadow gives way to all that answer: the system lets no thread
+    /// Loads a version in its turn, and counts it. The engine of a shadow gives way to all that answer: the system lets no thread
     /// return from that, so whoever makes it answer loads it anew ([`Platform::load_to_answer`]). Nobody may hold the lock of
     /// changes meanwhile: they would all wait for it.
     pub(crate) async fn load(&self, load: Load<'_>) -> Result<Loaded> {
@@ -131,6 +164,26 @@ impl Platform {
         };
         self.loads.add(loaded.is_ok(), begun.elapsed());
         loaded
+    }
+
+    async fn load_uncounted(&self, load: Load<'_>) -> Result<Loaded> {
+        let mut tries = 1;
+        loop {
+            let turn = self.serving.turns().take(&load.key(), load.pace, load.measure()).await;
+            let others = turn.others();
+            match self.load_in_turn(load, turn).await {
+                Err(refused)
+                    if refused.kind() == Kind::ResourceExhausted
+                        && tries < TRIES_MAX
+                        && others.may_be_counted() =>
+                {
+                    let (endpoint, deployment) = (load.endpoint, &load.deployment.id);
+                    tracing::warn!(endpoint, deployment, %refused, "loaded again: others were loaded meanwhile");
+                    tries += 1;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// The same for a deployment that is a shadow and is to answer.
@@ -160,7 +213,15 @@ impl Platform {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
+
+    /// What a future gives if it need not wait.
+    pub(super) fn polled<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
 
     #[test]
     fn failed_loads_take_their_time_too() {

@@ -1,8 +1,7 @@
 //! Deployments that are loaded when they are asked: one load however many callers wait for it, and a failure that is
 //! remembered for a while, so that a bad model is not loaded again for each of them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::deployed::{DeployedModel, Engine};
@@ -28,7 +27,15 @@ pub(crate) struct OnDemand {
     /// Held by whoever loads it.
     loading: Arc<tokio::sync::Mutex<()>>,
     failure: RwLock<Option<Failure>>,
-    waiting: AtomicUsize,
+    callers: Mutex<Callers>,
+}
+
+/// Those who wait for it.
+#[derive(Default)]
+struct Callers {
+    waiting: usize,
+    /// What was loaded for them: it may have to go again before all of them have seen it.
+    engine: Option<Arc<serving::Deployment>>,
 }
 
 /// Why the newest load failed, and until when that counts.
@@ -38,11 +45,15 @@ struct Failure {
 }
 
 /// A caller who waits, counted while it does.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a OnDemand);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut callers = self.0.callers();
+        callers.waiting -= 1;
+        if callers.waiting == 0 {
+            callers.engine = None;
+        }
     }
 }
 
@@ -55,7 +66,7 @@ impl OnDemand {
             named: OnceLock::new(),
             loading: Arc::default(),
             failure: RwLock::default(),
-            waiting: AtomicUsize::new(0),
+            callers: Mutex::default(),
         }
     }
 
@@ -79,25 +90,32 @@ impl OnDemand {
         Some(Error::new(Kind::Unavailable, failure.message.clone()))
     }
 
-    fn note(&self, outcome: &Result<()>) {
+    fn note(&self, outcome: &Result<Arc<serving::Deployment>>) {
         let failure = outcome.as_ref().err().map(|error| {
             let kept = if error.kind() == Kind::ResourceExhausted { FULL_KEPT } else { FAILURE_KEPT };
             let message = format!("deployment {} cannot be loaded now: {error}; try again later", self.key);
             Failure { message, until: Instant::now() + kept }
         });
         *self.failure.write().unwrap_or_else(PoisonError::into_inner) = failure;
+        let mut callers = self.callers();
+        callers.engine = outcome.as_ref().ok().filter(|_| callers.waiting > 0).cloned();
     }
 
     fn wait(&self) -> Result<Waiting<'_>> {
-        let waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_MAX {
-            return Ok(waiting);
+        let mut callers = self.callers();
+        if callers.waiting < WAITING_MAX {
+            callers.waiting += 1;
+            return Ok(Waiting(self));
         }
         let message = format!(
             "deployment {} is being loaded and {WAITING_MAX} requests wait for it, the most that may; try again later",
             self.key
         );
         Err(Error::new(Kind::Unavailable, message))
+    }
+
+    fn callers(&self) -> MutexGuard<'_, Callers> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,6 +171,9 @@ impl Platform {
                 let message = format!("deployment {} is still being loaded; try again later", slot.key);
                 return Err(Error::new(kind, message));
             }
+            if let Some(engine) = slot.callers().engine.clone() {
+                return Ok(engine);
+            }
         }
     }
 
@@ -161,11 +182,12 @@ impl Platform {
         let platform = self.this.upgrade();
         let platform = platform.ok_or_else(|| Error::new(Kind::Unavailable, "the server is stopping"))?;
         tokio::spawn(async move {
-            let outcome = platform.load_on_demand(&model).await;
-            if let Err(error) = &outcome {
-                tracing::error!(endpoint = model.endpoint, deployment = model.deployment.id, %error, "not loaded");
-            }
             if let Engine::OnDemand(slot) = &model.engine {
+                let outcome = platform.load_on_demand(&model, slot).await;
+                if let Err(error) = &outcome {
+                    let (endpoint, deployment) = (&model.endpoint, &model.deployment.id);
+                    tracing::error!(endpoint, deployment, %error, "not loaded");
+                }
                 slot.note(&outcome);
             }
             drop(held);
@@ -173,8 +195,11 @@ impl Platform {
         Ok(())
     }
 
-    async fn load_on_demand(&self, model: &DeployedModel) -> Result<()> {
-        let Engine::OnDemand(slot) = &model.engine else { return Ok(()) };
+    async fn load_on_demand(
+        &self,
+        model: &DeployedModel,
+        slot: &OnDemand,
+    ) -> Result<Arc<serving::Deployment>> {
         let (version, deployment) = (&model.version, &model.deployment);
         // Nobody waits for the answers of a shadow.
         let shadow = self.is_shadow(&version.project, &model.endpoint, deployment).await?;
@@ -184,15 +209,15 @@ impl Platform {
             pace,
             ..Load::awaited(&model.endpoint, deployment, version)
         };
-        let (engine, replay, waiting) = self.load(load).await?.into_engine();
+        let (engine, replay, claim) = self.load(load).await?.into_engine();
         let engine = self.serving.engines().insert(slot.key.clone(), engine, serving::Stay::WhileRoom)?;
-        drop(waiting);
+        drop(claim);
         model.loaded(&engine, &replay);
         // It may have been undeployed or changed meanwhile.
         if !self.serving.is_routed(&model.version.project, model) {
             self.serving.engines().remove_this(&slot.key, &engine);
             return Err(Error::new(Kind::Unavailable, "it has just been taken out of service"));
         }
-        Ok(())
+        Ok(engine)
     }
 }

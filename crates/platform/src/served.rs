@@ -80,6 +80,8 @@ pub enum VersionState<'a> {
     Ready,
     /// It is not in memory and answers, as soon as it is loaded.
     Unloaded,
+    /// It is to be brought back after a start, and others are loaded before.
+    Announced,
     /// It is brought back after a start, and answers then.
     Loading,
     /// It did not come into service, for this reason.
@@ -94,8 +96,10 @@ impl ServedVersion {
             VersionState::Ready
         } else if answering().next().is_some() {
             VersionState::Unloaded
-        } else if self.deployments.iter().any(|status| status.loading) {
+        } else if self.deployments.iter().any(|status| status.loading && status.begun) {
             VersionState::Loading
+        } else if self.deployments.iter().any(|status| status.loading) {
+            VersionState::Announced
         } else {
             let failed = self.deployments.iter().find_map(|status| status.error.as_deref());
             VersionState::Failed(failed.unwrap_or_default())

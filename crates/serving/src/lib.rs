@@ -23,7 +23,7 @@ pub use batch::Batching;
 pub use counters::{Bucket, Counters, ErrorCounts, Histogram, LANES};
 pub use deployment::{Deployment, Limits, LoadSpec, Prepared, Reply, Resources, StartSpec};
 pub use error::Error;
-pub use memory::{count_allocated, machine_bytes, resident_bytes};
+pub use memory::{allocations_are_counted, count_allocated, machine_bytes, resident_bytes};
 pub use per_thread::PerThread;
 pub use sizes::BatchSize;
 pub use table::{Key, Stay, Table};

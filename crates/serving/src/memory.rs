@@ -39,6 +39,13 @@ pub fn count_allocated(bytes: i64) {
     });
 }
 
+/// Whether the program's allocator tells what it takes: then what a model takes can be measured while others are loaded, unless its
+/// engine has an allocator of its own.
+pub fn allocations_are_counted() -> bool {
+    // This thread has allocated before it could ask.
+    HEAP.with(|heap| heap.counts.get())
+}
+
 /// What something took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Taken {

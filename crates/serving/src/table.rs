@@ -122,7 +122,15 @@ impl Table {
     /// # Errors
     /// [`Error::OverMachine`] if it cannot be made, and nothing has gone.
     pub fn make_room(&self, key: &Key, bytes: u64) -> Result<()> {
-        self.evict(&mut self.write(), key, bytes)
+        self.make_room_beside(key, bytes, 0)
+    }
+
+    /// The same where `reserved_bytes` more are taken by others that are not in the table yet.
+    ///
+    /// # Errors
+    /// [`Error::OverMachine`] if it cannot be made, and nothing has gone.
+    pub fn make_room_beside(&self, key: &Key, bytes: u64, reserved_bytes: u64) -> Result<()> {
+        self.evict(&mut self.write(), key, (bytes, reserved_bytes))
     }
 
     /// Takes a deployment that stays while there is room out of memory; what it has taken is still answered. Says
@@ -185,19 +193,25 @@ impl Table {
         deployment: Deployment,
         stay: Stay,
     ) -> Result<Arc<Deployment>> {
-        self.evict(entries, &key, deployment.memory_bytes())?;
+        self.evict(entries, &key, (deployment.memory_bytes(), 0))?;
         let deployment = Arc::new(deployment);
         let used = AtomicU64::new(self.next_use());
         entries.insert(key, Entry { deployment: Arc::clone(&deployment), stay, used });
         Ok(deployment)
     }
 
-    /// Lets those go that were not used for longest until `needed_bytes` for `key` fit. What it has now does not count: it
-    /// is about to be replaced.
-    fn evict(&self, entries: &mut BTreeMap<Key, Entry>, key: &Key, needed_bytes: u64) -> Result<()> {
+    /// Lets those go that were not used for longest until `needed_bytes` for `key` fit beside `reserved_bytes`. What it has now does
+    /// not count: it is about to be replaced.
+    fn evict(
+        &self,
+        entries: &mut BTreeMap<Key, Entry>,
+        key: &Key,
+        (needed_bytes, reserved_bytes): (u64, u64),
+    ) -> Result<()> {
         let others = || entries.iter().filter(|(other, _)| *other != key);
         let machine_bytes = self.limit_bytes();
-        let mut used_bytes: u64 = others().map(|(_, entry)| entry.deployment.memory_bytes()).sum();
+        let in_table: u64 = others().map(|(_, entry)| entry.deployment.memory_bytes()).sum();
+        let mut used_bytes = reserved_bytes.saturating_add(in_table);
         let mut may_go: Vec<(u64, Key, u64)> = others()
             .filter(|(_, entry)| entry.stay == Stay::WhileRoom)
             .map(|(other, entry)| {

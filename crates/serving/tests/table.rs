@@ -84,6 +84,22 @@ fn those_not_used_for_longest_go_and_the_pinned_stay() {
 }
 
 #[test]
+fn what_others_are_about_to_take_counts() {
+    let table = Table::new(Some(1000 * GB));
+    table.insert(key("pinned"), small(300), Stay::Always).unwrap();
+    table.insert(key("a"), small(200), Stay::WhileRoom).unwrap();
+    table.make_room_beside(&key("b"), 200 * GB, 300 * GB).unwrap();
+    assert_eq!(names(&table), ["a", "pinned"]);
+    let refused = table.make_room_beside(&key("b"), 200 * GB, 501 * GB).unwrap_err();
+    assert!(
+        matches!(refused, Error::OverMachine { needed_bytes, used_bytes, .. } if (needed_bytes, used_bytes) == (200 * GB, 801 * GB)),
+        "{refused}"
+    );
+    table.make_room_beside(&key("b"), 200 * GB, 500 * GB).unwrap();
+    assert_eq!(names(&table), ["pinned"]);
+}
+
+#[test]
 fn a_limit_below_the_machine_counts() {
     let table = Table::new(Some(1000 * GB));
     table.insert(key("a"), small(400), Stay::WhileRoom).unwrap();

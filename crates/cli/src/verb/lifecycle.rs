@@ -80,16 +80,15 @@ pub(crate) async fn alias(context: &Context, args: ModelAliasArgs) -> Result<(),
 pub(crate) async fn delete_model(context: &Context, args: ModelDeleteArgs) -> Result<(), Error> {
     let ModelDeleteArgs { model: name, force } = args;
     let one = name.contains('@');
-    let backend = context.backend().await?;
-    if let Backend::Local(platform) = &backend
-        && force
-    {
-        platform.cancel_jobs_of(context.project(), &name).await?;
-    }
-    match backend {
+    let project = context.project();
+    match context.backend().await? {
         Backend::Server(client) => client.delete_model(&name, force).await?,
-        Backend::Local(platform) if one => platform.delete_model_version(context.project(), &name).await?,
-        Backend::Local(platform) => platform.delete_model(context.project(), &name).await?,
+        Backend::Local(platform) => match (one, force) {
+            (true, true) => drop(platform.force_delete_model_version(project, &name).await?),
+            (true, false) => platform.delete_model_version(project, &name).await?,
+            (false, true) => drop(platform.force_delete_model(project, &name).await?),
+            (false, false) => platform.delete_model(project, &name).await?,
+        },
     }
     let deleted = if one { name } else { format!("{name} and all its versions") };
     context.output.show(&DeletedView { deleted })

@@ -87,6 +87,8 @@ pub(crate) async fn serve(context: &Context, args: &ServeArgs) -> Result<(), Err
     // Before the first question can come: what is deployed and not loaded yet is to be asked for later, not unknown.
     platform.announce_deployments().await?;
     let server = Server::start(&platform, bind(listen, guard).await?, &context.settings, tls)?;
+    // From here on the end is `stop`, in its own time, also while models load.
+    context.interrupt.drains();
     // Health checks are answered while models load.
     let deployments = tokio::select! {
         restored = platform.restore_deployments() => restored?,

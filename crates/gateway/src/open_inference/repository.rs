@@ -47,7 +47,7 @@ pub(crate) fn state(version: &ServedVersion) -> (&'static str, Option<&str>) {
     match version.state() {
         VersionState::Ready => ("READY", None),
         VersionState::Unloaded => ("UNAVAILABLE", Some("unloaded")),
-        VersionState::Loading => ("LOADING", None),
+        VersionState::Announced | VersionState::Loading => ("LOADING", None),
         VersionState::Failed(reason) => ("UNAVAILABLE", Some(reason)),
     }
 }

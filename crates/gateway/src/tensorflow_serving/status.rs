@@ -66,6 +66,7 @@ fn of_version(version: &ServedVersion) -> VersionStatus {
     let ok = Outcome { error_code: "OK", error_message: String::new() };
     let (state, status) = match version.state() {
         VersionState::Ready | VersionState::Unloaded => ("AVAILABLE", ok),
+        VersionState::Announced => ("START", ok),
         VersionState::Loading => ("LOADING", ok),
         VersionState::Failed(reason) => {
             ("END", Outcome { error_code: "UNAVAILABLE", error_message: reason.to_owned() })

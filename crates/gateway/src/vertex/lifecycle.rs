@@ -79,7 +79,7 @@ pub(crate) async fn merge_version_aliases(
     Ok(Json(model::written_as_asked(platform, address, &version)).into_response())
 }
 
-/// `DELETE models/M`; with `force=true` jobs that need it are cancelled first.
+/// `DELETE models/M`; with `force=true` jobs that need it are cancelled.
 pub(crate) async fn delete_model(
     gateway: &Gateway,
     address: Address,
@@ -92,16 +92,16 @@ pub(crate) async fn delete_model(
     }
     let (platform, Address { parent, id, .. }) = (Arc::clone(&gateway.platform), address);
     operation::reply(async move {
-        if force {
-            platform.cancel_jobs_of(&parent.project, &id).await?;
+        match force {
+            true => drop(platform.force_delete_model(&parent.project, &id).await?),
+            false => platform.delete_model(&parent.project, &id).await?,
         }
-        platform.delete_model(&parent.project, &id).await?;
         operation::finish(&platform, &parent, deleted(format!("models/{id}"))).await
     })
     .await
 }
 
-/// `DELETE models/M@v:deleteVersion`; with `force=true` jobs that need it are cancelled first.
+/// `DELETE models/M@v:deleteVersion`; with `force=true` jobs that need it are cancelled.
 pub(crate) async fn delete_model_version(
     gateway: &Gateway,
     address: Address,
@@ -114,10 +114,10 @@ pub(crate) async fn delete_model_version(
     let resource = format!("models/{model}");
     let (platform, Address { parent, id, .. }) = (Arc::clone(&gateway.platform), address);
     operation::reply(async move {
-        if force {
-            platform.cancel_jobs_of(&parent.project, &id).await?;
+        match force {
+            true => drop(platform.force_delete_model_version(&parent.project, &id).await?),
+            false => platform.delete_model_version(&parent.project, &id).await?,
         }
-        platform.delete_model_version(&parent.project, &id).await?;
         operation::finish(&platform, &parent, deleted(resource)).await
     })
     .await

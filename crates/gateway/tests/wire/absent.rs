@@ -154,8 +154,8 @@ async fn what_is_not_loaded_yet_is_to_be_asked_for_later_and_nobody_else_answers
     let server = two_versions().await.restarted().await;
     server.platform.announce_deployments().await.unwrap();
     server.refuses_for_now("it is being loaded; try again later").await;
-    let loading = |version: i64| (version, State::Loading, String::new());
-    assert_eq!(server.states().await, [loading(2), loading(1)]);
+    let announced = |version: i64| (version, State::Start, String::new());
+    assert_eq!(server.states().await, [announced(2), announced(1)]);
     assert_eq!(server.index().await, [entry("1", "LOADING", ""), entry("2", "LOADING", "")]);
     let readiness = server.get("/readyz").await;
     assert_eq!(

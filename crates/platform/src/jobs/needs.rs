@@ -64,20 +64,15 @@ impl Platform {
         Err(Error::new(Kind::FailedPrecondition, message))
     }
 
-    /// Cancels the jobs that need a version (`id@number`, `id@alias`) or, named without one, any version of a model; their ids.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] for a version that is not there.
-    pub async fn cancel_jobs_of(&self, project: &str, reference: &str) -> Result<Vec<String>> {
-        let (model, version) = match reference.contains('@') {
-            true => {
-                let found = self.get_model(project, reference).await?;
-                (found.model, Some(found.version))
-            }
-            false => (reference.to_owned(), None),
-        };
+    /// Cancels the jobs that need a version of a model or, named without one, any version of it; their ids.
+    pub(crate) async fn cancel_jobs_of(
+        &self,
+        project: &str,
+        model: &str,
+        version: Option<u32>,
+    ) -> Result<Vec<String>> {
         let mut cancelled = Vec::new();
-        for (number, jobs) in self.jobs_by_version(project, &model).await? {
+        for (number, jobs) in self.jobs_by_version(project, model).await? {
             for job in jobs.into_iter().filter(|_| version.is_none_or(|version| version == number)) {
                 match self.cancel_job(project, &job.id).await {
                     Ok(_) => cancelled.push(job.id),

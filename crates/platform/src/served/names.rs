@@ -156,6 +156,7 @@ mod tests {
             replay: String::new(),
             error: error.map(str::to_owned),
             loading: error.is_none(),
+            begun: false,
             residence: registry::Residence::Pinned,
             loaded: false,
             loads: 0,

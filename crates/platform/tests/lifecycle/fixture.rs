@@ -16,6 +16,8 @@ pub(crate) const P: &str = "default";
 /// `inner` of a model with 48 MB of weights, which takes a good part of a second to load.
 pub(crate) const BIG: usize = 3464;
 pub(crate) const SMALL: usize = 16;
+/// The niceness of what gives way.
+pub(crate) const LOWEST: i64 = 19;
 
 /// Memory is measured by what the process takes, and threads are found by their names: one test at a time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -124,11 +126,16 @@ impl Fixture {
 
     /// The version that answers.
     pub(crate) async fn ask(&self, endpoint: &str) -> platform::Result<u32> {
-        let target = self.platform.target(P, endpoint, None).await?;
-        let row = Tensor::float32(vec![1, 2], vec![0.5, 1.0]).unwrap();
-        let question = Question::Tensors(vec![("x".to_owned(), row)]);
-        Ok(self.platform.answer(&target, question).await?.version)
+        ask(&self.platform, endpoint).await
     }
+}
+
+/// The version that answers.
+pub(crate) async fn ask(platform: &Platform, endpoint: &str) -> platform::Result<u32> {
+    let target = platform.target(P, endpoint, None).await?;
+    let row = Tensor::float32(vec![1, 2], vec![0.5, 1.0]).unwrap();
+    let question = Question::Tensors(vec![("x".to_owned(), row)]);
+    Ok(platform.answer(&target, question).await?.version)
 }
 
 pub(crate) fn deploy(endpoint: &str, id: &str, model: &str) -> Deploy {

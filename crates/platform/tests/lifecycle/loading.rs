@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use platform::{Kind, ModelName, Residence, Standing};
 
-use crate::fixture::{BIG, Fixture, P, SMALL, deploy, loading, until_loaded};
-
-const LOWEST: i64 = 19;
+use crate::fixture::{BIG, Fixture, LOWEST, P, SMALL, deploy, loading, until_loaded};
 
 /// The niceness of the threads that load models while something is done.
 async fn while_loading<T>(done: impl Future<Output = T>) -> (T, Vec<i64>) {

@@ -9,3 +9,9 @@ mod failures;
 mod fixture;
 mod loading;
 mod retention;
+mod side_by_side;
+
+/// As the program has it: what is loaded beside something else is measured all the same.
+#[global_allocator]
+static ALLOCATOR: platform::CountingAllocator<std::alloc::System> =
+    platform::CountingAllocator(std::alloc::System);

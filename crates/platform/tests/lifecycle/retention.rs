@@ -63,8 +63,8 @@ async fn a_version_stays_while_a_job_needs_it() {
     assert_eq!((pruned.deleted, pruned.kept), (vec![4], vec![1, 2, 3, 5]));
 
     // By force: those that need it end, and no other.
-    assert_eq!(platform.cancel_jobs_of(P, "m@2").await.unwrap(), std::slice::from_ref(&second.id));
-    platform.delete_model_version(P, "m@2").await.unwrap();
+    let cancelled = platform.force_delete_model_version(P, "m@2").await.unwrap();
+    assert_eq!(cancelled, std::slice::from_ref(&second.id));
     assert_eq!(platform.get_job(P, &second.id).await.unwrap().state, JobState::Cancelled);
     assert_eq!(platform.get_job(P, &third.id).await.unwrap().state, JobState::Queued);
     // What cannot go on is told before it is queued again.
@@ -76,6 +76,36 @@ async fn a_version_stays_while_a_job_needs_it() {
     platform.cancel_job(P, &third.id).await.unwrap();
     platform.resume_job(P, &third.id).await.unwrap();
     assert_eq!(platform.delete_model_version(P, "m@3").await.unwrap_err().kind(), Kind::FailedPrecondition);
-    assert_eq!(platform.cancel_jobs_of(P, "m").await.unwrap(), [third.id]);
-    platform.delete_model(P, "m").await.unwrap();
+    assert_eq!(platform.force_delete_model(P, "m").await.unwrap(), [third.id]);
+    assert_eq!(platform.get_model(P, "m").await.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_deleted_by_force_either_costs_no_job() {
+    let fixture = Fixture::new().await;
+    for _ in 1..=3 {
+        fixture.upload("m", SMALL).await;
+    }
+    fixture.endpoint("e").await;
+    fixture.deploy("e", "1", "m@2").await.unwrap();
+    let platform = &fixture.platform;
+    let mut jobs = Vec::new();
+    for version in ["m@1", "m@2", "m@3"] {
+        jobs.push(queued(&fixture, version).await.unwrap().id);
+    }
+    // Its default, a version that is deployed, a model with one, one that is not there.
+    for (refused, part) in [
+        (platform.force_delete_model_version(P, "m@1").await, "is its default"),
+        (platform.force_delete_model_version(P, "m@2").await, "is deployed on e"),
+        (platform.force_delete_model(P, "m").await, "is deployed on e"),
+        (platform.force_delete_model_version(P, "m@4").await, "no version 4"),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+    for id in &jobs {
+        assert_eq!(platform.get_job(P, id).await.unwrap().state, JobState::Queued);
+    }
+    platform.undeploy(P, "e", "1", None).await.unwrap();
+    assert_eq!(platform.force_delete_model(P, "m").await.unwrap(), jobs);
 }

@@ -92,6 +92,7 @@ pub(super) async fn status(
 fn of(version: &ServedVersion) -> ModelVersionStatus {
     let (state, error_code, error_message) = match version.state() {
         VersionState::Ready | VersionState::Unloaded => (State::Available, tonic::Code::Ok, String::new()),
+        VersionState::Announced => (State::Start, tonic::Code::Ok, String::new()),
         VersionState::Loading => (State::Loading, tonic::Code::Ok, String::new()),
         VersionState::Failed(reason) => (State::End, tonic::Code::Unavailable, reason.to_owned()),
     };
