@@ -76,7 +76,6 @@ async fn what_is_asked_for_does_not_wait_for_a_load_that_gives_way() {
     assert_eq!((one.unwrap(), two.unwrap()), (1, 1));
     assert!(!deploying.is_finished() && !loading().is_empty(), "they have waited for the load");
     let giving_way = || loading().into_iter().filter(|niceness| *niceness == LOWEST).count();
-    let threads = giving_way();
     // Another that gives way waits, also when nobody waits for the first one any more.
     deploying.abort();
     let second = tokio::spawn({
@@ -84,7 +83,8 @@ async fn what_is_asked_for_does_not_wait_for_a_load_that_gives_way() {
         async move { platform.deploy(deploy("slow", "2", "m")).await }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(!second.is_finished() && giving_way() == threads, "{:?}", loading());
+    // The one that loads, and the one that looks at its memory, which has its name until it first runs.
+    assert!(!second.is_finished() && giving_way() <= 2, "{:?}", loading());
     fixture.unload("one");
     assert_eq!(fixture.ask("one").await.unwrap(), 1);
     drop(busy);
