@@ -382,9 +382,10 @@ def test_a_model_is_renamed_whichever_version_is_at_hand(allowed_folder: Path, b
 def test_who_has_read_an_older_state_overwrites_nothing(allowed_folder: Path, bundle: Bundle):
     model = upload("contended", shutil.copytree(bundle.folder, allowed_folder / "contended"))
     endpoint = aiplatform.Endpoint.create(display_name="contended", endpoint_id="contended", description="one of two")
-    assert (endpoint.description, aiplatform.Endpoint("contended").description) == ("one of two",) * 2
+    described = lambda: aiplatform.Endpoint("contended").gca_resource
+    assert described().description == "one of two"
     endpoint = endpoint.update(description="the only one")
-    assert (endpoint.description, endpoint.display_name) == ("the only one", "contended")
+    assert (described().description, described().display_name) == ("the only one", "contended")
     for mine, theirs in [(model, aiplatform.Model("contended")), (endpoint, aiplatform.Endpoint("contended"))]:
         theirs.update(display_name="theirs")
         with pytest.raises(exceptions.Conflict, match="read it again"):
