@@ -4,12 +4,12 @@ use predictor::{DataType, Predictor, Signature, Tensor, TensorData, TensorSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-/// Rows of a made-up call.
+/// Rows of a made-up call, if these are not too many numbers; else one.
 const ROWS: usize = 3;
 /// The size of an open inner axis of a made-up call.
 const OPEN_AXIS: usize = 4;
-/// A sample with more numbers than this is no sample.
-const VALUES_MAX: usize = 1 << 20;
+/// A sample with more numbers than this is no sample, and would not fit `bundle.json`.
+const VALUES_MAX: usize = 1 << 21;
 
 /// A call with its answer, in the order of the signature.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,19 +43,24 @@ impl RecordedCall {
     /// Calls a model with made-up values, the same for the same signature, and records what it gives.
     ///
     /// Numbers are spread over -1 to 1, integers are 0 and 1 (a place in any vocabulary), inner axes that are open
-    /// have a size of 4.
+    /// have a size of 4. There are three rows, or one if a row is large.
     ///
     /// # Errors
-    /// What is wrong with the signature, or what the model says.
+    /// What is wrong with the signature, such as more than 2 million numbers for one row, or what the model says.
     pub fn made(predictor: &dyn Predictor) -> Result<Self, String> {
         let Signature { inputs: specs, outputs } = predictor.signature();
         let mut inputs = Vec::new();
         let mut noise = Noise(0x9E37_79B9_7F4A_7C15);
+        let rows = if fits(specs.iter().chain(outputs), ROWS) { ROWS } else { 1 };
         for spec in specs {
-            inputs.push(RecordedTensor { name: spec.name.clone(), tensor: noise.tensor(spec)? });
+            inputs.push(RecordedTensor { name: spec.name.clone(), tensor: noise.tensor(spec, rows)? });
         }
         let tensors = inputs.iter().map(|input| input.tensor.clone()).collect();
         let found = predictor.predict(tensors).map_err(|error| error.to_string())?;
+        let numbers: usize = found.iter().map(|tensor| tensor.data().len()).sum();
+        if numbers > VALUES_MAX {
+            return Err(format!("it gives {numbers} numbers for a batch of {rows}, more than {VALUES_MAX}"));
+        }
         let named =
             |(spec, tensor): (&TensorSpec, Tensor)| RecordedTensor { name: spec.name.clone(), tensor };
         Ok(Self { inputs, outputs: outputs.iter().zip(found).map(named).collect() })
@@ -112,17 +117,32 @@ fn wide(tensor: &Tensor) -> Box<dyn Iterator<Item = f64> + '_> {
     }
 }
 
+/// The axes of a tensor for so many rows.
+fn sizes(spec: &TensorSpec, rows: usize) -> impl Iterator<Item = usize> + '_ {
+    spec.shape
+        .iter()
+        .enumerate()
+        .map(move |(at, axis)| axis.unwrap_or(if at == 0 { rows } else { OPEN_AXIS }))
+}
+
+fn count(spec: &TensorSpec, rows: usize) -> Option<usize> {
+    sizes(spec, rows).try_fold(1usize, usize::checked_mul)
+}
+
+/// Whether tensors for so many rows are few numbers together.
+fn fits<'a>(mut specs: impl Iterator<Item = &'a TensorSpec>, rows: usize) -> bool {
+    let all = specs.try_fold(0usize, |all, spec| all.checked_add(count(spec, rows)?));
+    all.is_some_and(|all| all <= VALUES_MAX / 8)
+}
+
 /// Numbers that look random and are always the same (splitmix64; Steele, Lea and Flood 2014).
 struct Noise(u64);
 
 impl Noise {
-    fn tensor(&mut self, spec: &TensorSpec) -> Result<Tensor, String> {
-        let size =
-            |(at, axis): (usize, &Option<usize>)| axis.unwrap_or(if at == 0 { ROWS } else { OPEN_AXIS });
-        let shape: Vec<usize> = spec.shape.iter().enumerate().map(size).collect();
-        let count = shape.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
-        let count = count.filter(|count| *count <= VALUES_MAX).ok_or_else(|| {
-            format!("input \"{}\" has more than {VALUES_MAX} numbers for {ROWS} rows", spec.name)
+    fn tensor(&mut self, spec: &TensorSpec, rows: usize) -> Result<Tensor, String> {
+        let shape: Vec<usize> = sizes(spec, rows).collect();
+        let count = count(spec, rows).filter(|count| *count <= VALUES_MAX).ok_or_else(|| {
+            format!("input \"{}\" has more than {VALUES_MAX} numbers for a batch of {rows}", spec.name)
         })?;
         let data = match spec.dtype {
             DataType::Float32 => TensorData::Float32((0..count).map(|_| self.unit() as f32).collect()),
@@ -264,6 +284,21 @@ mod tests {
         assert!(difference > 1e-4 && difference < 1e-2, "{difference}");
         let refusal = call.repeat(&scaled(1.001), 1e-5).unwrap_err();
         assert!(refusal.contains("output \"float32\", element"), "{refusal}");
+    }
+
+    #[test]
+    fn a_wide_row_is_recorded_alone_and_one_that_is_too_wide_is_refused() {
+        let wide = |columns: usize| {
+            let spec =
+                |name: &str, shape| TensorSpec { name: name.to_owned(), dtype: DataType::Float32, shape };
+            let inputs = vec![spec("x", vec![None, Some(columns)])];
+            let signature = Signature { inputs: inputs.clone(), outputs: inputs };
+            RecordedCall::made(&Scaled { signature, factor: 1.0 })
+        };
+        assert_eq!(wide(40_000).unwrap().outputs[0].tensor.shape(), [3, 40_000]);
+        assert_eq!(wide(1_200_000).unwrap().outputs[0].tensor.shape(), [1, 1_200_000]);
+        let refusal = wide(2_200_000).unwrap_err();
+        assert_eq!(refusal, "input \"x\" has more than 2097152 numbers for a batch of 1");
     }
 
     #[test]
