@@ -51,32 +51,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Kind and name, as the network API spells the status.
-const NAMES: [(Kind, &str); 14] = [
-    (Kind::InvalidArgument, "INVALID_ARGUMENT"),
-    (Kind::NotFound, "NOT_FOUND"),
-    (Kind::AlreadyExists, "ALREADY_EXISTS"),
-    (Kind::FailedPrecondition, "FAILED_PRECONDITION"),
-    (Kind::Aborted, "ABORTED"),
-    (Kind::OutOfRange, "OUT_OF_RANGE"),
-    (Kind::Unauthenticated, "UNAUTHENTICATED"),
-    (Kind::PermissionDenied, "PERMISSION_DENIED"),
-    (Kind::ResourceExhausted, "RESOURCE_EXHAUSTED"),
-    (Kind::Unavailable, "UNAVAILABLE"),
-    (Kind::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-    (Kind::Cancelled, "CANCELLED"),
-    (Kind::Unimplemented, "UNIMPLEMENTED"),
-    (Kind::Internal, "INTERNAL"),
-];
-
-/// The name of a kind: `NOT_FOUND`.
-pub(crate) fn name_of(kind: Kind) -> &'static str {
-    NAMES.iter().find(|(k, _)| *k == kind).map_or("INTERNAL", |(_, name)| *name)
-}
-
 /// The kind of a name; what is unknown counts as a fault.
 pub(crate) fn kind_of(name: &str) -> Kind {
-    NAMES.iter().find(|(_, n)| *n == name).map_or(Kind::Internal, |(kind, _)| *kind)
+    Kind::named(name).unwrap_or(Kind::Internal)
 }
 
 #[cfg(test)]
@@ -85,11 +62,11 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_name_and_a_code() {
-        let codes = NAMES.map(|(kind, name)| {
-            assert_eq!(kind_of(name), kind);
-            assert_eq!(name_of(kind), name);
+        let codes = Kind::all().map(|kind| {
+            assert_eq!(kind_of(kind.word()), kind);
             Exit::of(kind).code()
         });
+        let codes: Vec<u8> = codes.collect();
         assert_eq!(codes, [2, 3, 4, 4, 4, 2, 4, 4, 5, 5, 5, 130, 2, 1]);
         assert_eq!(kind_of("SOMETHING_NEW"), Kind::Internal);
     }

@@ -6,8 +6,6 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, Tab
 use platform::{Error, Kind};
 use serde::Serialize;
 
-use crate::exit::name_of;
-
 /// For whom the output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
@@ -48,7 +46,7 @@ impl Output {
     pub(crate) fn fail(self, kind: Kind, message: &str) {
         note(&format!("error: {}", printable(message)));
         if self == Self::Json {
-            let document = serde_json::json!({"error": {"kind": name_of(kind), "message": message}});
+            let document = serde_json::json!({"error": {"kind": kind.word(), "message": message}});
             // The exit code still tells the failure if nobody reads stdout any more.
             let _ = writeln!(std::io::stdout().lock(), "{document:#}");
         }

@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use platform::{Caller, Error, ModelName, Platform, Scope};
 
 use crate::dialect::Dialect;
+use crate::named::decoded;
 
 /// No rule looks further into a path.
 const SEGMENTS_MAX: usize = 12;
@@ -38,7 +39,7 @@ pub(crate) fn need<'a>(method: &Method, path: &'a str) -> Need<'a> {
         *place = segment;
         count += 1;
     }
-    let of_model = |name: &'a str, scope: Scope| match percent_decode_str(name).decode_utf8() {
+    let of_model = |name: &'a str, scope: Scope| match decoded(name) {
         Ok(name) => Need::In(ModelName::parse(&name).project.into(), scope),
         Err(_) => Need::Key(scope),
     };
@@ -49,7 +50,7 @@ pub(crate) fn need<'a>(method: &Method, path: &'a str) -> Need<'a> {
         ["grpc.health.v1.Health", _] | ["inference.GRPCInferenceService", "ServerLive" | "ServerReady"] => {
             Need::Nothing
         }
-        ["v1" | "ui", "projects", project, tail @ ..] => Need::In(decoded(project), vertex(reading, tail)),
+        ["v1" | "ui", "projects", project, tail @ ..] => Need::In(lossy(project), vertex(reading, tail)),
         ["v1", "models", name, ..] => of_model(name.split(':').next().unwrap_or_default(), Scope::Predict),
         ["v2", "models", name, ..] if *name != "stats" => of_model(name, Scope::Predict),
         ["v2", "repository", "models", name, ..] => of_model(name, Scope::Admin),
@@ -81,12 +82,9 @@ fn vertex(reading: bool, tail: &[&str]) -> Scope {
     }
 }
 
-fn decoded(segment: &str) -> Cow<'_, str> {
-    // Most have nothing to decode, and that is seen at once.
-    if !segment.as_bytes().contains(&b'%') {
-        return segment.into();
-    }
-    percent_decode_str(segment).decode_utf8_lossy()
+/// A segment as text, whatever it is: what is no UTF-8 is the name of nothing.
+fn lossy(segment: &str) -> Cow<'_, str> {
+    decoded(segment).unwrap_or_else(|_| percent_decode_str(segment).decode_utf8_lossy())
 }
 
 /// Puts the [`Caller`] into the request's extensions, or refuses in the words of the protocol that was spoken.

@@ -1,5 +1,8 @@
 //! Models by the names of protocols without projects, and what is said of those that do not answer.
 
+use std::borrow::Cow;
+use std::str::Utf8Error;
+
 use percent_encoding::percent_decode_str;
 use platform::{Error, Kind, ModelName, Platform, Target, VersionChoice};
 
@@ -30,9 +33,21 @@ pub(crate) fn find(
     })
 }
 
-/// A segment of a path, its escapes resolved; nothing if it is no UTF-8 or holds control characters.
+/// A segment of a path, its escapes resolved.
+///
+/// # Errors
+/// If that is no UTF-8.
+pub(crate) fn decoded(raw: &str) -> Result<Cow<'_, str>, Utf8Error> {
+    // Most have nothing to decode, and that is seen at once.
+    if !raw.as_bytes().contains(&b'%') {
+        return Ok(Cow::Borrowed(raw));
+    }
+    percent_decode_str(raw).decode_utf8()
+}
+
+/// The same as a name; nothing if it is no UTF-8 or holds control characters.
 pub(crate) fn segment(raw: &str) -> Option<String> {
-    let text = percent_decode_str(raw).decode_utf8().ok()?;
+    let text = decoded(raw).ok()?;
     let sane = !text.is_empty() && !text.chars().any(char::is_control);
     sane.then(|| text.into_owned())
 }

@@ -31,21 +31,14 @@ impl RequestIds {
     }
 
     fn made(&self) -> HeaderValue {
-        // 16 hexadecimal digits, a dash, 20 digits; written from the end, as digits come.
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(self.next.fetch_add(1, Ordering::Relaxed));
+        let (dash, end) = (self.prefix.len(), self.prefix.len() + digits.len());
+        // 16 hexadecimal digits, a dash, 20 digits.
         let mut text = [0u8; 40];
-        let mut number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut begin = text.len();
-        loop {
-            begin -= 1;
-            text[begin] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        let begin = begin - self.prefix.len();
-        text[begin..begin + self.prefix.len()].copy_from_slice(self.prefix.as_bytes());
-        HeaderValue::from_bytes(&text[begin..]).expect("hex digits and a dash fit a header")
+        text[..dash].copy_from_slice(self.prefix.as_bytes());
+        text[dash..end].copy_from_slice(digits.as_bytes());
+        HeaderValue::from_bytes(&text[..end]).expect("hex digits and a dash fit a header")
     }
 }
 

@@ -5,22 +5,20 @@ use platform::Kind;
 
 /// The HTTP status and the gRPC status name of a kind, as Google's APIs pair them.
 pub(crate) fn of(kind: Kind) -> (StatusCode, &'static str) {
-    match kind {
-        Kind::InvalidArgument => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
-        Kind::FailedPrecondition => (StatusCode::BAD_REQUEST, "FAILED_PRECONDITION"),
-        Kind::OutOfRange => (StatusCode::BAD_REQUEST, "OUT_OF_RANGE"),
-        Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
-        Kind::PermissionDenied => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
-        Kind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
-        Kind::AlreadyExists => (StatusCode::CONFLICT, "ALREADY_EXISTS"),
-        Kind::Aborted => (StatusCode::CONFLICT, "ABORTED"),
-        Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
-        Kind::Cancelled => (client_closed_request(), "CANCELLED"),
-        Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
-        Kind::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "UNIMPLEMENTED"),
-        Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
-        Kind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED"),
-    }
+    let status = match kind {
+        Kind::InvalidArgument | Kind::FailedPrecondition | Kind::OutOfRange => StatusCode::BAD_REQUEST,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::PermissionDenied => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::AlreadyExists | Kind::Aborted => StatusCode::CONFLICT,
+        Kind::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Cancelled => client_closed_request(),
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Kind::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+    };
+    (status, kind.word())
 }
 
 /// The gRPC status code of a kind.

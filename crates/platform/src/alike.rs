@@ -73,12 +73,12 @@ impl Platform {
         }
         let mut versions = Vec::with_capacity(answering.len());
         for one in answering {
-            versions.push((one, self.version_of(&endpoint.project, one).await?));
+            let version = self.version_of(&endpoint.project, one).await?;
+            versions.push((one, asked(&version), takes_symbols(&version)));
         }
-        for (one, version) in versions.iter().filter(|(one, _)| begins(one)) {
-            for (other, beside) in &versions {
-                let (takes, given) = (asked(version), asked(beside));
-                if same_rows(&takes, &given) || (takes_symbols(version) && takes_symbols(beside)) {
+        for (one, takes, symbols) in versions.iter().filter(|(one, ..)| begins(one)) {
+            for (other, given, other_symbols) in &versions {
+                if same_rows(takes, given) || (*symbols && *other_symbols) {
                     continue;
                 }
                 let message = format!(

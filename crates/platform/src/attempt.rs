@@ -6,12 +6,6 @@ use registry::{Deployment, FAILURE_CHARS_MAX, FailedAttempt, Failure, NewOperati
 
 use crate::{Error, Kind, Platform, Result};
 
-/// Verbs, as operations are called by them.
-pub(crate) const DEPLOY: &str = "DeployModel";
-pub(crate) const REDEPLOY: &str = "MutateDeployedModel";
-pub(crate) const UNDEPLOY: &str = "UndeployModel";
-pub(crate) const UPDATE: &str = "UpdateEndpoint";
-
 /// A change that is begun.
 #[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use registry::{Deployment, Endpoint, ModelVersion, NewEndpoint, Residence};
+use registry::{Deployment, Endpoint, ModelVersion, NewEndpoint, Residence, verb};
 
-use crate::attempt::{Attempt, DEPLOY, REDEPLOY, UNDEPLOY};
+use crate::attempt::Attempt;
 use crate::deployed::{engine_of, key};
 use crate::loads::Load;
 use crate::shadow::{CHANGE_TRIES, changed_too_often};
@@ -114,7 +114,8 @@ impl Platform {
         let (deployment, version) = self.to_deploy(&request).await?;
         let (project, endpoint) = (&request.project, &request.endpoint);
         let outcome = self.bring_in_new(&request, &deployment, version).await;
-        self.kept(Attempt { kind: DEPLOY, project, endpoint, deployment: &deployment }, outcome).await?;
+        self.kept(Attempt { kind: verb::DEPLOY, project, endpoint, deployment: &deployment }, outcome)
+            .await?;
         Ok(deployment)
     }
 
@@ -209,7 +210,7 @@ impl Platform {
                 self.check_shadow(&before, &changed, &version).await?;
             }
             let outcome = self.bring_in_changed((project, endpoint), deployed, &changed, version).await;
-            let attempt = Attempt { kind: REDEPLOY, project, endpoint, deployment: &changed };
+            let attempt = Attempt { kind: verb::REDEPLOY, project, endpoint, deployment: &changed };
             if self.kept(attempt, outcome).await? {
                 return Ok(changed);
             }
@@ -253,7 +254,7 @@ impl Platform {
         traffic_split: Option<BTreeMap<String, u8>>,
     ) -> Result<()> {
         let may_go = |now: &Endpoint| registry::check_undeploy(now, deployment_id, traffic_split.as_ref());
-        let turn = self.turn_for(UNDEPLOY, (project, endpoint), may_go).await?;
+        let turn = self.turn_for(verb::UNDEPLOY, (project, endpoint), may_go).await?;
         let (split, now) = (traffic_split, self.now());
         let after = self.registry.undeploy(project, endpoint, deployment_id, split, now).await?;
         self.move_traffic(turn, &after).await

@@ -33,6 +33,7 @@ pub enum Kind {
     Internal,
 }
 
+/// Kinds and what Google's APIs call them.
 const WORDS: [(Kind, &str); 14] = [
     (Kind::InvalidArgument, "INVALID_ARGUMENT"),
     (Kind::NotFound, "NOT_FOUND"),
@@ -51,9 +52,14 @@ const WORDS: [(Kind, &str); 14] = [
 ];
 
 impl Kind {
-    /// What it is called where it is kept, as Google's APIs call it: `FAILED_PRECONDITION`.
+    /// All kinds.
+    pub fn all() -> impl Iterator<Item = Self> {
+        WORDS.into_iter().map(|(kind, _)| kind)
+    }
+
+    /// What it is called where it is written, as Google's APIs call it: `FAILED_PRECONDITION`.
     pub fn word(self) -> &'static str {
-        WORDS.iter().find(|(kind, _)| *kind == self).map_or("UNKNOWN", |(_, word)| word)
+        WORDS.into_iter().find(|(kind, _)| *kind == self).map_or("INTERNAL", |(_, word)| word)
     }
 
     /// The one of this word.

@@ -108,7 +108,7 @@ pub use read_only::PinnedSnapshot;
 pub use registry::{
     AliasChange, ApiKey, Deployment, DeploymentLimits, Endpoint, EndpointUpdate, FailedAttempt, Failure, Job,
     JobState, MadeVersion, ModelTexts, ModelUpdate, ModelVersion, NewOperation, Operation, OperationOutcome,
-    Residence, Scope, VersionUpdate,
+    Residence, Scope, VersionUpdate, verb,
 };
 pub use report::{PredictionRow, Predictions, RunReport, write_report};
 pub use search::{Method, Range, SearchReport, SearchSection, TrialLine};

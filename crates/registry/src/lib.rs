@@ -33,7 +33,7 @@ pub use model::{
 };
 pub use operation::{
     FAILURE_CHARS_MAX, FailedAttempt, Failure, MAX_FAILED_OPERATIONS, MAX_OPERATIONS, NewOperation,
-    Operation, OperationOutcome,
+    Operation, OperationOutcome, verb,
 };
 pub use store::Store;
 pub use store::sqlite::SqliteStore;

@@ -6,6 +6,18 @@ use serde_json::Value;
 
 use crate::{Error, Result, id};
 
+/// What changes of what an endpoint serves are called.
+pub mod verb {
+    /// A version is brought into service.
+    pub const DEPLOY: &str = "DeployModel";
+    /// A deployment is changed in its place.
+    pub const REDEPLOY: &str = "MutateDeployedModel";
+    /// A deployment is taken out of service.
+    pub const UNDEPLOY: &str = "UndeployModel";
+    /// Traffic is moved.
+    pub const UPDATE: &str = "UpdateEndpoint";
+}
+
 /// How many operations of a project are kept; the oldest go first.
 pub const MAX_OPERATIONS: usize = 1000;
 /// How many of what was changed, or was to be, are kept that failed: whoever tries in vain again and again displaces no others.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use platform::{
     CreateEndpoint, Deploy, Deployment, DeploymentLimits, Endpoint, Error, FailedAttempt, Page, Redeploy,
-    ResourceRequest, Standing, core_count, limits_in_effect,
+    ResourceRequest, Standing, core_count, limits_in_effect, verb,
 };
 use serde::Serialize;
 
@@ -47,10 +47,10 @@ impl FailedAttemptView {
     /// The verb of this program by which an operation of this kind is begun.
     fn verb(kind: &str) -> String {
         match kind {
-            "DeployModel" => "deploy",
-            "MutateDeployedModel" => "resize",
-            "UndeployModel" => "undeploy",
-            "UpdateEndpoint" => "traffic",
+            verb::DEPLOY => "deploy",
+            verb::REDEPLOY => "resize",
+            verb::UNDEPLOY => "undeploy",
+            verb::UPDATE => "traffic",
             other => other,
         }
         .to_owned()

@@ -17,10 +17,10 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use percent_encoding::percent_decode_str;
 use platform::{Error, Kind};
 use serde_json::json;
 
+use crate::named::decoded;
 use crate::observe::Route;
 use crate::router::Gateway;
 use crate::vertex::error::ApiError;
@@ -131,7 +131,7 @@ fn bucket(gateway: &Gateway, name: &str) -> Result<Response, ApiError> {
 fn named(path: &str) -> Result<Named, ApiError> {
     let unknown =
         || ApiError::unknown_path(path, "see /storage/v1/b/BUCKET/o and /upload/storage/v1/b/BUCKET/o");
-    let decode = |segment: &str| match percent_decode_str(segment).decode_utf8() {
+    let decode = |segment: &str| match decoded(segment) {
         Ok(text) => Ok(text.into_owned()),
         Err(_) => Err(ApiError::from(Error::new(Kind::InvalidArgument, "the path is not UTF-8"))),
     };

@@ -187,7 +187,7 @@ fn written(platform: &Platform, parent: &Parent, job: &Job) -> Result<Value, Err
         batch_job(platform, job)?;
     let (id, version) = model.split_once('@').unwrap_or((&model, ""));
     let mut written = json!({
-        "name": parent.name(&format!("batchPredictionJobs/{}", job.id)),
+        "name": parent.name_of("batchPredictionJobs/", &job.id),
         "displayName": job.display_name,
         "model": parent.name(&format!("models/{id}@{version}")),
         "modelVersionId": version,
@@ -200,7 +200,7 @@ fn written(platform: &Platform, parent: &Parent, job: &Job) -> Result<Value, Err
         "metadata": {"kind": job.kind, "attempts": job.attempts},
     });
     if let Some(made) = &job.made {
-        written["metadata"]["model"] = json!(parent.name(&format!("models/{}", made.model)));
+        written["metadata"]["model"] = json!(parent.name_of("models/", &made.model));
         written["metadata"]["modelVersionId"] = json!(made.version.to_string());
     }
     if let Some(as_of) = as_of {

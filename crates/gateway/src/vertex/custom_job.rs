@@ -224,12 +224,12 @@ fn written(parent: &Parent, job: &Job) -> Value {
         metadata["from"] = json!(from);
     }
     if let Some(made) = &job.made {
-        metadata["model"] = json!(parent.name(&format!("models/{}", made.model)));
+        metadata["model"] = json!(parent.name_of("models/", &made.model));
         metadata["modelVersionId"] = json!(made.version.to_string());
     }
     let pipeline = job.spec.get("pipeline").and_then(Value::as_str).unwrap_or_default();
     let mut written = json!({
-        "name": parent.name(&format!("customJobs/{}", job.id)),
+        "name": parent.name_of("customJobs/", &job.id),
         "displayName": job.display_name,
         "jobSpec": {"workerPoolSpecs": [{
             "replicaCount": "1",

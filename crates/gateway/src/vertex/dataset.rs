@@ -109,7 +109,7 @@ pub(crate) async fn list(gateway: &Gateway, address: &Address, query: &Query) ->
 fn written(platform: &Platform, parent: &Parent, snapshot: &Snapshot) -> Value {
     let quality = &snapshot.quality;
     json!({
-        "name": parent.name(&format!("datasets/{}", snapshot.name)),
+        "name": parent.name_of("datasets/", &snapshot.name),
         "displayName": snapshot.name,
         "etag": snapshot.digest.chars().take(16).collect::<String>(),
         "dataItemCount": quality.rows.to_string(),

@@ -17,7 +17,7 @@ use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use platform::{
     Deploy, Deployment, Endpoint, Error, Platform, Redeploy, Residence, ResourceRequest, ShadowReport,
-    Standing, core_count,
+    Standing, core_count, verb,
 };
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ pub(crate) async fn deploy(gateway: &Gateway, address: Address, body: &Bytes) ->
         let deployment = platform.deploy(request).await?;
         let finished = Finished {
             resource: format!("endpoints/{endpoint}"),
-            kind: "DeployModel",
+            kind: verb::DEPLOY,
             message: "DeployModelResponse",
             response: json!({"deployedModel": written_on(&platform, &parent, &endpoint, &deployment).await?}),
         };
@@ -104,7 +104,7 @@ pub(crate) async fn mutate(gateway: &Gateway, address: Address, body: &Bytes) ->
         let deployment = platform.redeploy(&parent.project, &endpoint, &id, change).await?;
         let finished = Finished {
             resource: format!("endpoints/{endpoint}"),
-            kind: "MutateDeployedModel",
+            kind: verb::REDEPLOY,
             message: "MutateDeployedModelResponse",
             response: json!({"deployedModel": written_on(&platform, &parent, &endpoint, &deployment).await?}),
         };
@@ -278,7 +278,7 @@ pub(crate) async fn undeploy(
         platform.undeploy(&address.parent.project, &address.id, &id, traffic_split).await?;
         let finished = Finished {
             resource: format!("endpoints/{}", address.id),
-            kind: "UndeployModel",
+            kind: verb::UNDEPLOY,
             message: "UndeployModelResponse",
             response: json!({}),
         };
@@ -347,7 +347,7 @@ pub(crate) fn written(
     }
     let mut written = json!({
         "id": deployment.id,
-        "model": parent.name(&format!("models/{}", deployment.model)),
+        "model": parent.name_of("models/", &deployment.model),
         "modelVersionId": deployment.version.to_string(),
         "displayName": deployment.display_name,
         "createTime": time(deployment.created_at),

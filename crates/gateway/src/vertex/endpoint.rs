@@ -182,7 +182,7 @@ pub(crate) fn written(platform: &Platform, parent: &Parent, endpoint: &Endpoint)
         .map(|deployment| deployment::written(platform, parent, endpoint, deployment))
         .collect();
     let mut written = json!({
-        "name": parent.name(&format!("endpoints/{}", endpoint.id)),
+        "name": parent.name_of("endpoints/", &endpoint.id),
         "displayName": endpoint.display_name,
         "description": endpoint.description,
         "deployedModels": deployed,
@@ -204,7 +204,7 @@ fn written_attempt(parent: &Parent, endpoint: &str, attempt: &FailedAttempt) -> 
         "operation": operation::name(parent, &format!("endpoints/{endpoint}"), &attempt.operation),
         "time": time(attempt.failed_at),
         "deployedModelId": attempt.deployment,
-        "model": parent.name(&format!("models/{}", attempt.model)),
+        "model": parent.name_of("models/", &attempt.model),
         "modelVersionId": attempt.version.to_string(),
         "error": operation::written_failure(&attempt.failure),
     })

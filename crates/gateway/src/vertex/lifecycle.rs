@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
-use platform::{AliasChange, EndpointUpdate, Error, Kind, ModelUpdate, VersionUpdate};
+use platform::{AliasChange, EndpointUpdate, Error, Kind, ModelUpdate, VersionUpdate, verb};
 use serde_json::json;
 
 use super::error::ApiError;
@@ -154,7 +154,7 @@ pub(crate) async fn update_endpoint_later(
         let endpoint = platform.update_endpoint(&parent.project, &id, update).await?;
         let finished = Finished {
             resource: format!("endpoints/{id}"),
-            kind: "UpdateEndpoint",
+            kind: verb::UPDATE,
             message: "Endpoint",
             response: endpoint::written(&platform, &parent, &endpoint),
         };

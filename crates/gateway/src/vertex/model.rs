@@ -86,7 +86,7 @@ pub(crate) async fn upload(gateway: &Gateway, address: Address, body: &Bytes) ->
             kind: "UploadModel",
             message: "UploadModelResponse",
             response: json!({
-                "model": parent.name(&format!("models/{}", version.model)),
+                "model": parent.name_of("models/", &version.model),
                 "modelVersionId": version.version.to_string(),
             }),
         };
@@ -275,14 +275,14 @@ fn written(platform: &Platform, parent: &Parent, version: &ModelVersion) -> Valu
     let deployed: Vec<Value> = platform
         .deployments_of(&parent.project, &version.model, version.version)
         .into_iter()
-        .map(|(endpoint, id)| json!({"endpoint": parent.name(&format!("endpoints/{endpoint}")), "deployedModelId": id}))
+        .map(|(endpoint, id)| json!({"endpoint": parent.name_of("endpoints/", &endpoint), "deployedModelId": id}))
         .collect();
     let mut metadata = json!({"bundleDigest": version.bundle_digest, "signature": version.signature});
     if let (Some(metadata), Some(summary)) = (metadata.as_object_mut(), version.summary.as_object()) {
         metadata.extend(summary.clone());
     }
     json!({
-        "name": parent.name(&format!("models/{}", version.model)),
+        "name": parent.name_of("models/", &version.model),
         "versionId": version.version.to_string(),
         "versionAliases": version.aliases,
         "versionCreateTime": time(version.created_at),

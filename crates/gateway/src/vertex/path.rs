@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 use axum::http::Method;
-use percent_encoding::percent_decode_str;
 use platform::{Error, Kind};
 
 use super::error::ApiError;
+use crate::named::decoded;
 
 const SEGMENT_LENGTH_MAX: usize = 63;
 /// No place is so deep.
@@ -290,13 +290,13 @@ impl Address {
                 "see .../models, .../endpoints, .../datasets, .../customJobs, .../batchPredictionJobs, .../operations",
             )
         };
-        let mut decoded = [const { Cow::Borrowed("") }; SEGMENTS_MAX];
+        let mut texts = [const { Cow::Borrowed("") }; SEGMENTS_MAX];
         let mut count = 0;
         for segment in path.split('/') {
-            *decoded.get_mut(count).ok_or_else(unknown)? = decode(segment)?;
+            *texts.get_mut(count).ok_or_else(unknown)? = decode(segment)?;
             count += 1;
         }
-        let mut segments: [&str; SEGMENTS_MAX] = std::array::from_fn(|at| &*decoded[at]);
+        let mut segments: [&str; SEGMENTS_MAX] = std::array::from_fn(|at| &*texts[at]);
         // A path has at least one segment, and `:verb` follows the last one.
         let (last, verb) = segments[count - 1].rsplit_once(':').unwrap_or((segments[count - 1], ""));
         segments[count - 1] = last;
@@ -430,11 +430,7 @@ fn call(place: Place, method: &Method, verb: &str, path: &str) -> Result<Call, A
 }
 
 fn decode(segment: &str) -> Result<Cow<'_, str>, ApiError> {
-    // Most have nothing to decode, and that is seen at once.
-    if !segment.as_bytes().contains(&b'%') {
-        return Ok(Cow::Borrowed(segment));
-    }
-    percent_decode_str(segment).decode_utf8().map_err(|_| {
+    decoded(segment).map_err(|_| {
         Error::new(Kind::InvalidArgument, format!("path segment \"{segment}\" is not UTF-8")).into()
     })
 }

@@ -40,7 +40,7 @@ pub(crate) async fn raw_predict(
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     answered::by_target_of_project(response.headers_mut(), &target);
     let (model, version) = target.version();
-    let model = address.parent.name(&format!("models/{model}"));
+    let model = address.parent.name_of("models/", model);
     for (name, value) in [
         (DEPLOYED_MODEL_ID, target.deployment_id().to_owned()),
         (MODEL, model),

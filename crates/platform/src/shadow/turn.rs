@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use registry::{Deployment, Endpoint, TrafficSplit};
+use registry::{Deployment, Endpoint, TrafficSplit, verb};
 use tokio::sync::MutexGuard;
 
-use crate::attempt::{Attempt, UPDATE};
+use crate::attempt::Attempt;
 use crate::deployed::{DeployedModel, Loaded, key};
 use crate::loads::Load;
 use crate::{Error, Kind, Platform, Result};
@@ -102,7 +102,7 @@ impl Platform {
         endpoint: &str,
         split_of: impl Fn(&Endpoint) -> registry::Result<TrafficSplit>,
     ) -> Result<Turn<'_>> {
-        self.turn_for(UPDATE, (project, endpoint), split_of).await
+        self.turn_for(verb::UPDATE, (project, endpoint), split_of).await
     }
 
     /// The same for a change of this verb.

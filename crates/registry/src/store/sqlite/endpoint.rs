@@ -8,11 +8,11 @@ use super::{SqliteStore, limit, project, time, version};
 use crate::error::{NAMES_READ, names_text};
 use crate::{
     Deployment, Endpoint, EndpointUpdate, Error, FailedAttempt, NewEndpoint, Residence, Result, TrafficSplit,
-    check_deploy, check_redeploy, check_undeploy, check_update, document,
+    check_deploy, check_redeploy, check_undeploy, check_update, document, verb,
 };
 
 /// Verbs of changes that bring in a deployment; others only move traffic.
-const LOADING: [&str; 2] = ["DeployModel", "MutateDeployedModel"];
+const LOADING: [&str; 2] = [verb::DEPLOY, verb::REDEPLOY];
 
 pub(super) async fn create(store: &SqliteStore, new: NewEndpoint, now: Timestamp) -> Result<Endpoint> {
     new.check()?;
