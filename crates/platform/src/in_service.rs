@@ -210,7 +210,27 @@ impl InService {
 
     /// The version that answers the next request.
     pub(crate) fn pick(&self, project: &str, endpoint: &str, together: Option<&Together>) -> Option<Picked> {
-        let route = self.get(project, endpoint)?;
+        self.pick_of(&*self.get(project, endpoint)?, (project, endpoint), together)
+    }
+
+    /// The same, or what is deployed and does not answer. Both of one state: what comes into service between two looks would
+    /// be in neither.
+    pub(crate) fn pick_or_absent(
+        &self,
+        project: &str,
+        endpoint: &str,
+        together: Option<&Together>,
+    ) -> std::result::Result<Picked, Vec<DeploymentStatus>> {
+        let Some(route) = self.get(project, endpoint) else { return Err(Vec::new()) };
+        self.pick_of(&route, (project, endpoint), together).ok_or_else(|| route.absent.clone())
+    }
+
+    fn pick_of(
+        &self,
+        route: &Route,
+        (project, endpoint): (&str, &str),
+        together: Option<&Together>,
+    ) -> Option<Picked> {
         let pick = |key| route.dealer.pick(route.deployed.iter().map(|(percent, _)| *percent), key);
         let picked = match together {
             None => pick(None),

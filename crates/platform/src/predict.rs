@@ -6,11 +6,12 @@ use std::time::Instant;
 use jiff::civil::Date;
 use market::{FeatureSet, Panel, RowKey, Universe};
 use predictor::{Signature, Tensor, TensorSpec};
+use registry::Endpoint;
 use serde::{Deserialize, Serialize};
 
 use crate::answerer::Answerer;
 use crate::dataset::{LoadedDataset, days_between};
-use crate::deployed::{DeployedModel, Engine};
+use crate::deployed::{DeployedModel, DeploymentStatus, Engine};
 use crate::in_service::Picked;
 use crate::shadow::{self, Shadows};
 use crate::traffic::Together;
@@ -280,9 +281,14 @@ impl Platform {
     /// [`Kind::NotFound`] for an unknown endpoint, [`Kind::FailedPrecondition`] if nothing is deployed,
     /// [`Kind::Unavailable`] if what is deployed cannot answer.
     pub async fn target(&self, project: &str, endpoint: &str, together: Option<&Together>) -> Result<Target> {
-        match self.serving.pick(project, endpoint, together) {
-            Some(model) => Ok(Target::new(model)),
-            None => Err(self.nothing_serves(project, endpoint).await),
+        if let Some(picked) = self.serving.pick(project, endpoint, together) {
+            return Ok(Target::new(picked));
+        }
+        let found = self.registry.get_endpoint(project, endpoint).await?;
+        // It may have come into service while the registry was read.
+        match self.serving.pick_or_absent(project, endpoint, together) {
+            Ok(picked) => Ok(Target::new(picked)),
+            Err(absent) => Err(nothing_serves(&found, &absent)),
         }
     }
 
@@ -346,33 +352,6 @@ impl Platform {
         })
     }
 
-    async fn nothing_serves(&self, project: &str, endpoint: &str) -> Error {
-        match self.registry.get_endpoint(project, endpoint).await {
-            Err(error) => error.into(),
-            Ok(found) if found.deployments.is_empty() => Error::new(
-                Kind::FailedPrecondition,
-                format!(
-                    "endpoint \"{endpoint}\" has no model deployed; deploy one with `bellwether endpoint deploy {endpoint} --model MODEL`"
-                ),
-            ),
-            Ok(_) => {
-                let absent = self.serving.absent(project, endpoint);
-                let reasons: Vec<String> = absent
-                    .iter()
-                    .filter_map(|status| {
-                        Some(format!("deployment {}: {}", status.deployment, status.why_absent()?))
-                    })
-                    .collect();
-                let why = if reasons.is_empty() {
-                    "its traffic split gives no deployment any traffic".to_owned()
-                } else {
-                    reasons.join("; ")
-                };
-                Error::new(Kind::Unavailable, format!("endpoint \"{endpoint}\" cannot answer: {why}"))
-            }
-        }
-    }
-
     async fn rows(
         &self,
         model: &Arc<DeployedModel>,
@@ -403,6 +382,29 @@ impl Platform {
             .await
             .map_err(|error| Error::internal("computing features stopped unexpectedly", error))?
     }
+}
+
+/// Why nothing answers at an endpoint: what the registry says of it, and which of its deployments do not answer.
+fn nothing_serves(endpoint: &Endpoint, absent: &[DeploymentStatus]) -> Error {
+    let id = &endpoint.id;
+    if endpoint.deployments.is_empty() {
+        let message = format!(
+            "endpoint \"{id}\" has no model deployed; deploy one with `bellwether endpoint deploy {id} --model MODEL`"
+        );
+        return Error::new(Kind::FailedPrecondition, message);
+    }
+    let reason = |status: &DeploymentStatus| {
+        Some(format!("deployment {}: {}", status.deployment, status.why_absent()?))
+    };
+    let reasons: Vec<String> = absent.iter().filter_map(reason).collect();
+    let why = if !reasons.is_empty() {
+        reasons.join("; ")
+    } else if endpoint.traffic_split.values().all(|percent| *percent == 0) {
+        "its traffic split gives no deployment any traffic".to_owned()
+    } else {
+        "it is being changed; try again later".to_owned()
+    };
+    Error::new(Kind::Unavailable, format!("endpoint \"{id}\" cannot answer: {why}"))
 }
 
 fn computed_elsewhere() -> Error {

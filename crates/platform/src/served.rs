@@ -146,6 +146,10 @@ impl Platform {
             return Ok(Target::new(picked));
         }
         let found = self.registry.get_endpoint(project, endpoint).await?;
+        // It may have come into service while the registry was read.
+        if let Some(picked) = self.serving.answering(project, endpoint, deployment) {
+            return Ok(Target::new(picked));
+        }
         let answering = found.deployments.iter().filter(|deployment| !found.is_shadow(deployment));
         let ids: Vec<&str> = answering.map(|deployment| deployment.id.as_str()).collect();
         if !ids.contains(&deployment) {

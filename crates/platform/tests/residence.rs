@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -297,6 +297,52 @@ async fn while_one_is_brought_back_it_is_to_be_asked_later_and_what_is_on_demand
     let states: Vec<String> = restoring.await.unwrap().iter().map(DeploymentStatus::state).collect();
     assert_eq!(states, ["in service", "unloaded"]);
     assert!(platform.readiness().ready);
+}
+
+/// Looks for who answers at an endpoint again and again, until there is somebody; returns what it was told before.
+async fn told_until_served(platform: Arc<Platform>, endpoint: String) -> BTreeSet<String> {
+    let begun = std::time::Instant::now();
+    let mut told = BTreeSet::new();
+    while let Err(refused) = platform.target(P, &endpoint, None).await {
+        told.insert(refused.to_string());
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never comes: {told:?}");
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_just_when_it_comes_into_service_is_not_told_a_reason_that_never_was() {
+    let fixture = Fixture::new().await;
+    fixture.upload("m", 64, 1.0).await;
+    let endpoints: Vec<String> = (0..40).map(|n| format!("e{n}")).collect();
+    let mut told = BTreeSet::new();
+    for endpoint in &endpoints {
+        fixture.endpoint(endpoint).await;
+        let asking = tokio::spawn(told_until_served(Arc::clone(&fixture.platform), endpoint.clone()));
+        let standing = Standing { residence: Residence::OnDemand, ..Standing::default() };
+        fixture.platform.deploy(deploy(endpoint, "m", standing, true)).await.unwrap();
+        told.extend(asking.await.unwrap());
+    }
+    let known = |why: &String, known: &[&str]| known.iter().any(|known| why.contains(known));
+    for why in &told {
+        assert!(known(why, &["has no model deployed", "is being changed; try again later"]), "{why}");
+    }
+    assert!(!told.is_empty());
+
+    let Fixture { _alone, dir, platform } = fixture;
+    drop(platform);
+    let platform = open(&dir.path().join("data")).await;
+    platform.announce_deployments().await.unwrap();
+    let asking: Vec<_> = endpoints
+        .into_iter()
+        .map(|endpoint| tokio::spawn(told_until_served(Arc::clone(&platform), endpoint)))
+        .collect();
+    platform.restore_deployments().await.unwrap();
+    for asking in asking {
+        for why in asking.await.unwrap() {
+            assert!(known(&why, &["is being loaded; try again later"]), "{why}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
