@@ -128,7 +128,7 @@ class Line:
         finally:
             self.socket.settimeout(seconds)
 
-    def is_closed(self, seconds: float = 2) -> bool:
+    def is_closed(self, seconds: float = SECONDS_MAX) -> bool:
         """Whether the server ends the line within some time without another word."""
         self.socket.settimeout(seconds)
         try:
@@ -142,14 +142,15 @@ class Line:
 class Hostile:
     """The server."""
 
-    def __init__(self, binary: Path, folder: Path):
+    def __init__(self, binary: Path, folder: Path, *arguments: str):
         program = Program(binary, folder / "data", folder)
         for name, path in ((ROWS, rows_model(folder / "rows.onnx")), (SEVERAL, several_model(folder / "several.onnx"))):
             program.succeed("model", "upload", path, "--model", name)
             program.succeed("endpoint", "create", name)
             program.succeed("endpoint", "deploy", name, "--model", name, "--cpu-cores", "1", "--memory-gb", "1")
         self.folder = folder
-        self.server: Server = program.serve("--default-model", ROWS)
+        # The time for a request is the default, which test_hostile_slow.py outlasts.
+        self.server: Server = program.serve("--default-model", ROWS, "--request-timeout-s", "60", *arguments)
         host, port = self.server.url.removeprefix("http://").split(":")
         self.address = host, int(port)
         self.bits = self.predict()
