@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +48,8 @@ END_SECONDS_MAX = 30
 SLOW_SECONDS = 3
 ENDPOINTS = "/v1/projects/default/locations/local/endpoints"
 LARGE_ROW = [[0.0, 0.0, 1.0, 0.0]]
+# A load takes less than a second: a busy machine may not let the test see it, which begins again then.
+TRIES_MAX = 5
 
 
 def scaled(path: Path, scale: float) -> Path:
@@ -166,29 +168,32 @@ class Clients:
 def test_until_it_is_loaded_every_client_is_told_to_come_again(ended: Program):
     ended.succeed("model", "upload", large(ended.folder / "large.onnx"), "--model", "large")
     deploy(ended, "a-large", "large")
-    server = ended.start("--default-model", MODEL)
-    server.wait_for("/healthz")
-    refused, seen_waiting = 0, False
-    with Clients(server) as clients:
-        end = time.monotonic() + READY_SECONDS_MAX
-        while server.get("/readyz").status != 200:
-            assert time.monotonic() < end, server.log.read_text()
-            for outcome, number, _ in clients.ask_all():
-                # Not the version that is loaded first: the one that is meant.
-                assert (outcome, number) in [(LATER, ""), (ANSWERED, "2")]
-                refused += outcome == LATER
-            states, index = clients.states(), clients.index()
-            assert set(states) == {1, 2} and set(index) == {"1", "2"}
-            assert {state for state, _ in states.values()} <= {START_STATE, LOADING_STATE, AVAILABLE_STATE}
-            assert {state for state, _ in index.values()} <= {"LOADING", "READY"}
-            # Its turn comes after the large one's.
-            seen_waiting |= states[2][0] == START_STATE and index["2"][0] == "LOADING"
-            time.sleep(PAUSE_SECONDS)
-        assert refused > 0 and seen_waiting, "it was loaded before anybody asked"
-        assert {outcome[:2] for outcome in clients.ask_all()} == {(ANSWERED, "2")}
-        assert clients.http.is_model_ready(MODEL) and clients.grpc.is_model_ready(MODEL)
-        assert clients.states() == {1: (AVAILABLE_STATE, ""), 2: (AVAILABLE_STATE, "")}
-    assert server.stop() == 0, server.log.read_text()
+    for _ in range(TRIES_MAX):
+        server = ended.start("--default-model", MODEL)
+        server.wait_for("/healthz")
+        refused, seen_waiting = 0, False
+        with Clients(server) as clients:
+            end = time.monotonic() + READY_SECONDS_MAX
+            while server.get("/readyz").status != 200:
+                assert time.monotonic() < end, server.log.read_text()
+                for outcome, number, _ in clients.ask_all():
+                    # Not the version that is loaded first: the one that is meant.
+                    assert (outcome, number) in [(LATER, ""), (ANSWERED, "2")]
+                    refused += outcome == LATER
+                states, index = clients.states(), clients.index()
+                assert set(states) == {1, 2} and set(index) == {"1", "2"}
+                assert {state for state, _ in states.values()} <= {START_STATE, LOADING_STATE, AVAILABLE_STATE}
+                assert {state for state, _ in index.values()} <= {"LOADING", "READY"}
+                # Its turn comes after the large one's.
+                seen_waiting |= states[2][0] == START_STATE and index["2"][0] == "LOADING"
+                time.sleep(PAUSE_SECONDS)
+            assert {outcome[:2] for outcome in clients.ask_all()} == {(ANSWERED, "2")}
+            assert clients.http.is_model_ready(MODEL) and clients.grpc.is_model_ready(MODEL)
+            assert clients.states() == {1: (AVAILABLE_STATE, ""), 2: (AVAILABLE_STATE, "")}
+        assert server.stop() == 0, server.log.read_text()
+        if refused and seen_waiting:
+            break
+    assert refused > 0 and seen_waiting, "it was loaded before anybody asked"
 
 
 def test_what_cannot_be_loaded_is_not_answered_by_another_version(ended: Program):
@@ -240,18 +245,30 @@ def is_loading(server: Server) -> bool:
     return False
 
 
-def until_loading(server: Server, asked: Future | None = None) -> None:
-    """Returns as soon as it loads, while `asked` has no outcome yet."""
+def serve_and_rest(program: Program) -> Server:
+    """A server that has loaded what is deployed, so that whatever it loads now was asked for."""
+    server = program.serve()
+    end = time.monotonic() + READY_SECONDS_MAX
+    while is_loading(server):
+        assert time.monotonic() < end, server.log.read_text()
+        time.sleep(PAUSE_SECONDS)
+    return server
+
+
+def is_seen_loading(server: Server, is_over: Callable[[], bool]) -> bool:
+    """Waits until it loads, and says whether that was seen before all was over."""
     end = time.monotonic() + READY_SECONDS_MAX
     while not is_loading(server):
         assert time.monotonic() < end, server.log.read_text()
-        assert not (asked and asked.done()), asked.result()
+        if is_over():
+            return False
         time.sleep(0.002)
+    return True
 
 
-def end_while_loading(server: Server, asked: Future | None = None) -> None:
-    """Tells it to end as soon as it loads."""
-    until_loading(server, asked)
+def end_while_loading(server: Server, asked: Future) -> None:
+    """Tells it to end as soon as it loads, or has loaded what was asked for."""
+    is_seen_loading(server, asked.done)
     begun = time.monotonic()
     assert server.stop() == 0, server.log.read_text()
     assert time.monotonic() - begun < END_SECONDS_MAX
@@ -272,14 +289,18 @@ def begins_again(program: Program, endpoints: list[str]) -> Server:
 def test_a_deployment_in_flight_is_given_up_at_the_end_and_can_be_made_then(ended: Program):
     ended.succeed("model", "upload", large(ended.folder / "large.onnx"), "--model", "large")
     ended.succeed("endpoint", "create", "large")
-    server = ended.serve()
-    # Beside what answers it is loaded when nothing else is to be done.
-    with all_cores_busy(), ThreadPoolExecutor(1) as others:
-        deploying: Future[Outcome] = others.submit(
-            ended.run, "endpoint", "deploy", "large", "--model", "large", "--server", server.url, "--json"
-        )
-        end_while_loading(server, deploying)
-        outcome = deploying.result()
+    for _ in range(TRIES_MAX):
+        server = serve_and_rest(ended)
+        # Beside what answers it is loaded when nothing else is to be done.
+        with all_cores_busy(), ThreadPoolExecutor(1) as others:
+            deploying: Future[Outcome] = others.submit(
+                ended.run, "endpoint", "deploy", "large", "--model", "large", "--server", server.url, "--json"
+            )
+            end_while_loading(server, deploying)
+            outcome = deploying.result()
+        if outcome.status != 0:
+            break
+        ended.succeed("endpoint", "undeploy", "large", "--deployment", outcome.json["deployment"])
     assert outcome.status != 0 and "the server is stopping" in outcome.error["message"], outcome
     assert begins_again(ended, ["vec-1", "vec-2"]).stop() == 0
     ended.succeed("endpoint", "deploy", "large", "--model", "large")
@@ -291,21 +312,31 @@ def test_a_deployment_in_flight_is_given_up_at_the_end_and_can_be_made_then(ende
 def test_a_server_that_brings_back_what_is_deployed_ends_when_told(ended: Program):
     ended.succeed("model", "upload", large(ended.folder / "large.onnx"), "--model", "large")
     deploy(ended, "a-large", "large")
-    server = ended.start()
-    server.wait_for("/healthz")
     # What is under way is answered, however long its client takes: no deadline but that of the end holds.
-    host, port = server.url.removeprefix("http://").split(":")
     body = json.dumps({"displayName": "made at the end"}).encode()
-    with socket.create_connection((host, int(port)), timeout=END_SECONDS_MAX) as client:
-        head = f"POST {ENDPOINTS}?endpointId=made HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-        client.sendall(head.encode() + body[:5])
-        until_loading(server)
-        begun = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        time.sleep(SLOW_SECONDS)
-        assert server.process.poll() is None, server.log.read_text()
-        client.sendall(body[5:])
-        assert client.recv(1024).startswith(b"HTTP/1.1 200 "), server.log.read_text()
+    head = f"POST {ENDPOINTS}?endpointId=made HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nexpect: 100-continue\r\n\r\n"
+    for _ in range(TRIES_MAX):
+        server = ended.start()
+        server.wait_for("/healthz")
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=END_SECONDS_MAX) as client:
+            client.sendall(head.encode())
+            # Now it is under way.
+            assert client.recv(1024).startswith(b"HTTP/1.1 100 "), server.log.read_text()
+            client.sendall(body[:5])
+            if not is_seen_loading(server, lambda: server.get("/readyz").status == 200):
+                server.process.kill()
+                server.process.wait()
+                continue
+            begun = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(SLOW_SECONDS)
+            assert server.process.poll() is None, server.log.read_text()
+            client.sendall(body[5:])
+            assert client.recv(1024).startswith(b"HTTP/1.1 200 "), server.log.read_text()
+            break
+    else:
+        pytest.fail("it was loaded before anybody looked")
     assert server.process.wait(timeout=END_SECONDS_MAX) == 0, server.log.read_text()
     assert time.monotonic() - begun < END_SECONDS_MAX
     server = begins_again(ended, ["a-large", "vec-1", "vec-2"])
@@ -318,11 +349,14 @@ def test_who_waits_for_a_model_on_demand_is_told_of_the_end(ended: Program):
     ended.succeed("model", "upload", large(ended.folder / "large.onnx"), "--model", "large")
     ended.succeed("endpoint", "create", "large")
     ended.succeed("endpoint", "deploy", "large", "--model", "large", "--load", "on-demand")
-    server = ended.serve()
-    with ThreadPoolExecutor(1) as others:
-        asked: Future[Reply] = others.submit(server.post, "/v1/models/large:predict", {"instances": LARGE_ROW})
-        end_while_loading(server, asked)
-        reply = asked.result()
+    for _ in range(TRIES_MAX):
+        server = serve_and_rest(ended)
+        with ThreadPoolExecutor(1) as others:
+            asked: Future[Reply] = others.submit(server.post, "/v1/models/large:predict", {"instances": LARGE_ROW})
+            end_while_loading(server, asked)
+            reply = asked.result()
+        if reply.status != 200:
+            break
     assert reply.status == 503 and "the server is stopping" in reply.text, reply
     server = begins_again(ended, ["large", "vec-1", "vec-2"])
     assert server.post("/v1/models/large:predict", {"instances": LARGE_ROW}).status == 200
