@@ -6,6 +6,7 @@ import struct
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
+HARMLESS = b"harmless"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # Codes of RFC 7541's appendix B, of the letters of `grpc-status` and of digits: (code, bits).
 HUFFMAN = {
@@ -108,9 +109,10 @@ class Connection:
             yield kept[3], kept[4], int.from_bytes(kept[5:9], "big"), kept[9 : 9 + size]
             kept = kept[9 + size :]
 
-    def outcome(self, seconds: float = 1.5) -> set[str]:
-        """How the server took it: `closed`, `goaway`, `reset`, `status` for a reply, `grpc N` for a reply of gRPC, `alive` for a ping."""
-        self.send(frame(PING, payload=b"harmless"))
+    def outcome(self, seconds: float = 20, ends: frozenset[str] | set[str] = frozenset()) -> set[str]:
+        """How the server took it: `closed`, `goaway`, `reset`, `status` for a reply, `grpc N` for a reply of gRPC, `alive` for a ping after
+        all else. What comes after `alive` is not waited for if that is among `ends`."""
+        self.send(frame(PING, payload=HARMLESS))
         found, answered = set(), False
         for event in self.frames(seconds):
             if event is None:
@@ -118,11 +120,11 @@ class Connection:
                 break
             kind, flags, _, payload = event
             found |= {GOAWAY: {"goaway"}, RST_STREAM: {"reset"}, HEADERS: {"status"}}.get(kind, set())
-            if kind == PING and flags & ACK:
+            if kind == PING and flags & ACK and payload == HARMLESS:
                 found.add("alive")
             if kind == HEADERS and (status := grpc_status(payload)) is not None:
                 found.add(f"grpc {status}")
-            answered = answered or kind == RST_STREAM or (kind == HEADERS and flags & END_STREAM)
-            if kind == GOAWAY or (answered and "alive" in found):
+            answered = answered or kind == RST_STREAM or (kind in (HEADERS, DATA) and flags & END_STREAM)
+            if kind == GOAWAY or ("alive" in found and (answered or "alive" in ends)):
                 break
         return found

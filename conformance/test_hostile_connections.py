@@ -4,6 +4,7 @@ gRPC that are noise. The server closes what it must not read on, answers the oth
 import gzip
 import json
 import struct
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ import grpc
 import pytest
 
 import http2
-from hostile import GOOD, ROWS, SEVERAL, VERTEX, Hostile, tensor_bytes
+from hostile import GOOD, ROWS, SEVERAL, VERTEX, Hostile, Line, tensor_bytes
 
 PREDICT = f"/v1/models/{ROWS}:predict"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -21,6 +22,8 @@ GROWTH_BYTES_MAX = 64 << 20
 GREEDY, ALSO_GREEDY = "127.0.0.2", "127.0.0.3"
 # A body that does not come is given up after 10 s.
 BODY_SECONDS = 10
+# Until what is over holds nothing any more.
+FREE_SECONDS_MAX = 30
 
 
 @pytest.fixture(scope="module")
@@ -247,12 +250,12 @@ def test_slow_clients_keep_nobody_waiting(hostile: Hostile):
     for line in readers[:40]:
         line.send(POST + b"content-length: %d\r\n\r\n" % len(grown) + grown)
     begun = time.monotonic()
-    slowest = 0.0
+    taken = []
     given_up = None
     while given_up is None and time.monotonic() - begun < 3 * BODY_SECONDS:
         started = time.monotonic()
         assert hostile.predict() == hostile.bits
-        slowest = max(slowest, time.monotonic() - started)
+        taken.append(time.monotonic() - started)
         for line in heads[:50]:
             line.send(b"x")
         for line in bodies[1:]:
@@ -265,18 +268,23 @@ def test_slow_clients_keep_nobody_waiting(hostile: Hostile):
     assert given_up is not None and given_up.status == 408, given_up
     assert "slowly" in given_up.json["error"]
     assert time.monotonic() - begun < 2 * BODY_SECONDS
-    assert slowest < 2, f"a good question waited {slowest:.1f} s"
+    # A busy machine may keep one of them; slow clients would keep all of them, or one until a body is given up.
+    median, slowest = sorted(taken)[len(taken) // 2], max(taken)
+    assert median < 1 and slowest < BODY_SECONDS - 2, f"good questions waited {median:.1f} s, one {slowest:.1f} s"
     # A byte at a time is no better than none.
     for line in bodies[1:]:
         line.socket.settimeout(BODY_SECONDS)
         assert line.answer().status == 408
     for line in (*heads, *bodies, *readers):
         line.close()
-    end = time.monotonic() + 10
+    end = time.monotonic() + FREE_SECONDS_MAX
     while hostile.open_files() > files and time.monotonic() < end:
         time.sleep(0.1)
     assert hostile.open_files() <= files
-    assert hostile.resident_bytes() - before < GROWTH_BYTES_MAX
+    # What was freed is given back after a while.
+    while (grown := hostile.resident_bytes() - before) >= GROWTH_BYTES_MAX and time.monotonic() < end:
+        time.sleep(0.2)
+    assert grown < GROWTH_BYTES_MAX, grown >> 20
     hostile.is_unharmed()
 
 
@@ -286,65 +294,83 @@ def test_clients_that_leave_cost_nothing(hostile: Hostile):
     for _ in range(300):
         with hostile.line() as line:
             line.send(half)
-    end = time.monotonic() + 10
+    end = time.monotonic() + FREE_SECONDS_MAX
     while hostile.open_files() > files and time.monotonic() < end:
         time.sleep(0.05)
     assert hostile.open_files() <= files
     hostile.is_unharmed()
 
 
-def test_too_many_at_once_are_refused_at_once(hostile: Hostile):
+@pytest.fixture
+def patient(binary, tmp_path):
+    """A server that gives up no body while a busy machine gets to it."""
+    hostile = Hostile(binary, tmp_path, "--body-timeout-s", "60")
+    yield hostile
+    hostile.stop()
+
+
+def refused(lines: list[Line], count: int) -> list[int]:
+    """The statuses that have come when so many have, or after a while."""
+    end = time.monotonic() + 10
+    while sum(line.is_readable() for line in lines) < count and time.monotonic() < end:
+        time.sleep(0.05)
+    return [line.answer().status for line in lines if line.is_readable()]
+
+
+def test_too_many_at_once_are_refused_at_once(patient: Hostile):
     """1,024 requests in progress are enough, and half of them for one client: others are told to come back, and the operator still sees the server."""
-    lines = [hostile.line(source=source) for source in (GREEDY, ALSO_GREEDY) for _ in range(600)]
+    lines = [patient.line(source=source) for source in (GREEDY, ALSO_GREEDY) for _ in range(600)]
     try:
         for line in lines[:600]:
             line.send(POST + b"content-length: 1000\r\n\r\n{")
-        # Those that are over the limit hear so; the last of the others are on their way still.
-        time.sleep(1)
-        assert [line.answer().status for line in lines[:600] if line.is_readable()] == [429] * 88
-        answer = hostile.ask("POST", PREDICT, GOOD, source=GREEDY)
+        # Those that are over the limit hear so; the others hold the 512 places that the next is told of.
+        assert refused(lines[:600], 88) == [429] * 88
+        answer = patient.ask("POST", PREDICT, GOOD, source=GREEDY)
         assert answer.status == 429 and "512 requests of this address" in answer.json["error"], answer
-        assert hostile.ask("POST", PREDICT, GOOD).status == 200, "another client is answered"
+        assert patient.ask("POST", PREDICT, GOOD).status == 200, "another client is answered"
         for line in lines[600:]:
             line.send(POST + b"content-length: 1000\r\n\r\n{")
-        time.sleep(1)
-        assert [line.answer().status for line in lines[600:] if line.is_readable()] == [429] * 88
+        assert refused(lines[600:], 88) == [429] * 88
         for path, body in [(PREDICT, GOOD), (f"{VERTEX}/{ROWS}:predict", GOOD), ("/invocations", GOOD), (f"/v2/models/{ROWS}/infer", b"{}")]:
-            answer = hostile.ask("POST", path, body, {"content-type": "application/json"})
+            answer = patient.ask("POST", path, body, {"content-type": "application/json"})
             assert answer.status == 429 and answer.headers["retry-after"] and "1024" in answer.body.decode(), (path, answer)
-        with grpc.insecure_channel("%s:%d" % hostile.address) as channel, pytest.raises(grpc.RpcError) as caught:
+        with grpc.insecure_channel("%s:%d" % patient.address) as channel, pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary(INFER)(b"\x0a\x04rows", timeout=10)
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert hostile.ask("GET", "/healthz").status == 200 and hostile.ask("GET", "/metrics").status == 200
+        assert patient.ask("GET", "/healthz").status == 200 and patient.ask("GET", "/metrics").status == 200
     finally:
         for line in lines:
             line.close()
-    end = time.monotonic() + 10
-    while hostile.ask("POST", PREDICT, GOOD).status != 200:
+    end = time.monotonic() + FREE_SECONDS_MAX
+    while patient.ask("POST", PREDICT, GOOD).status != 200:
         assert time.monotonic() < end, "what was left holds its place"
-    hostile.is_unharmed()
+    patient.is_unharmed()
 
 
 def test_one_model_flooded_leaves_the_other_alone(hostile: Hostile):
     """Large questions to one model, as many as 16 lines can send; small ones to another are answered in between."""
     large = json.dumps({"instances": [[1, 2, 3, 4]] * 20_000}).encode()
     small = json.dumps({"instances": [{"x": [1, 2], "n": [3]}]}).encode()
-    stop = time.monotonic() + 3
+    end, stop = time.monotonic() + 3, threading.Event()
     taken = []
 
     def flood() -> set[int]:
         statuses = set()
-        while time.monotonic() < stop:
+        while not stop.is_set():
             statuses.add(hostile.ask("POST", PREDICT, large).status)
         return statuses
 
     with ThreadPoolExecutor(16) as pool:
         floods = [pool.submit(flood) for _ in range(16)]
-        while time.monotonic() < stop:
-            started = time.monotonic()
-            answer = hostile.ask("POST", f"/v1/models/{SEVERAL}:predict", small)
-            assert answer.status == 200 and answer.json == {"predictions": [[4.0, 5.0]]}, answer
-            taken.append(time.monotonic() - started)
+        try:
+            # On a busy machine the time alone may be over after one of them.
+            while time.monotonic() < end or len(taken) < 5:
+                started = time.monotonic()
+                answer = hostile.ask("POST", f"/v1/models/{SEVERAL}:predict", small)
+                assert answer.status == 200 and answer.json == {"predictions": [[4.0, 5.0]]}, answer
+                taken.append(time.monotonic() - started)
+        finally:
+            stop.set()
         statuses = set().union(*(one.result() for one in floods))
     assert statuses <= {200, 429}, statuses
     assert sorted(taken)[len(taken) // 2] < 1, f"half of the small questions waited over {sorted(taken)[len(taken) // 2]:.2f} s"
@@ -403,7 +429,7 @@ OPEN = http2.HEADERS, http2.END_HEADERS, 1
 def test_frames_that_are_none(hostile: Hostile, name: str, frames: bytes, ends: set[str]):
     with http2.Connection(hostile.address) as connection:
         connection.send(frames)
-        outcome = connection.outcome()
+        outcome = connection.outcome(ends=ends)
     assert outcome & ends, (name, outcome)
     if "status" not in ends and "alive" not in ends:
         assert "status" not in outcome, "it was taken for a request"
@@ -449,7 +475,7 @@ def test_messages_that_are_none(hostile: Hostile, name: str, more: tuple, body: 
     with http2.Connection(hostile.address) as connection:
         data = b"".join(F(http2.DATA, 0, 1, body[at : at + 16_000]) for at in range(0, len(body), 16_000))
         connection.send(F(*OPEN, http2.grpc(INFER, *more)) + data + F(http2.DATA, http2.END_STREAM, 1))
-        outcome = connection.outcome(5)
+        outcome = connection.outcome()
     assert outcome & {f"grpc {code}" for code in codes}, (name, outcome)
     hostile.is_unharmed()
 
