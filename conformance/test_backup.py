@@ -7,7 +7,11 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from program import Program, Server, environment
+
+TRIES_MAX = 5
 
 
 def ask(server: Server) -> list:
@@ -48,6 +52,21 @@ def test_a_backup_beside_writes_is_one_state_that_serves(copied: Program, tmp_pa
     assert again.stop() == 0
 
 
+def kill_restores(restored: Program, kept: Path) -> int:
+    """How many restores were killed before there was a data directory."""
+    killed = 0
+    for pause in (0.02, 0.05, 0.1, 0.2, 0.4):
+        command = restored.command("restore", "--from", kept, "--json")
+        process = subprocess.Popen(command, cwd=restored.folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        # One that is killed after its last step leaves a data directory too; the test looks whether it is whole.
+        if process.wait() == 0 or restored.data_dir.exists():
+            break
+        killed += 1
+    return killed
+
+
 def test_a_restore_that_is_killed_at_any_moment_leaves_no_data_directory(copied: Program, tmp_path: Path):
     # Enough files that a kill falls between them.
     for number in range(400):
@@ -55,22 +74,17 @@ def test_a_restore_that_is_killed_at_any_moment_leaves_no_data_directory(copied:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes([number % 256]) * 20_000 + str(number).encode())
     kept = copied.succeed("backup", "--out", tmp_path / "kept")
-    restored = Program(copied.binary, tmp_path / "restored", tmp_path)
-    killed = 0
-    for pause in (0.02, 0.05, 0.1, 0.2, 0.4):
-        command = restored.command("restore", "--from", tmp_path / "kept", "--json")
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(pause)
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
+    # A busy machine may let the first restore end before it is killed: then once more, elsewhere.
+    for attempt in range(TRIES_MAX):
+        restored = Program(copied.binary, tmp_path / f"restored-{attempt}", tmp_path)
+        if kill_restores(restored, tmp_path / "kept") > 0:
             break
-        killed += 1
-        assert not restored.data_dir.exists(), "half a restore pretends to be whole"
-    assert killed > 0
+    else:
+        pytest.fail("every restore ended before it was killed")
     if not restored.data_dir.exists():
         assert restored.succeed("restore", "--from", tmp_path / "kept")["files"] == kept["files"]
     manifest = json.loads(next((tmp_path / "kept" / "backups").iterdir()).read_text())
     for name, entry in manifest["files"].items():
         if name != "registry.sqlite":
-            assert (restored.data_dir / name).stat().st_size == entry["bytes"]
+            assert (restored.data_dir / name).stat().st_size == entry["bytes"], "half a restore pretends to be whole"
     assert restored.succeed("model", "list")["models"]
