@@ -580,11 +580,15 @@ def test_much_that_means_nothing_takes_no_time(hostile: Hostile):
         (VERTEX, {"displayName": "x", "labels": dict.fromkeys(names, "a")}),
     ]:
         sent = dumps(body)
-        started = time.monotonic()
-        answer = hostile.ask("POST", path, sent, {"content-type": JSON})
-        assert answer.status in (200, 400), answer
-        if (seconds := time.monotonic() - started) > 4:
-            slow.append(f"{path} {next(iter(body))}: {seconds:.1f} s")
+        taken = []
+        # What is slow by itself is so every time, other than what a busy machine keeps waiting.
+        while len(taken) < 4 and not any(seconds <= 4 for seconds in taken):
+            started = time.monotonic()
+            answer = hostile.ask("POST", path, sent, {"content-type": JSON})
+            assert answer.status in (200, 400), answer
+            taken.append(time.monotonic() - started)
+        if min(taken) > 4:
+            slow.append(f"{path} {next(iter(body))}: {min(taken):.1f} s")
     assert not slow, slow
     hostile.is_unharmed()
 

@@ -18,7 +18,7 @@ QUESTION, CHANGE = 31 << 20, (4 << 20) - 1000
 BODY_BYTES_MAX, HELD_BYTES_MAX = 128 << 20, 256 << 20
 # Of six bodies at once.
 SEVERAL_BYTES_MAX = 960 << 20
-SECONDS_MAX = 4
+SECONDS_MAX = 15
 
 
 def filled(before: bytes, item: bytes, after: bytes, length: int = QUESTION) -> bytes:
