@@ -1,7 +1,7 @@
 //! What a deployment has done, counted with plain atomics, in the form monitoring wants.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::Error;
 use crate::per_thread::PerThread;
@@ -37,8 +37,8 @@ pub struct Counters {
     pub compute: Histogram,
     /// What was computed together, by its number of rows, ascending.
     pub batch_sizes: Vec<BatchSize>,
-    /// How long ago the last batch was computed; none: there was none.
-    pub idle: Option<Duration>,
+    /// When the last batch was computed; none: there was none.
+    pub last: Option<SystemTime>,
     /// How long answers took as those who asked saw it, by lane; see [`Deployment::took`](crate::Deployment::took).
     pub lanes: [Histogram; LANES],
 }
@@ -116,27 +116,20 @@ pub(crate) struct Counting {
     lanes: [Durations; LANES],
 }
 
-/// When something happened last, by the monotonic clock.
-struct Last {
-    born: Instant,
-    /// Nanoseconds after that; 0: never.
-    nanoseconds: AtomicU64,
-}
-
-impl Default for Last {
-    fn default() -> Self {
-        Self { born: Instant::now(), nanoseconds: AtomicU64::new(0) }
-    }
-}
+/// When something happened last, in nanoseconds since 1970; 0: never. It is noted as it is told: what is computed from a clock
+/// that is read later moves by whatever interrupts the reader.
+#[derive(Default)]
+struct Last(AtomicU64);
 
 impl Last {
     fn now(&self) {
-        self.nanoseconds.store(nanoseconds(self.born.elapsed()).max(1), Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.store(nanoseconds(now).max(1), Ordering::Relaxed);
     }
 
-    fn ago(&self) -> Option<Duration> {
-        let at = get(&self.nanoseconds);
-        (at > 0).then(|| self.born.elapsed().saturating_sub(Duration::from_nanos(at)))
+    fn at(&self) -> Option<SystemTime> {
+        let at = get(&self.0);
+        (at > 0).then(|| UNIX_EPOCH + Duration::from_nanos(at))
     }
 }
 
@@ -193,7 +186,7 @@ impl PerThread<Counting> {
             queue: durations(&|part| &part.queue),
             compute: durations(&|part| &part.compute),
             batch_sizes: Sizes::snapshot(self.all().map(|part| &part.sizes)),
-            idle: self.all().filter_map(|part| part.last.ago()).min(),
+            last: self.all().filter_map(|part| part.last.at()).max(),
             lanes: std::array::from_fn(|lane| durations(&|part| &part.lanes[lane])),
         }
     }
@@ -264,7 +257,7 @@ mod tests {
     #[test]
     fn batches_and_lanes_are_counted_apart() {
         let counting = PerThread::<Counting>::default();
-        assert_eq!(counting.snapshot(0).idle, None);
+        assert_eq!(counting.snapshot(0).last, None);
         let count = || {
             counting.here().computed(3, Duration::from_micros(5));
             counting.here().took(1, Duration::from_micros(90));
@@ -274,7 +267,9 @@ mod tests {
         // Another thread has counters of its own.
         std::thread::scope(|scope| scope.spawn(count).join().unwrap());
         let counters = counting.snapshot(0);
-        assert!(counters.idle.unwrap() < Duration::from_secs(60));
+        let last = counters.last.unwrap();
+        assert!(last.elapsed().unwrap_or_default() < Duration::from_secs(60));
+        assert_eq!(counting.snapshot(0).last, Some(last), "it stays while nothing is computed");
         let time = Duration::from_micros(10);
         assert_eq!(counters.batch_sizes, [BatchSize { rows: 3, batches: 2, time }]);
         assert_eq!((counters.batches, counters.batched_rows, counters.batched), (2, 6, time));

@@ -373,7 +373,7 @@ mod tests {
             queue: histogram(),
             compute: histogram(),
             batch_sizes: vec![size(1, 2), size(3, 1), size(4, 2), size(1500, 1)],
-            idle: None,
+            last: None,
             lanes: std::array::from_fn(|_| histogram()),
         };
         let mut page = Page::default();

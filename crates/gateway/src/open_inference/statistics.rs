@@ -6,7 +6,7 @@
 //! took) is 0.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use platform::{Counters, DeploymentCounters, Histogram, ModelName, Platform};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ pub(crate) struct Statistics {
 }
 
 impl Statistics {
-    fn add(&mut self, counters: &Counters, memory_bytes: u64, now_ms: u64) {
+    fn add(&mut self, counters: &Counters, memory_bytes: u64) {
         let errors = &counters.errors;
         self.rows += counters.rows;
         self.batches += counters.batches;
@@ -45,8 +45,9 @@ impl Statistics {
         self.queue_ns += nanoseconds(&counters.queue);
         self.compute_ns += nanoseconds(&counters.compute);
         self.memory_bytes += memory_bytes;
-        if let Some(idle) = counters.idle {
-            let last = now_ms.saturating_sub(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+        if let Some(last) = counters.last {
+            let last = last.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+            let last = u64::try_from(last).unwrap_or(u64::MAX);
             self.last_inference_ms = self.last_inference_ms.max(last);
         }
         for size in &counters.batch_sizes {
@@ -91,7 +92,6 @@ impl Statistics {
 
 /// The statistics of every version in service of the models that `wanted` takes, by name and number.
 pub(crate) fn of(platform: &Platform, wanted: impl Fn(&ModelName, u32) -> bool) -> Vec<Statistics> {
-    let now_ms = u64::try_from(platform.now().as_millisecond()).unwrap_or_default();
     let mut versions: BTreeMap<(ModelName, u32), Statistics> = BTreeMap::new();
     for DeploymentCounters { project, status, counters } in platform.serving_counters() {
         let name = ModelName { project, model: status.model };
@@ -100,7 +100,7 @@ pub(crate) fn of(platform: &Platform, wanted: impl Fn(&ModelName, u32) -> bool) 
         }
         let named = Statistics { name: name.to_string(), version: status.version, ..Statistics::default() };
         let statistics = versions.entry((name, status.version)).or_insert(named);
-        statistics.add(&counters, status.memory_bytes, now_ms);
+        statistics.add(&counters, status.memory_bytes);
     }
     versions.into_values().collect()
 }
@@ -148,12 +148,12 @@ mod tests {
             queue: histogram(6, 0.5),
             compute: histogram(6, 2.0),
             batch_sizes: vec![size(2, 4), size(62, 1)],
-            idle: Some(Duration::from_millis(250)),
+            last: Some(UNIX_EPOCH + Duration::from_millis(9750)),
             lanes: std::array::from_fn(|_| histogram(0, 0.0)),
         };
         let mut statistics = Statistics { name: "m".to_owned(), version: 3, ..Statistics::default() };
-        statistics.add(&counters, 100, 10_000);
-        statistics.add(&Counters { idle: None, ..counters }, 100, 10_000);
+        statistics.add(&counters, 100);
+        statistics.add(&Counters { last: None, ..counters }, 100);
         let json = statistics.json();
         assert_eq!((&json["inference_count"], &json["execution_count"]), (&json!(140), &json!(10)));
         assert_eq!(json["inference_stats"]["success"], json!({"count": 10, "ns": 5_000_000_000u64}));
