@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use platform::{Error, Kind, PredictReply, Question, Tensor};
 use protos::serving::inference::infer_parameter::ParameterChoice;
 use protos::serving::inference::model_infer_request::InferRequestedOutputTensor;
@@ -61,25 +62,50 @@ pub(super) async fn infer(
 }
 
 /// Asks models in turn. What one request is refused for is in its reply, and the stream goes on. Once the server is to stop no
-/// more requests are taken; those that were are answered, and who would have sent more is told.
+/// more requests are waited for; those that are here are answered, and who would have sent more is told.
 pub(super) fn stream(
     gateway: Asked,
     requests: Streaming<ModelInferRequest>,
 ) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> + Send + 'static {
     let cut = Arc::new(AtomicBool::new(false));
-    let (stopping, cuts) = (gateway.stopping.clone(), Arc::clone(&cut));
-    let stop = Box::pin(async move {
-        stopping.noticed().await;
-        cuts.store(true, Ordering::Relaxed);
-    });
+    let stop = Box::pin(gateway.stopping.clone().noticed());
     let last = gateway.clone();
     let answer = move |request: Result<ModelInferRequest, Status>| one(gateway.clone(), request);
-    let answers = requests.take_until(stop).map(answer).buffered(STREAM_REQUESTS_MAX);
+    let answers = until(requests, stop, Arc::clone(&cut)).map(answer).buffered(STREAM_REQUESTS_MAX);
     let end = futures::stream::once(async move {
         let cut = cut.load(Ordering::Relaxed);
         last.within_request(async { cut.then(|| Err(open::stopped(&last))) }).await
     });
     answers.chain(end.filter_map(std::future::ready))
+}
+
+/// What comes until `stop`, and then what has come already: the task may be woken for both at once, and late. That is at most so
+/// many as are worked on at once, or a client that never pauses would hold the stop up. Notes whether it was `cut`, which a
+/// stream that its client has ended is not.
+fn until<T>(
+    mut requests: impl Stream<Item = T> + Unpin,
+    mut stop: impl Future<Output = ()> + Unpin,
+    cut: Arc<AtomicBool>,
+) -> impl Stream<Item = T> {
+    let mut left = None;
+    futures::stream::poll_fn(move |context| {
+        if left.is_none() && stop.poll_unpin(context).is_ready() {
+            left = Some(STREAM_REQUESTS_MAX);
+        }
+        let next = match left {
+            Some(0) => Poll::Pending,
+            _ => requests.poll_next_unpin(context),
+        };
+        match (&mut left, &next) {
+            (None, _) | (_, Poll::Ready(None)) => {}
+            (Some(left), Poll::Ready(Some(_))) => *left -= 1,
+            (Some(_), Poll::Pending) => {
+                cut.store(true, Ordering::Relaxed);
+                return Poll::Ready(None);
+            }
+        }
+        next
+    })
 }
 
 async fn one(
@@ -223,5 +249,29 @@ fn number(choice: &ParameterChoice) -> Option<u64> {
         ParameterChoice::Int64Param(number) => u64::try_from(*number).ok(),
         ParameterChoice::Uint64Param(number) => Some(*number),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_has_come_when_it_stops_is_taken_and_nothing_is_waited_for() {
+        let stopped = || std::future::ready(());
+        let taken = async |requests: &mut (dyn Stream<Item = usize> + Send + Unpin)| {
+            let cut = Arc::new(AtomicBool::new(false));
+            let taken: Vec<usize> = until(requests, stopped(), Arc::clone(&cut)).collect().await;
+            (taken.len(), cut.load(Ordering::Relaxed))
+        };
+        let come = |count: usize| futures::stream::iter(0..count);
+        // The client waits for two answers, with more to ask.
+        assert_eq!(taken(&mut come(2).chain(futures::stream::pending())).await, (2, true));
+        assert_eq!(taken(&mut futures::stream::pending()).await, (0, true));
+        assert_eq!(taken(&mut come(2)).await, (2, false), "its client has ended it");
+        assert_eq!(taken(&mut come(usize::MAX)).await, (STREAM_REQUESTS_MAX, true));
+        let cut = Arc::new(AtomicBool::new(false));
+        let goes_on = until(come(100), std::future::pending(), Arc::clone(&cut));
+        assert_eq!((goes_on.count().await, cut.load(Ordering::Relaxed)), (100, false));
     }
 }

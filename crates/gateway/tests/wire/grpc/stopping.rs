@@ -54,11 +54,19 @@ async fn streams_end_when_the_server_stops() {
     let codec: ProstCodec<ModelInferRequest, ModelStreamInferResponse> = ProstCodec::default();
     let path = PathAndQuery::from_static("/inference.GRPCInferenceService/ModelStreamInfer");
     let mut answers = client.streaming(Request::new(questions), path, codec).await.unwrap().into_inner();
+    let came = || server.platform.serving_counters().iter().map(|one| one.counters.requests).sum::<u64>();
+    let before = came();
     ask.unbounded_send(question(&rows)).unwrap();
     assert_eq!(next(&mut answers).await.unwrap().error_message, "");
 
-    // One is on its way when the server is told to stop: it is answered, and nothing after it.
+    // One has come when the server is told to stop: it is answered, and nothing after it.
     ask.unbounded_send(question(&rows)).unwrap();
+    let come = async {
+        while came() < before + 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(SOON, come).await.expect("it comes in time");
     stopping.begin();
     told.notify_one();
     assert_eq!(next(&mut answers).await.unwrap().error_message, "");
