@@ -67,6 +67,28 @@ pub(super) struct Difference {
 }
 
 impl Compared {
+    /// Of a copy that was not answered, and nothing else.
+    #[cfg(test)]
+    pub(super) fn failed(error: &str) -> Self {
+        let (text, outcome) = (String::new, Outcome::Failed { error: error.to_owned() });
+        Self {
+            version: 1,
+            time: text(),
+            request_id: None,
+            endpoint: text(),
+            deployment: text(),
+            model: text(),
+            shadow: text(),
+            shadow_model: text(),
+            inputs_sha256: text(),
+            inputs: None,
+            outputs: None,
+            shadow_outputs: None,
+            micros: 0,
+            outcome,
+        }
+    }
+
     pub(super) fn new(copied: &Copied, model: &DeployedModel, answer: Result<PredictReply>) -> Self {
         let Copied { question, answer: given, request_id, at } = copied;
         let shadow_outputs = answer.as_ref().ok().and_then(|answer| written(&answer.outputs));

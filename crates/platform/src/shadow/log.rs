@@ -46,8 +46,13 @@ impl Log {
         let totals = totals(folder)?.unwrap_or_default();
         let number = numbers(folder)?.last().copied().unwrap_or(1);
         let file = begin(&path(folder, number))?;
-        let bytes = whole_lines(&fs::read(path(folder, number))?).len() as u64;
-        file.set_len(bytes)?;
+        let found = fs::read(path(folder, number))?;
+        let bytes = whole_lines(&found).len() as u64;
+        // Only what was cut short is touched: a shadow that was one before may still write what it had taken, and a line that it
+        // adds after this look must stay.
+        if bytes < found.len() as u64 {
+            file.set_len(bytes)?;
+        }
         let log = Self { folder: folder.to_owned(), number, file, bytes, bytes_max: FILE_BYTES_MAX };
         log.forget()?;
         Ok((log, totals))
@@ -188,6 +193,23 @@ mod tests {
         }
         append(&mut open(dir.path()).0, 3);
         assert_eq!((kept(dir.path()), open(dir.path()).1), (vec![1, 2, 3], 3));
+    }
+
+    #[test]
+    fn a_file_of_whole_lines_is_not_touched_when_it_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path());
+        append(&mut log, 1);
+        let file = path(dir.path(), 1);
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        let touched = || fs::metadata(&file).unwrap().modified().unwrap();
+        log.file.set_modified(long_ago).unwrap();
+        assert_eq!((open(dir.path()).1, touched()), (1, long_ago));
+        // Both may write: what the old one still had, and what the new one gets.
+        let (mut new, _) = open(dir.path());
+        append(&mut log, 2);
+        append(&mut new, 3);
+        assert_eq!(kept(dir.path()), [1, 2, 3]);
     }
 
     #[test]

@@ -47,16 +47,34 @@ pub(crate) struct Shadow {
 }
 
 /// What a shadow has done.
-#[derive(Default)]
 struct Counts {
     /// For want of room in the queue.
     dropped: AtomicU64,
     /// Because question or answer are too large.
     too_large: AtomicU64,
     totals: Mutex<ShadowTotals>,
+    /// Of all that count here: what still follows a shadow that was loaded anew, and what follows the new one.
+    log: Mutex<Log>,
 }
 
 impl Counts {
+    fn new(log: Log, totals: ShadowTotals) -> Self {
+        let (dropped, too_large) = Default::default();
+        Self { dropped, too_large, totals: Mutex::new(totals), log: Mutex::new(log) }
+    }
+
+    /// Writes down what came of a copy, and counts it. In this order: of what is counted the line can be read, and a start that
+    /// goes on from the file's totals misses nothing that anybody was told. The lock of the totals is not held while it writes,
+    /// since readers must not wait for a thread that gives way to all others.
+    fn keep(&self, compared: &Compared) -> std::io::Result<()> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = self.totals();
+        totals.add(compared);
+        let written = log.append(compared, &totals);
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).add(compared);
+        written
+    }
+
     fn totals(&self) -> ShadowTotals {
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         ShadowTotals {
@@ -147,6 +165,10 @@ fn answer_bytes(answer: &PredictReply) -> usize {
     answer.outputs.iter().map(|(_, tensor): &(String, Tensor)| tensor.size_bytes()).sum()
 }
 
+fn opened((log, totals): (Log, ShadowTotals)) -> Arc<Counts> {
+    Arc::new(Counts::new(log, totals))
+}
+
 impl Platform {
     /// The shadows that an endpoint is to have, by what is deployed on it; those at work go on.
     pub(crate) fn shadows_of(
@@ -183,23 +205,18 @@ impl Platform {
     ) -> Option<Arc<Shadow>> {
         let folder = self.shadow_folder(&endpoint.project, &endpoint.id);
         self.forget_old_shadows(&folder, endpoint);
-        let opened = Log::open(&folder.join(&model.deployment.id));
-        let (log, totals) = match opened {
-            Ok(opened) => opened,
+        // What counts already has the file, which a second one would take to be cut short while a line is written.
+        let counts = counts.map_or_else(|| Log::open(&folder.join(&model.deployment.id)).map(opened), Ok);
+        let counts = match counts {
+            Ok(counts) => counts,
             Err(error) => {
                 tracing::error!(endpoint = endpoint.id, %error, "the answers of a shadow cannot be kept");
                 return None;
             }
         };
-        let counts =
-            counts.unwrap_or_else(|| Arc::new(Counts { totals: Mutex::new(totals), ..Counts::default() }));
         let (queue, copied) = mpsc::channel(QUEUE_MAX);
-        let follower = Follower {
-            platform: self.this.clone(),
-            model: Arc::clone(&model),
-            counts: Arc::clone(&counts),
-            log,
-        };
+        let follower =
+            Follower { platform: self.this.clone(), model: Arc::clone(&model), counts: Arc::clone(&counts) };
         let runtime = tokio::runtime::Handle::current();
         // It ends when the shadow is gone and what it had taken is written.
         let follow = background::run("shadow", move || follower.follow(&runtime, copied));
@@ -218,11 +235,10 @@ struct Follower {
     platform: Weak<Platform>,
     model: Arc<DeployedModel>,
     counts: Arc<Counts>,
-    log: Log,
 }
 
 impl Follower {
-    fn follow(mut self, runtime: &tokio::runtime::Handle, mut copied: mpsc::Receiver<Copied>) {
+    fn follow(self, runtime: &tokio::runtime::Handle, mut copied: mpsc::Receiver<Copied>) {
         while let Some(copied) = copied.blocking_recv() {
             let Some(platform) = self.platform.upgrade() else { return };
             let (model, question) = (Arc::clone(&self.model), copied.question.clone());
@@ -234,14 +250,37 @@ impl Follower {
         }
     }
 
-    fn keep(&mut self, copied: &Copied, answer: crate::Result<PredictReply>) {
+    fn keep(&self, copied: &Copied, answer: crate::Result<PredictReply>) {
         let compared = Compared::new(copied, &self.model, answer);
-        {
-            let mut totals = self.counts.totals.lock().unwrap_or_else(PoisonError::into_inner);
-            totals.add(&compared);
-        }
-        if let Err(error) = self.log.append(&compared, &self.counts.totals()) {
+        if let Err(error) = self.counts.keep(&compared) {
             tracing::error!(deployment = self.model.deployment.id, %error, "an answer of a shadow is not kept");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_counted_has_been_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, totals) = Log::open(dir.path()).unwrap();
+        let counts = Counts::new(log, totals);
+        counts.dropped.fetch_add(3, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            let writing = counts.log.lock().unwrap();
+            let kept = scope.spawn(|| counts.keep(&Compared::failed("no answer")));
+            // Time to count it too early.
+            std::thread::sleep(Duration::from_millis(50));
+            assert_eq!(counts.totals().failed, 0);
+            drop(writing);
+            kept.join().unwrap().unwrap();
+        });
+        let totals = counts.totals();
+        assert_eq!((totals.failed, totals.dropped, totals.last_error.as_deref()), (1, 3, Some("no answer")));
+        assert_eq!(log::totals(dir.path()).unwrap(), Some(totals));
     }
 }
