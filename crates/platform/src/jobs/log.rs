@@ -1,11 +1,13 @@
 //! A job's log: one file that the job appends to, kept to a size from outside, and read from any offset.
 //!
 //! Offsets count every byte the job has written. What was cut off at the front is counted in a file beside the log, so
-//! that a reader's offset stays true.
+//! that a reader's offset stays true. Readers and whoever cuts exclude each other: the count and the file change one after the
+//! other, and belong together. The writer is another process, which nothing here holds up.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use crate::{Error, Kind, Result};
 
@@ -13,6 +15,11 @@ use crate::{Error, Kind, Result};
 const PART_BYTES_MAX: u64 = 256 << 10;
 /// What is read of the end of a log to explain a failure.
 const TAIL_BYTES: u64 = 8 << 10;
+/// How often what a job has written meanwhile is read before its log is cut all the same: one that writes without a pause would
+/// fill the disk.
+const CATCH_UP_MAX: usize = 16;
+/// Held while logs are read, and by whoever cuts one. One for all: a cut takes milliseconds, and comes once in megabytes.
+static CUTTING: RwLock<()> = RwLock::new(());
 
 /// A part of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +34,11 @@ pub struct LogPart {
 
 /// Reads what follows an offset, as far as whole characters are there; a log that is not there yet is empty.
 pub(crate) fn read(path: &Path, offset: u64) -> Result<LogPart> {
+    let _uncut = CUTTING.read().unwrap_or_else(PoisonError::into_inner);
+    part(path, offset)
+}
+
+fn part(path: &Path, offset: u64) -> Result<LogPart> {
     let nothing = |offset| LogPart { text: String::new(), offset, next_offset: offset };
     let mut file = match std::fs::File::open(path) {
         Ok(file) => file,
@@ -54,8 +66,9 @@ pub(crate) fn read(path: &Path, offset: u64) -> Result<LogPart> {
 
 /// The last lines, at most so many.
 pub(crate) fn tail(path: &Path, lines: usize) -> Result<String> {
+    let _uncut = CUTTING.read().unwrap_or_else(PoisonError::into_inner);
     let end = cut_off(path) + std::fs::metadata(path).map_or(0, |file| file.len());
-    let part = read(path, end.saturating_sub(TAIL_BYTES))?;
+    let part = part(path, end.saturating_sub(TAIL_BYTES))?;
     let text = part.text.trim_end();
     let last: Vec<&str> = text.lines().rev().take(lines).collect();
     Ok(last.into_iter().rev().collect::<Vec<_>>().join("\n"))
@@ -70,18 +83,32 @@ pub(crate) fn bound(path: &Path, bytes_max: u64) -> Result<()> {
         return Ok(());
     }
     let fail = |error| unreadable(path, error);
+    let _alone = CUTTING.write().unwrap_or_else(PoisonError::into_inner);
     // Appended to, as the job does: what it writes meanwhile comes after, or between, but never in the middle.
     let mut log = OpenOptions::new().read(true).append(true).open(path).map_err(fail)?;
     let mut kept = Vec::new();
-    log.seek(SeekFrom::End(-((bytes_max / 2) as i64))).map_err(fail)?;
-    log.read_to_end(&mut kept).map_err(fail)?;
-    let size = log.stream_position().map_err(fail)?;
+    let from = log.seek(SeekFrom::End(-((bytes_max / 2) as i64))).map_err(fail)?;
+    catch_up(&mut log, from, &mut kept).map_err(fail)?;
     let whole_line = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let kept = &kept[whole_line..];
-    let start = cut_off(path) + size - kept.len() as u64;
+    let start = cut_off(path) + from + whole_line as u64;
     std::fs::write(counter(path), start.to_string()).map_err(fail)?;
+    // The job cannot be held up, so what it writes between a look and the cut is lost, and would be missing from all offsets. The
+    // last look is therefore directly before the cut, and microseconds are left.
+    let mut tries = 0;
+    while catch_up(&mut log, from, &mut kept).map_err(fail)? && tries < CATCH_UP_MAX {
+        tries += 1;
+    }
     log.set_len(0).map_err(fail)?;
-    log.write_all(kept).map_err(fail)
+    log.write_all(&kept[whole_line..]).map_err(fail)
+}
+
+/// Reads on what begins at an offset, as far as it is there now; says whether there was more.
+fn catch_up(log: &mut std::fs::File, from: u64, kept: &mut Vec<u8>) -> std::io::Result<bool> {
+    let more = log.metadata()?.len().saturating_sub(from + kept.len() as u64);
+    if more > 0 {
+        log.take(more).read_to_end(kept)?;
+    }
+    Ok(more > 0)
 }
 
 /// How many bytes were cut off at the front.
@@ -147,5 +174,36 @@ mod tests {
         assert_eq!(all.text, written[all.offset as usize..]);
         assert!(all.text.starts_with("line ") && all.text.ends_with("line 199\n"), "{}", all.text);
         assert_eq!(read(&path, all.next_offset - 9).unwrap().text, "line 199\n");
+    }
+
+    #[test]
+    fn readers_find_the_same_at_an_offset_while_the_front_is_cut_off() {
+        const LINE_BYTES: u64 = 10;
+        let line = |n: u64| format!("line {n:04}\n");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.txt");
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let follow = || {
+                let mut offset = 0;
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    let part = read(&path, offset).unwrap();
+                    assert!(part.offset >= offset, "{} after {offset}", part.offset);
+                    let (first, within) = (part.offset / LINE_BYTES, (part.offset % LINE_BYTES) as usize);
+                    let lines: String = (first..=part.next_offset / LINE_BYTES).map(line).collect();
+                    assert_eq!(part.text, lines[within..within + part.text.len()], "at {}", part.offset);
+                    offset = part.next_offset;
+                }
+            };
+            let followers = [scope.spawn(follow), scope.spawn(follow)];
+            // Not the job's process: it waits for a cut, so that nothing is lost.
+            let mut writer = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+            for n in 0..2000 {
+                writer.write_all(line(n).as_bytes()).unwrap();
+                bound(&path, 200).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            followers.into_iter().for_each(|follower| follower.join().unwrap());
+        });
     }
 }
