@@ -76,11 +76,10 @@ impl LocalLauncher {
 
 impl Launcher for LocalLauncher {
     fn start(&self, task: &Task) -> Result<()> {
-        let mut child = self.command(task)?.spawn().map_err(|error| {
+        let mut child = spawn_giving_way(self.command(task)?).map_err(|error| {
             let message = format!("cannot start {}: {error}", self.program.display());
             Error::new(Kind::FailedPrecondition, message)
         })?;
-        give_way(&child);
         let pid = task.directory.join(PID_FILE);
         if let Err(error) = std::fs::write(&pid, child.id().to_string()) {
             // A task that could not be stopped later must not run.
@@ -165,17 +164,39 @@ fn how_it_ended(status: ExitStatus) -> String {
     status.to_string()
 }
 
-#[cfg(unix)]
-fn give_way(child: &Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-    // A child that has ended already has no priority.
-    if let Err(error) = rustix::process::setpriority_process(pid, NICENESS) {
-        tracing::debug!(%error, "cannot lower the priority of a job");
-    }
+/// Starts a child with the priority of a task. On Linux a priority is a thread's, and a child has that of the thread that starts
+/// it: one that was changed afterwards would be that of the child's first thread alone, and only once it has begun.
+#[cfg(target_os = "linux")]
+fn spawn_giving_way(mut command: Command) -> std::io::Result<Child> {
+    std::thread::scope(|scope| {
+        let start = move || {
+            let here = rustix::thread::gettid();
+            if let Err(error) = rustix::process::setpriority_process(Some(here), NICENESS) {
+                tracing::debug!(%error, "cannot lower the priority of a job");
+            }
+            command.spawn()
+        };
+        let started = std::thread::Builder::new().name("start job".to_owned()).spawn_scoped(scope, start)?;
+        started
+            .join()
+            .unwrap_or_else(|_| Err(std::io::Error::other("the thread that starts it has panicked")))
+    })
 }
 
-#[cfg(not(unix))]
-fn give_way(_child: &Child) {}
+/// Starts a child and gives it the priority of a task.
+#[cfg(not(target_os = "linux"))]
+fn spawn_giving_way(mut command: Command) -> std::io::Result<Child> {
+    let child = command.spawn()?;
+    #[cfg(unix)]
+    {
+        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        // A child that has ended already has no priority.
+        if let Err(error) = rustix::process::setpriority_process(pid, NICENESS) {
+            tracing::debug!(%error, "cannot lower the priority of a job");
+        }
+    }
+    Ok(child)
+}
 
 #[cfg(unix)]
 fn signal_group(pid: i32, how: Stop) -> Result<()> {

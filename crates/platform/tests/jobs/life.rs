@@ -13,9 +13,7 @@ use crate::fixture::{
 async fn a_job_that_succeeds_becomes_a_version() {
     let world = World::new();
     let platform = world.open_trained().await;
-    let id =
-        submit(&platform, &format!("echo \"$@\"; sleep 0.2; echo nice $(nice); {}", world.copy_bundle()))
-            .await;
+    let id = submit(&platform, &format!("echo \"$@\"; echo nice $(nice); {}", world.copy_bundle())).await;
     let queued = platform.get_job(P, &id).await.unwrap();
     assert_eq!((queued.state, queued.attempts, queued.display_name.as_str()), (JobState::Queued, 0, "tiny"));
     let runner = run(&platform);
