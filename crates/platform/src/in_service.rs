@@ -448,7 +448,7 @@ impl Platform {
         staying.extend(new.clone().filter(|new| known(&new.deployment.id)));
         let absent = before.iter().flat_map(|route| &route.absent).filter(|status| stays(&status.deployment));
         self.route(endpoint, staying, absent.cloned().collect()).await?;
-        // Last, so that no request that comes now can meet an engine that takes nothing any more.
+        // Last, so that no request that comes now has one loaded again. What was given one before still asks it, and then it ends.
         for gone in loaded.iter().filter(|model| !known(&model.deployment.id)) {
             self.serving.engines.remove(&key(&endpoint.project, &endpoint.id, &gone.deployment.id));
         }

@@ -213,10 +213,9 @@ impl Platform {
         let engine = self.serving.engines().insert(slot.key.clone(), engine, serving::Stay::WhileRoom)?;
         drop(claim);
         model.loaded(&engine, &replay);
-        // It may have been undeployed or changed meanwhile.
+        // It may have been undeployed or changed meanwhile. Whoever waits for it asked before that and is answered; then it ends.
         if !self.serving.is_routed(&model.version.project, model) {
             self.serving.engines().remove_this(&slot.key, &engine);
-            return Err(Error::new(Kind::Unavailable, "it has just been taken out of service"));
         }
         Ok(engine)
     }

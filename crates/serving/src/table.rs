@@ -37,7 +37,7 @@ pub enum Stay {
 #[derive(Debug)]
 pub struct Table {
     entries: RwLock<BTreeMap<Key, Entry>>,
-    /// What had to go for the room and still answers what it has taken.
+    /// What has gone, for the room or for good, and still answers.
     leaving: Mutex<Vec<Weak<Deployment>>>,
     limit_bytes: AtomicU64,
     /// Counts uses: the order they came in, without a clock.
@@ -144,10 +144,11 @@ impl Table {
         found
     }
 
-    /// Takes a deployment out of service and returns it stopped: what it had taken is still answered.
+    /// Takes a deployment out of service and returns it: what it had taken is still answered, and so is whoever was given it
+    /// before and is about to ask it. It stops when the last of them lets go.
     pub fn remove(&self, key: &Key) -> Option<Arc<Deployment>> {
         let removed = self.write().remove(key)?;
-        removed.deployment.stop();
+        self.let_go(&removed.deployment);
         Some(removed.deployment)
     }
 
@@ -156,7 +157,7 @@ impl Table {
         let mut entries = self.write();
         if entries.get(key).is_some_and(|entry| Arc::ptr_eq(&entry.deployment, deployment)) {
             entries.remove(key);
-            deployment.stop();
+            self.let_go(deployment);
         }
     }
 
@@ -165,7 +166,7 @@ impl Table {
         self.read().iter().map(|(key, entry)| (key.clone(), Arc::clone(&entry.deployment))).collect()
     }
 
-    /// Memory of all deployments together, those that had to go and still answer included.
+    /// Memory of all deployments together, those that have gone and still answer included.
     pub fn memory_bytes(&self) -> u64 {
         // One lock after the other: who makes room holds the map while it notes who goes.
         let leaving: u64 = {
@@ -176,7 +177,7 @@ impl Table {
         leaving + self.read().values().map(|entry| entry.deployment.memory_bytes()).sum::<u64>()
     }
 
-    /// Whether some that had to go still answer.
+    /// Whether some that have gone still answer.
     pub fn are_leaving(&self) -> bool {
         self.leaving().iter().any(|gone| gone.strong_count() > 0)
     }

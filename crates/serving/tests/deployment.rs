@@ -460,6 +460,11 @@ async fn what_was_taken_is_answered_when_it_goes() {
 
     drop(table.remove(&key).unwrap());
     assert!(table.get(&key).is_none() && table.remove(&key).is_none());
+    // Whoever was given it before may be about to ask it, and its memory counts until they let go.
+    asked.push(ask(&deployment, 0.0));
+    until("eleven wait", || deployment.counters().queued == 11).await;
+    assert!(table.are_leaving() && table.memory_bytes() == deployment.memory_bytes());
+    deployment.stop();
     let late = deployment.predict(row(1.0), None).await.unwrap_err();
     assert_eq!(late.to_string(), "deployment \"e/1\" is being taken out of service");
     seen.gate.set(true);
@@ -470,6 +475,7 @@ async fn what_was_taken_is_answered_when_it_goes() {
     drop(deployment);
     // The threads let go of the engine: the last one to hold what it saw is this test.
     until("the threads end", || Arc::strong_count(&seen) == 1).await;
+    assert!(!table.are_leaving() && table.memory_bytes() == 0);
 }
 
 #[test]
@@ -567,7 +573,8 @@ async fn a_request_whose_time_is_over_is_not_computed() {
         let deployment = Arc::clone(&deployment);
         tokio::spawn(async move { deployment.predict(row(2.0), Some(far)).await })
     };
-    until("both wait", || deployment.counters().queued == 2).await;
+    // A busy machine may be so late that the first one does not wait at all.
+    until("both wait", || deployment.counters().queued + usize::from(late.is_finished()) == 2).await;
     tokio::time::sleep(Duration::from_millis(30)).await;
     seen.gate.set(true);
     let error = late.await.unwrap().unwrap_err();
@@ -592,11 +599,12 @@ fn look(
 
 #[tokio::test]
 async fn what_is_quick_is_computed_where_it_is_asked() {
+    // One of its own, whose thread may have the turn for a while, and whose answer is not there before anybody looks.
+    let (closed, inside) = start_batching(1.0, Limits::default());
+    assert!(look(&closed, 1.0, None).is_pending(), "engines do not compute on this thread");
+    inside.gate.set(true);
     let (deployment, seen) = start_batching(1.0, Limits::default());
     seen.gate.set(true);
-    assert!(look(&deployment, 1.0, None).is_pending(), "engines do not compute on this thread");
-    until("it was dropped", || deployment.counters().queued == 0).await;
-    seen.thread_ids.lock().unwrap().clear();
     serving::run_as_worker(|| {
         let Poll::Ready(Ok(reply)) = look(&deployment, 4.0, None) else { panic!("it waits") };
         assert_eq!((doubled(&reply)[0], reply.queue_us), (8.0, 0));
@@ -624,7 +632,8 @@ async fn what_is_quick_is_computed_where_it_is_asked() {
 
 #[test]
 fn what_shall_wait_for_others_is_not_computed_where_it_is_asked() {
-    let limits = Limits { max_delay: Duration::from_millis(1), ..Limits::default() };
+    // Longer than anybody is late to look; it is given up when the deployment goes.
+    let limits = Limits { max_delay: Duration::from_secs(600), ..Limits::default() };
     let (deployment, seen) = start_batching(1.0, limits);
     seen.gate.set(true);
     serving::run_as_worker(|| assert!(look(&deployment, 1.0, None).is_pending()));
