@@ -191,7 +191,12 @@ impl Staging {
     /// [`Kind::NotFound`] for one that is not under way.
     pub fn received(&self, session: &str) -> Result<u64> {
         let (_, part) = self.session(session)?;
-        Ok(std::fs::metadata(&part).map_err(|error| io("read", &part, error))?.len())
+        match std::fs::metadata(&part) {
+            Ok(found) => Ok(found.len()),
+            // It was finished or cancelled between the two looks. No lock is taken for it: whoever asks would wait for others.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(not_under_way()),
+            Err(error) => Err(io("read", &part, error)),
+        }
     }
 
     /// Adds bytes that begin at `offset`; `total` ends the upload once all are there.
@@ -200,8 +205,9 @@ impl Staging {
     /// [`Kind::NotFound`]; [`Kind::InvalidArgument`] for bytes that do not follow, or an object with another checksum
     /// than was announced; [`Kind::FailedPrecondition`], [`Kind::ResourceExhausted`].
     pub fn append(&self, session: &str, offset: u64, bytes: &[u8], total: Option<u64>) -> Result<Received> {
-        let (meta, part) = self.session(session)?;
+        // The lock first: what is under way now may have been finished or cancelled once it is free.
         let mut staged = self.lock();
+        let (meta, part) = self.session(session)?;
         let safe = std::fs::metadata(&part).map_err(|error| io("read", &part, error))?.len();
         if offset > safe {
             let message = format!("{safe} bytes are here, the part begins at {offset}; go on at {safe}");
@@ -263,8 +269,8 @@ impl Staging {
     /// # Errors
     /// [`Kind::NotFound`].
     pub fn cancel(&self, session: &str) -> Result<()> {
-        let (meta, part) = self.session(session)?;
         let mut staged = self.lock();
+        let (meta, part) = self.session(session)?;
         *staged = None;
         self.forget(&meta, &part)
     }
@@ -374,7 +380,7 @@ impl Staging {
         if plain && meta.is_file() {
             return Ok((meta, part));
         }
-        Err(Error::new(Kind::NotFound, "no such upload is under way; begin it again"))
+        Err(not_under_way())
     }
 
     fn place(&self, bucket: &str, name: &str) -> Result<Place> {
@@ -391,6 +397,10 @@ impl Platform {
     pub fn staging(&self) -> &Staging {
         &self.staging
     }
+}
+
+fn not_under_way() -> Error {
+    Error::new(Kind::NotFound, "no such upload is under way; begin it again")
 }
 
 fn missing(bucket: &str, name: &str) -> Error {

@@ -151,3 +151,25 @@ fn damage_and_odd_names_are_refused() {
     let again = Staging::open(dir.path()).unwrap();
     assert!(again.received(&huge).is_err());
 }
+
+#[test]
+fn a_part_that_meets_the_end_of_its_upload_is_told_that_there_is_none() {
+    let (_dir, staging) = area();
+    let session = staging.begin(&upload("a")).unwrap();
+    staging.append(&session, 0, b"xy", None).unwrap();
+    let (meta, part) = staging.session(&session).unwrap();
+    std::thread::scope(|scope| {
+        // As whoever finishes it does.
+        let held = staging.lock();
+        let again = scope.spawn(|| staging.append(&session, 0, b"xy", Some(2)));
+        let cancelled = scope.spawn(|| staging.cancel(&session));
+        // Time to come as far as the lock.
+        std::thread::sleep(Duration::from_millis(100));
+        std::fs::remove_file(&part).unwrap();
+        assert_eq!(staging.received(&session).unwrap_err().kind(), Kind::NotFound);
+        std::fs::remove_file(&meta).unwrap();
+        drop(held);
+        assert_eq!(again.join().unwrap().unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(cancelled.join().unwrap().unwrap_err().kind(), Kind::NotFound);
+    });
+}
