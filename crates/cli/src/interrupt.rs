@@ -21,14 +21,16 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Starts to listen for signals, inside a runtime. After the first the process ends within [`GRACE`] unless it
-    /// [drains](Self::drains); at the second it ends at once.
+    /// Starts to listen for signals, inside a runtime: none that comes after this call ends the process by itself. After the
+    /// first the process ends within [`GRACE`] unless it [drains](Self::drains); at the second it ends at once.
     pub(crate) fn listen(output: Output) -> Self {
         let (sender, requested) = watch::channel(false);
         let drains = Arc::new(AtomicBool::new(false));
         let interrupt = Self { requested, drains: Arc::clone(&drains) };
+        // Here and not in the task, which may have to wait for its first turn while a signal comes.
+        let mut signals = Signals::listen();
         tokio::spawn(async move {
-            signal().await;
+            signals.next().await;
             sender.send_replace(true);
             let deadline = async {
                 tokio::time::sleep(GRACE).await;
@@ -37,7 +39,7 @@ impl Interrupt {
                 }
             };
             tokio::select! {
-                () = signal() => {}
+                () = signals.next() => {}
                 () = deadline => {}
             }
             let error = interrupted();
@@ -72,26 +74,66 @@ pub(crate) fn interrupted() -> Error {
     Error::new(Kind::Cancelled, "interrupted; run the same command again, nothing has to be cleaned up")
 }
 
+/// The signals that ask the process to stop. Where one cannot be listened for, the system ends the process itself.
 #[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return ctrl_c().await;
-    };
-    tokio::select! {
-        () = ctrl_c() => {}
-        _ = terminate.recv() => {}
+struct Signals {
+    interrupt: Option<tokio::signal::unix::Signal>,
+    terminate: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        Self { interrupt: interrupt.ok(), terminate: terminate.ok() }
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            () = received(&mut self.interrupt) => {}
+            () = received(&mut self.terminate) => {}
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        // It ends only with the process.
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 
 #[cfg(not(unix))]
-async fn signal() {
-    ctrl_c().await;
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
-async fn ctrl_c() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a handler the system ends the process itself.
-        std::future::pending::<()>().await;
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_signal_is_heard_before_the_listener_had_a_turn() {
+        let interrupt = Interrupt::listen(Output::Human);
+        interrupt.drains();
+        // This thread is the only one that could have given it one.
+        let pid = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        interrupt.wait().await;
+        assert!(interrupt.requested());
     }
 }
