@@ -10,6 +10,7 @@ use predictor::{DataType, Signature};
 use registry::{Deployment, ModelVersion, Residence};
 use serving::{LoadSpec, Resources, Stay};
 
+use crate::background::{GivingWay, Runs};
 use crate::loads::{Claim, Load, Pace, Turn};
 use crate::on_demand::OnDemand;
 use crate::samplers::Samplers;
@@ -271,16 +272,36 @@ impl Platform {
         let resources = Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb };
         let limits = limits::of_engine(deployment.limits);
         let engine = engine_of(deployment.engine.as_deref())?;
-        let load = move || {
-            let engine =
-                serving::Deployment::prepare(LoadSpec { name, bundle: &bundle, engine, resources, limits });
+        let turn = Arc::new(turn);
+        let its_turn = Arc::clone(&turn);
+        let prepare = move |runs: Option<&Runs>| {
+            let engine = serving::run_as_worker(|| {
+                runs.inspect(|runs| runs.here());
+                serving::Deployment::prepare(LoadSpec { name, bundle: &bundle, engine, resources, limits })
+            });
             // Both go with this thread, which goes on if whoever waits for it leaves.
-            engine.map(|engine| (engine, bundle.manifest, claim, turn))
+            engine.map(|engine| (engine, bundle.manifest, claim, its_turn))
         };
-        // What is in service must not feel it; without it, whoever waits would do so for nobody's good.
-        let (prepared, manifest, claim, turn) = match pace == Pace::Beside && self.serving.answers() {
-            true => background::run("load", load).await??,
-            false => background::run_apart("load", load).await??,
+        let (prepared, manifest, claim, _) = match pace {
+            // What is in service must not feel it; without it, whoever waits would do so for nobody's good.
+            Pace::Beside if self.serving.answers() => {
+                let mut preparing = GivingWay::begin("load", move |runs| prepare(Some(runs)))?;
+                match preparing.result_unless_starved().await {
+                    Some(prepared) => prepared??,
+                    None => {
+                        turn.give_back();
+                        match self.load_pressed(load, preparing.runs()).await {
+                            // The memory may be there that the first one has, and for no second.
+                            Err(refused) if refused.kind() == Kind::ResourceExhausted => {
+                                preparing.result().await??
+                            }
+                            outcome => return outcome,
+                        }
+                    }
+                }
+            }
+            Pace::Beside | Pace::Awaited => background::run_apart("load", move || prepare(None)).await??,
+            Pace::Pressed => background::run_pressed("load", move || prepare(None)).await??,
         };
         // Its threads have the priority of the one that starts them.
         let start = move || prepared.start();
@@ -290,7 +311,7 @@ impl Platform {
             false => background::run_apart("start", start).await??,
         };
         claim.measure(self.serving.engines(), engine.memory_bytes()).await?;
-        drop(turn);
+        turn.give_back();
         Ok(Loaded { engine, manifest, set, replay, gives_way, claim })
     }
 }

@@ -4,7 +4,8 @@
 mod claims;
 mod turns;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use artifact::engine::EngineKind;
@@ -12,6 +13,7 @@ use registry::{Deployment, ModelVersion, Residence};
 use serving::{Bucket, Histogram};
 use tokio::sync::watch;
 
+use crate::background::Runs;
 use crate::deployed::{Loaded, key};
 use crate::{Error, Kind, Platform, Result, pinned_engine};
 
@@ -57,6 +59,8 @@ pub(crate) enum Pace {
     Awaited,
     /// What answers must not feel it, if anything does.
     Beside,
+    /// It was to give way and found a machine whose cores are never free: it takes its part of them.
+    Pressed,
 }
 
 impl<'a> Load<'a> {
@@ -94,11 +98,16 @@ impl<'a> Load<'a> {
     }
 }
 
+/// A version on its way into service.
+pub(crate) type Loading<'a> = Pin<Box<dyn Future<Output = Result<Loaded>> + Send + 'a>>;
+
 /// Counts loads, and tells them when to give up. They take seconds, so a lock costs nothing.
 #[derive(Debug)]
 pub(crate) struct Loads {
     counters: Mutex<LoadCounters>,
     stopping: watch::Sender<bool>,
+    /// The newest that starved, as long as it is at it.
+    starved: Mutex<Weak<Runs>>,
 }
 
 impl Default for Loads {
@@ -107,7 +116,7 @@ impl Default for Loads {
         let buckets = bounds.map(|upper_seconds| Bucket { upper_seconds, count: 0 }).collect();
         let took = Histogram { buckets, sum_seconds: 0.0 };
         let counters = Mutex::new(LoadCounters { loaded: 0, failed: 0, took });
-        Self { counters, stopping: watch::Sender::new(false) }
+        Self { counters, stopping: watch::Sender::new(false), starved: Mutex::default() }
     }
 }
 
@@ -128,6 +137,11 @@ impl Loads {
 
     fn counters(&self) -> MutexGuard<'_, LoadCounters> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there are cores for one that gives way, as far as it is known.
+    fn may_give_way(&self) -> bool {
+        self.starved.lock().unwrap_or_else(PoisonError::into_inner).strong_count() == 0
     }
 
     /// Returns once loads are to be given up.
@@ -166,7 +180,10 @@ impl Platform {
         loaded
     }
 
-    async fn load_uncounted(&self, load: Load<'_>) -> Result<Loaded> {
+    async fn load_uncounted(&self, mut load: Load<'_>) -> Result<Loaded> {
+        if load.pace == Pace::Beside && !self.loads.may_give_way() {
+            load.pace = Pace::Pressed;
+        }
         let mut tries = 1;
         loop {
             let turn = self.serving.turns().take(&load.key(), load.pace, load.measure()).await;
@@ -184,6 +201,22 @@ impl Platform {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Loads anew what starved when it gave way to all others. Until that one ends, what comes after it does not try.
+    pub(crate) fn load_pressed<'a>(&'a self, load: Load<'a>, starved: &Arc<Runs>) -> Loading<'a> {
+        let (endpoint, deployment) = (load.endpoint, &load.deployment.id);
+        tracing::warn!(
+            endpoint,
+            deployment,
+            "no core is ever free for a load that gives way; it is loaded again and takes its part of them"
+        );
+        *self.loads.starved.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(starved);
+        let load = Load { pace: Pace::Pressed, ..load };
+        Box::pin(async move {
+            let turn = self.serving.turns().take(&load.key(), load.pace, load.measure()).await;
+            self.load_in_turn(load, turn).await
+        })
     }
 
     /// The same for a deployment that is a shadow and is to answer.

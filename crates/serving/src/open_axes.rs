@@ -12,7 +12,7 @@ use crate::memory;
 
 /// No longer rows are measured: larger ones are estimated.
 const SIZE_MAX: usize = 1 << 16;
-/// Nor is a longer one measured after one that took so long.
+/// Nor is a longer one measured after one that took so long to compute.
 const TRIED_MAX: Duration = Duration::from_millis(100);
 /// Growth beyond the measured is taken for cubic where a doubling took more than this, else for quadratic.
 const QUADRATIC_MAX: f64 = 4.6;
@@ -38,7 +38,7 @@ impl OpenAxes {
         let mut size = 1;
         while size <= SIZE_MAX && found.row_bytes(size).saturating_mul(least_rows as u64) <= call_bytes {
             let Ok(inputs) = batch::zeros_of(predictor.signature(), least_rows, size) else { break };
-            let begun = Instant::now();
+            let watch = Watch::begin();
             // A model may be made for no more than some size.
             let input_bytes: u64 = inputs.iter().map(|input| input.size_bytes() as u64).sum();
             let run = || crate::worker::predict(predictor, inputs);
@@ -50,7 +50,7 @@ impl OpenAxes {
             let bytes = (taken.most + input_bytes).div_ceil(least_rows as u64);
             let before = found.measured.last().map_or(0, |(_, bytes)| *bytes);
             found.measured.push((size, bytes.max(before)));
-            if begun.elapsed() > TRIED_MAX {
+            if watch.computed() > TRIED_MAX {
                 break;
             }
             size *= 2;
@@ -102,6 +102,29 @@ impl OpenAxes {
         };
         (bytes as f64 * (size as f64 / last as f64).powi(growth)) as u64
     }
+}
+
+/// How long this thread computes: one that gives way waits longer than that, and what it measures would end too soon.
+struct Watch {
+    begun: Instant,
+    ran_before: Option<Duration>,
+}
+
+impl Watch {
+    fn begin() -> Self {
+        Self { begun: Instant::now(), ran_before: ran() }
+    }
+
+    fn computed(&self) -> Duration {
+        let ran = ran().zip(self.ran_before).map(|(now, before)| now.saturating_sub(before));
+        ran.unwrap_or_else(|| self.begun.elapsed())
+    }
+}
+
+/// How long this thread has run, see `proc_pid_schedstat(5)`; nothing where the system does not say.
+fn ran() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 /// For each input, its axes within a row whose size the caller chooses.
@@ -169,6 +192,16 @@ mod tests {
         assert!(reason.starts_with("an open axis has 4096 elements: to compute it may take 68"), "{reason}");
         assert!(reason.contains("send a smaller one"), "{reason}");
         assert_eq!(axes.measured.last().map(|(size, _)| *size), Some(256));
+    }
+
+    #[test]
+    fn what_a_thread_waits_is_not_what_it_computes() {
+        let watch = Watch::begin();
+        std::thread::sleep(TRIED_MAX * 2);
+        let waited = watch.computed();
+        let until = Instant::now() + TRIED_MAX;
+        while Instant::now() < until || watch.computed() < TRIED_MAX / 2 {}
+        assert!(ran().is_none() || waited < TRIED_MAX, "{waited:?}");
     }
 
     #[test]

@@ -40,10 +40,15 @@ struct Running {
     loads: BTreeMap<u64, serving::Key>,
 }
 
-/// A turn to load, until it is dropped: by the thread that loads, which goes on if its caller leaves.
+/// A turn to load, until it is given back or dropped: by the thread that loads, which goes on if its caller leaves.
 #[derive(Debug)]
 pub(crate) struct Turn {
     others: Others,
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
     _place: OwnedSemaphorePermit,
     _growth: Option<OwnedMutexGuard<()>>,
 }
@@ -77,7 +82,7 @@ impl Turns {
                 let place = place(&self.beside).await;
                 (place, self.growth(measure).await)
             }
-            Pace::Awaited => {
+            Pace::Awaited | Pace::Pressed => {
                 let growth = self.growth(measure).await;
                 (place(&self.awaited).await, growth)
             }
@@ -89,7 +94,7 @@ impl Turns {
         running.loads.insert(number, key.clone());
         drop(running);
         let others = Others { turns: Arc::clone(self), number, measure, were_there };
-        Turn { others, _place: place, _growth: growth }
+        Turn { others, held: Mutex::new(Some(Held { _place: place, _growth: growth })) }
     }
 
     /// Whether this is being loaded now.
@@ -118,11 +123,17 @@ impl Turn {
     pub(crate) fn others(&self) -> Others {
         self.others.clone()
     }
+
+    /// Lets others have their turn.
+    pub(crate) fn give_back(&self) {
+        self.others.turns.running().loads.remove(&self.others.number);
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.others.turns.running().loads.remove(&self.others.number);
+        self.give_back();
     }
 }
 
@@ -164,7 +175,8 @@ mod tests {
         assert!(take(&turns, "three", Pace::Awaited, Measure::Counted).is_none(), "two at a time");
         assert!(turns.is_loading(&key("slow")) && turns.is_loading(&key("two")));
         assert!(!turns.is_loading(&key("second")) && !turns.is_loading(&key("three")));
-        drop((slow, one));
+        slow.give_back();
+        drop(one);
         assert!(!turns.is_loading(&key("slow")));
         assert!(take(&turns, "second", Pace::Beside, Measure::Counted).is_some());
         assert!(take(&turns, "three", Pace::Awaited, Measure::Counted).is_some());
