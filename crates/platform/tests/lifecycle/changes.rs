@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use platform::{AliasChange, EndpointUpdate, Kind, Redeploy, ResourceRequest};
 
-use crate::fixture::{BIG, Fixture, P, SMALL, deploy, until_loading};
+use crate::fixture::{BIG, Busy, Fixture, P, SMALL, deploy, until_loading};
 
 fn split(shares: &[(&str, u8)]) -> EndpointUpdate {
     let split: BTreeMap<String, u8> = shares.iter().map(|(id, share)| ((*id).to_owned(), *share)).collect();
@@ -25,6 +25,7 @@ async fn nobody_waits_for_a_load() {
     fixture.deploy("e", "2", "m@2").await.unwrap();
     let platform = Arc::clone(&fixture.platform);
 
+    let busy = Busy::begin();
     let deploying = fixture.deploying(("big", "1", "big")).await;
     // Back to what answered before, on another endpoint.
     platform.update_endpoint(P, "e", split(&[("1", 100), ("2", 0)])).await.unwrap();
@@ -42,6 +43,7 @@ async fn nobody_waits_for_a_load() {
         !deploying.is_finished() && fixture.in_service("big").is_empty(),
         "they have waited for the load"
     );
+    drop(busy);
     deploying.await.unwrap().unwrap();
     assert_eq!((fixture.in_service("big"), fixture.ask("big").await.unwrap()), (vec!["1".to_owned()], 1));
     assert_eq!(fixture.in_service("e"), ["1"]);
@@ -76,8 +78,10 @@ async fn a_version_that_is_deleted_while_it_loads_is_not_deployed() {
     fixture.upload("m", BIG).await;
     fixture.endpoint("e").await;
     fixture.deploy("e", "1", "m@1").await.unwrap();
+    let busy = Busy::begin();
     let deploying = fixture.deploying(("e", "2", "m@2")).await;
     fixture.platform.delete_model_version(P, "m@2").await.unwrap();
+    drop(busy);
     assert_eq!(deploying.await.unwrap().unwrap_err().kind(), Kind::NotFound);
     assert_eq!((fixture.in_service("e"), fixture.ask("e").await.unwrap()), (vec!["1".to_owned()], 1));
     let endpoint = fixture.platform.get_endpoint(P, "e").await.unwrap();
@@ -92,11 +96,18 @@ async fn a_version_that_is_deleted_while_it_loads_is_not_deployed() {
 async fn an_endpoint_that_is_deleted_while_a_model_loads_for_it_stays_so() {
     let fixture = Fixture::new().await;
     fixture.upload("big", BIG).await;
+    fixture.upload("m", SMALL).await;
     fixture.endpoint("e").await;
+    // Something answers, which a load gives way to.
+    fixture.endpoint("f").await;
+    fixture.deploy("f", "1", "m").await.unwrap();
+    let busy = Busy::begin();
     let deploying = fixture.deploying(("e", "1", "big")).await;
     fixture.platform.delete_endpoint(P, "e", false).await.unwrap();
+    drop(busy);
     assert_eq!(deploying.await.unwrap().unwrap_err().kind(), Kind::NotFound);
-    assert!(fixture.platform.deployment_statuses().is_empty());
+    let endpoints = fixture.platform.deployment_statuses().into_iter().map(|(_, status)| status.endpoint);
+    assert_eq!(endpoints.collect::<Vec<_>>(), ["f"]);
     fixture.platform.delete_model(P, "big").await.unwrap();
 }
 
@@ -126,10 +137,12 @@ async fn a_change_of_a_deployment_holds_what_was_changed_meanwhile() {
     assert_eq!(threads, 2);
 
     // Undeployed meanwhile, it does not come back.
+    let busy = Busy::begin();
     let changing = change(Some(1.0), None);
-    until_loading().await;
+    until_loading(&changing).await;
     let others = BTreeMap::from([("2".to_owned(), 100)]);
     fixture.platform.undeploy(P, "e", "1", Some(others)).await.unwrap();
+    drop(busy);
     assert_eq!(changing.await.unwrap().unwrap_err().kind(), Kind::NotFound);
     assert_eq!(fixture.in_service("e"), ["2"]);
 }
@@ -172,7 +185,7 @@ async fn what_is_changed_while_deployments_are_brought_back_holds() {
     let fixture = fixture.reopened().await;
     let platform = Arc::clone(&fixture.platform);
     let restoring = tokio::spawn(async move { platform.restore_deployments().await });
-    until_loading().await;
+    until_loading(&restoring).await;
     fixture.platform.undeploy(P, "e", "1", None).await.unwrap();
     fixture.platform.delete_endpoint(P, "f", true).await.unwrap();
     fixture.endpoint("g").await;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use artifact::graph::GraphBuilder;
 use platform::{
@@ -21,6 +22,31 @@ pub(crate) const LOWEST: i64 = 19;
 
 /// Memory is measured by what the process takes, and threads are found by their names: one test at a time.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Keeps every core busy until it is dropped: what gives way gets a 300th of it then, and a load of a tenth of a second takes half a
+/// minute.
+pub(crate) struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    pub(crate) fn begin() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        for _ in 0..std::thread::available_parallelism().unwrap().get() {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        Self(over)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 pub(crate) struct Fixture {
     _alone: tokio::sync::MutexGuard<'static, ()>,
@@ -105,7 +131,7 @@ impl Fixture {
     ) -> JoinHandle<platform::Result<Deployment>> {
         let (platform, deploy) = (Arc::clone(&self.platform), deploy(endpoint, id, model));
         let deploying = tokio::spawn(async move { platform.deploy(deploy).await });
-        until_loading().await;
+        until_loading(&deploying).await;
         deploying
     }
 
@@ -156,15 +182,14 @@ pub(crate) fn deploy(endpoint: &str, id: &str, model: &str) -> Deploy {
     }
 }
 
-/// Returns while a model is being loaded.
-pub(crate) async fn until_loading() {
-    for _ in 0..5000 {
-        if !loading().is_empty() {
-            return;
-        }
+/// Returns while a model is being loaded by a task, or when the task has ended: a machine that is busy elsewhere may let nobody look
+/// meanwhile. [`Busy`] keeps what gives way from that.
+pub(crate) async fn until_loading<T>(task: &JoinHandle<T>) {
+    let begun = Instant::now();
+    while loading().is_empty() && !task.is_finished() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is being loaded");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    panic!("nothing is being loaded");
 }
 
 /// Returns when nothing is being loaded any more.
@@ -174,14 +199,16 @@ pub(crate) async fn until_loaded() {
     }
 }
 
-/// The niceness of each thread that loads a model now.
-pub(crate) fn loading() -> Vec<i64> {
+/// The niceness of each thread that loads a model now, by its id.
+pub(crate) fn loading() -> BTreeMap<String, i64> {
     let thread = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
         // A thread that has ended meanwhile has no files.
-        let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
         let (before, after) = stat.rsplit_once(')')?;
         // Field 19 of `proc_pid_stat`, the third being the first after the name.
-        before.ends_with("(load").then(|| after.split_whitespace().nth(16)?.parse().ok())?
+        let niceness = before.ends_with("(load").then(|| after.split_whitespace().nth(16)?.parse().ok())?;
+        Some((entry.file_name().to_string_lossy().into_owned(), niceness?))
     };
     std::fs::read_dir("/proc/self/task").unwrap().filter_map(thread).collect()
 }

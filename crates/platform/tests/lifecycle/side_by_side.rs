@@ -1,40 +1,14 @@
 //! Loads beside each other: what callers wait for does not wait for what gives way, and nothing is loaded that has no room.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use platform::{Kind, ModelName, Residence, Standing, VersionState};
+use platform::{Kind, ModelName, Platform, Residence, Standing, VersionState};
 
-use crate::fixture::{BIG, Fixture, LOWEST, P, SMALL, deploy, loading, until_loaded, until_loading};
+use crate::fixture::{BIG, Busy, Fixture, LOWEST, P, SMALL, deploy, loading, until_loaded};
 
 /// `inner` of a model with 12 MB of weights.
 const SOME: usize = 1732;
-
-/// Keeps every core busy until it is dropped: what gives way gets a 300th of it then, and a load of a tenth of a second takes half a
-/// minute.
-struct Busy(Arc<AtomicBool>);
-
-impl Busy {
-    fn begin() -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        for _ in 0..std::thread::available_parallelism().unwrap().get() {
-            let over = Arc::clone(&over);
-            std::thread::spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            });
-        }
-        Self(over)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 impl Fixture {
     /// A model on an endpoint of its name, loaded on demand and not in memory now; what it took.
@@ -75,7 +49,7 @@ async fn what_is_asked_for_does_not_wait_for_a_load_that_gives_way() {
     let (one, two) = tokio::join!(fixture.ask("one"), fixture.ask("two"));
     assert_eq!((one.unwrap(), two.unwrap()), (1, 1));
     assert!(!deploying.is_finished() && !loading().is_empty(), "they have waited for the load");
-    let giving_way = || loading().into_iter().filter(|niceness| *niceness == LOWEST).count();
+    let giving_way = || loading().into_values().filter(|niceness| *niceness == LOWEST).count();
     // Another that gives way waits, also when nobody waits for the first one any more.
     deploying.abort();
     let second = tokio::spawn({
@@ -164,23 +138,44 @@ async fn what_is_brought_back_has_begun_or_is_to_begin() {
         fixture.endpoint(model).await;
         fixture.deploy(model, "1", model).await.unwrap();
     }
-    let fixture = fixture.reopened().await;
+    // A machine that is busy elsewhere may have all of it over before anybody looks.
+    let mut fixture = fixture;
+    for _ in 0..5 {
+        fixture = fixture.reopened().await;
+        if begins_one_after_the_other(&fixture.platform).await {
+            return;
+        }
+    }
+    panic!("nobody is told what has begun");
+}
+
+/// Whether one of two is seen to have begun while the other has not. Brings them back.
+async fn begins_one_after_the_other(platform: &Arc<Platform>) -> bool {
+    // All of one moment.
     let states = || {
-        let models = fixture.platform.served_models();
-        let announced = |version: &platform::ServedVersion| version.state() == VersionState::Announced;
-        let states = |model: &platform::ServedModel| model.versions.iter().map(announced).collect::<Vec<_>>();
-        models.iter().flat_map(states).collect::<Vec<_>>()
+        let versions = platform.served_models().into_iter().flat_map(|model| model.versions);
+        versions
+            .map(|version| match version.state() {
+                VersionState::Announced => "announced",
+                VersionState::Loading => "loading",
+                VersionState::Ready => "ready",
+                _ => "another",
+            })
+            .collect::<Vec<_>>()
     };
-    fixture.platform.announce_deployments().await.unwrap();
-    assert_eq!(states(), [true, true]);
+    platform.announce_deployments().await.unwrap();
+    assert_eq!(states(), ["announced", "announced"]);
     let restoring = tokio::spawn({
-        let platform = Arc::clone(&fixture.platform);
+        let platform = Arc::clone(platform);
         async move { platform.restore_deployments().await }
     });
-    until_loading().await;
-    let one = fixture.platform.served_models()[0].versions[0].clone();
-    assert_eq!((one.state(), states()), (VersionState::Loading, vec![false, true]));
+    let mut seen = Vec::new();
+    while !restoring.is_finished() {
+        seen.push(states());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     restoring.await.unwrap().unwrap();
     until_loaded().await;
-    assert!(fixture.platform.served_models().iter().all(|model| model.versions[0].is_ready()));
+    assert_eq!(states(), ["ready", "ready"]);
+    seen.contains(&vec!["loading", "announced"])
 }
