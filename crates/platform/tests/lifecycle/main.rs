@@ -10,6 +10,7 @@ mod fixture;
 mod loading;
 mod retention;
 mod side_by_side;
+mod starved;
 
 /// As the program has it: what is loaded beside something else is measured all the same.
 #[global_allocator]
