@@ -31,8 +31,8 @@ LARGE = "/openapi.json"
 REPLIES = 400
 
 
-def closed_after(line: socket.socket, seconds: float, byte: bytes = b"") -> float:
-    """Seconds until the server ends the line, which gets this byte every second."""
+def until_closed(line: socket.socket, seconds: float, byte: bytes = b"") -> None:
+    """Returns when the server has ended the line, which gets this byte every second, or after so long."""
     begun = time.monotonic()
     line.settimeout(1)
     while time.monotonic() - begun < seconds:
@@ -45,11 +45,10 @@ def closed_after(line: socket.socket, seconds: float, byte: bytes = b"") -> floa
             continue
         except OSError:
             break
-    return time.monotonic() - begun
 
 
 class Slow:
-    """The clients, each on a thread of its own."""
+    """The clients, each on a thread of its own. Time counts from before the last that the server hears: it may hear it at once."""
 
     def __init__(self, hostile: Hostile, encrypted: tuple[tuple[str, int], ssl.SSLContext]):
         self.address = hostile.address
@@ -65,23 +64,27 @@ class Slow:
 
     def first_head(self) -> float:
         """Nothing for a minute, then the protocol, then slowly what it says."""
+        begun = time.monotonic()
         with self.line() as line:
-            begun = time.monotonic()
             time.sleep(HEAD_SECONDS - 15)
-            closed_after(line, 2 * HEAD_SECONDS, b"G")
+            until_closed(line, 2 * HEAD_SECONDS, b"G")
             return time.monotonic() - begun
 
     def later_head(self) -> float:
         with self.line() as line:
+            begun = time.monotonic()
             line.sendall(ALIVE)
             assert line.recv(1000).startswith(b"HTTP/1.1 200")
-            return closed_after(line, 2 * HEAD_SECONDS, b"G")
+            until_closed(line, 2 * HEAD_SECONDS, b"G")
+            return time.monotonic() - begun
 
     def idle(self) -> float:
         with self.line() as line:
+            begun = time.monotonic()
             line.sendall(ALIVE)
             assert line.recv(1000).startswith(b"HTTP/1.1 200")
-            return closed_after(line, 2 * HEAD_SECONDS)
+            until_closed(line, 2 * HEAD_SECONDS)
+            return time.monotonic() - begun
 
     def unread(self) -> int:
         """The share of the replies, in percent, that comes to who reads them late."""
@@ -119,7 +122,7 @@ class Slow:
     def _reads(self, line: socket.socket, after: float) -> int:
         line.sendall(f"GET {LARGE} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode() * REPLIES)
         time.sleep(after)
-        line.settimeout(5)
+        line.settimeout(20)
         heads, kept = 0, b""
         try:
             while got := line.recv(1 << 20):
@@ -134,8 +137,8 @@ class Slow:
         window = http2.frame(http2.SETTINGS, payload=struct.pack(">HI", 4, 0))
         with http2.Connection(self.address, http2.PREFACE + window) as connection:
             block = http2.request(LARGE, method="GET")
-            connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, 1, block))
             begun = time.monotonic()
+            connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, 1, block))
             for event in connection.frames(2 * HEAD_SECONDS):
                 if event is None or time.monotonic() - begun > HEAD_SECONDS:
                     break
@@ -148,9 +151,9 @@ class Slow:
     def slow_message(self, method: str) -> tuple[float, int | None]:
         """Seconds until a call is answered whose message comes a byte at a time, and its status."""
         with http2.Connection(self.address) as connection:
+            begun = time.monotonic()
             connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, http2.grpc(method)))
             connection.send(http2.frame(http2.DATA, 0, 1, message(b"\x0a", length=1000)))
-            begun = time.monotonic()
             while time.monotonic() - begun < 3 * BODY_SECONDS:
                 connection.send(http2.frame(http2.DATA, 0, 1, b"r"))
                 for event in connection.frames(1):
