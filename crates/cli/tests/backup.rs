@@ -160,8 +160,12 @@ fn versions_that_are_uploaded_meanwhile_are_in_it_whole_or_not_at_all() {
                 bellwether.ok(&["model", "upload", "bundle", "--server", &url]);
             }
         });
-        while !uploading.is_finished() {
+        // One at least, however soon they are uploaded.
+        loop {
             backups.push(bellwether.ok(&["backup", "--out", "kept"])["name"].as_str().unwrap().to_owned());
+            if uploading.is_finished() {
+                break;
+            }
         }
         uploading.join().unwrap();
     });

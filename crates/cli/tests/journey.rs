@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -147,14 +148,19 @@ fn training_stops_when_asked_and_runs_again_without_clean_up() {
     let bellwether = with_market();
     bellwether.file("long.toml", &PIPELINE.replace("epochs = 2", "epochs = 100000"));
     let mut command = bellwether.command(&["train", "long.toml", "--out", "bundle", "--json"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut stderr = String::new();
+    while !stderr.contains("epoch") {
+        assert!(told.read_line(&mut stderr).unwrap() > 0, "it ends before it trains: {stderr}");
+    }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    told.read_to_string(&mut stderr).unwrap();
     let output = child.wait_with_output().unwrap();
     let run = support::Run {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stderr,
     };
     assert_eq!(run.code, 130, "{run:?}");
     assert_eq!(error_of(&run).0, "CANCELLED");

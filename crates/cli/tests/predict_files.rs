@@ -52,7 +52,7 @@ fn a_run_that_is_killed_goes_on_without_a_row_twice_or_missing() {
 
     let words = line("out.csv");
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut kills = 0;
+    let (mut kills, mut runs) = (0, 0);
     while kills < 3 {
         let before = journal_lines(&bellwether, "out.csv");
         let mut child =
@@ -64,8 +64,14 @@ fn a_run_that_is_killed_goes_on_without_a_row_twice_or_missing() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!bellwether.dir().join("out.csv").exists(), "it ended before it was killed");
         kills += 1;
+        runs += 1;
+        if bellwether.dir().join("out.csv").exists() {
+            // A busy machine let it end before it was killed.
+            std::fs::remove_file(bellwether.dir().join("out.csv")).unwrap();
+            kills = 0;
+        }
+        assert!(runs < 30, "it always ends before it is killed");
     }
     let report = bellwether.ok(&words);
     assert!(report["resumed_rows"].as_u64().unwrap() >= 3 * 4 * 4000, "{report}");
@@ -79,13 +85,24 @@ fn an_interrupted_run_keeps_what_it_has_and_says_how_to_go_on() {
     rows_csv(&bellwether, ROWS);
     let words =
         ["predict", "--model", "rows", "--input", "many.csv", "--out", "o.csv", "--part-rows", "5000"];
-    let child = bellwether.command(&words).stderr(Stdio::piped()).spawn().unwrap();
-    while journal_lines(&bellwether, "o.csv") < 3 {
-        std::thread::sleep(Duration::from_millis(1));
+    let interrupted = || {
+        let mut child = bellwether.command(&words).stderr(Stdio::piped()).spawn().unwrap();
+        while journal_lines(&bellwether, "o.csv") < 3 && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        child.wait_with_output().unwrap()
+    };
+    let mut output = interrupted();
+    for _ in 0..10 {
+        if !output.status.success() {
+            break;
+        }
+        // A busy machine let it end before that.
+        std::fs::remove_file(bellwether.dir().join("o.csv")).unwrap();
+        output = interrupted();
     }
-    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(kill.unwrap().success());
-    let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("--resume goes on after what is written"), "{said}");

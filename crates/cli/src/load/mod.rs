@@ -243,9 +243,17 @@ mod tests {
 
     #[tokio::test]
     async fn replies_are_counted_by_their_outcome() {
-        let answers = load(server().await).run().await.unwrap();
+        let uri = server().await;
+        let mut answers = load(uri.clone()).run().await.unwrap();
+        // A busy machine may keep it from asking for as long as is measured.
+        for _ in 0..10 {
+            if answers.good.total() > 100 {
+                break;
+            }
+            answers = load(uri.clone()).run().await.unwrap();
+        }
         let refused = answers.failures["503"];
-        assert!(answers.good.total() > 20 && answers.bytes == 2 * answers.good.total(), "{answers:?}");
+        assert!(answers.good.total() > 100 && answers.bytes == 2 * answers.good.total(), "{answers:?}");
         assert!(answers.good.total().abs_diff(4 * refused) <= 15, "{answers:?}");
         assert!(answers.failures["connection"] > 0, "{answers:?}");
     }

@@ -37,10 +37,11 @@ impl Bucket {
         Self { content, server, store }
     }
 
-    /// The same bucket by a store that waits no longer than that for a word.
+    /// The same bucket by a store that waits no longer than that for a word, and asks again more often than a busy machine is silent.
     pub(crate) fn with_patience(self, silence: std::time::Duration) -> Self {
         let mut options = options(&self.server.address);
         options.transfer.silence = silence;
+        options.retry.tries = 20;
         let store = Store::open_with("s3://bucket/root", &options).unwrap();
         Self { store, ..self }
     }
