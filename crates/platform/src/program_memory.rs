@@ -185,10 +185,13 @@ Anonymous:             4 kB
         };
         // Sorting touches some code, formatting other.
         let mut numbers: Vec<u64> = (0..1000).map(|n| n * 7919 % 1009).collect();
-        let before = resident();
-        release_program_pages();
-        let after = resident();
-        assert!(after < before, "{before} -> {after} KiB");
+        // Other tests run code meanwhile.
+        let holds_less = (0..20).any(|_| {
+            let before = resident();
+            release_program_pages();
+            resident() < before
+        });
+        assert!(holds_less);
         numbers.sort_unstable();
         assert!(numbers.is_sorted() && format!("{numbers:?}").len() > 1000);
     }

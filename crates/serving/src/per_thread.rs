@@ -70,7 +70,8 @@ mod tests {
         });
         let counts: Vec<u64> = counters.all().map(|count| count.load(Ordering::Relaxed)).collect();
         assert_eq!(counts.iter().sum::<u64>(), 1000 * (COPIES as u64 + 3));
-        assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+        // Threads of other tests may be numbered between these.
+        assert!(counts.iter().filter(|count| **count > 0).count() > 1, "{counts:?}");
     }
 
     #[test]
