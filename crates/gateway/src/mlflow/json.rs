@@ -337,6 +337,16 @@ mod tests {
         assert_eq!(wrong.unwrap_err().message, "row 0 column \"pair\" has 3 values where the model takes 2");
     }
 
+    /// A busy machine may be late once, and again.
+    fn least_of_three(run: impl Fn()) -> std::time::Duration {
+        let took = || {
+            let begun = std::time::Instant::now();
+            run();
+            begun.elapsed()
+        };
+        took().min(took()).min(took())
+    }
+
     #[test]
     fn records_in_another_order_are_found_at_once() {
         let names: Vec<String> = (0..60_000).map(|at| format!("\"x{at}\": 0")).collect();
@@ -347,9 +357,8 @@ mod tests {
             names.join(", "),
             backwards.join(", ")
         );
-        let begun = std::time::Instant::now();
-        assert_eq!(read(&body).unwrap(), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
-        assert!(begun.elapsed().as_secs() < 3, "names are searched one after the other");
+        let took = least_of_three(|| assert_eq!(read(&body).unwrap(), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]));
+        assert!(took.as_secs() < 3, "names are searched one after the other");
     }
 
     #[test]
@@ -379,11 +388,12 @@ mod tests {
         let others = format!(",{{{own}}}").repeat(20_000);
         let body = format!("[{{{own},{}}}{others}]", beside.join(","));
         let (signature, features) = by_row();
-        let table = Table::new(Model { max_rows: 65_536, ..model(&signature, &features) });
-        let begun = std::time::Instant::now();
-        let inputs = records(&mut Reader::new(body.as_bytes()), table).unwrap();
-        assert_eq!(inputs[0].1.shape(), [20_001, 3]);
-        assert!(begun.elapsed().as_secs_f32() < 1.0, "all columns are looked at for each record");
+        let took = least_of_three(|| {
+            let table = Table::new(Model { max_rows: 65_536, ..model(&signature, &features) });
+            let inputs = records(&mut Reader::new(body.as_bytes()), table).unwrap();
+            assert_eq!(inputs[0].1.shape(), [20_001, 3]);
+        });
+        assert!(took.as_secs_f32() < 1.0, "all columns are looked at for each record");
     }
 
     #[test]
