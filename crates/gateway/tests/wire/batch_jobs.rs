@@ -137,10 +137,13 @@ async fn a_batch_prediction_is_queued_run_and_its_answers_staged() {
     let task = launcher.tasks.lock().unwrap()[0].clone();
     let inputs = task.arguments.iter().filter(|argument| argument.ends_with(".jsonl")).count();
     assert_eq!(inputs, 3, "two files to read and one to write: {:?}", task.arguments);
-    assert!(
-        Path::new(&Writer::flag(&task, "--bundle")).join("bundle.json").is_file()
-            || !task.directory.join("from").exists()
-    );
+    // The bundle may be going, file by file.
+    let bundle = Path::new(&Writer::flag(&task, "--bundle")).join("bundle.json");
+    let begun = std::time::Instant::now();
+    while !bundle.is_file() && task.directory.join("from").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", bundle.display());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(Writer::flag(&task, "--named"), "tiny-model@1");
     assert_eq!(Writer::flag(&task, "--dataset"), "made-up@1");
 
