@@ -111,7 +111,8 @@ async fn a_shadow_is_shown_and_counted_and_answers_nobody() {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     let mut shadow = Value::Null;
-    for _ in 0..500 {
+    // They are computed when nothing else is to be done.
+    for _ in 0..6000 {
         shadow = server.get_ok("endpoints/tiny/shadows").await["shadows"][0].clone();
         if shadow["answered"] == json!(10) {
             break;
