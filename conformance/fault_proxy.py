@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAULTS = ("reset", "unavailable", "slow", "truncated")
 SLOW_SECONDS = 0.25
+OVER_SECONDS_MAX = 60
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 BUSY = b"<?xml version='1.0'?><Error><Code>ServerBusy</Code><Message>The server is busy.</Message></Error>"
 
@@ -28,6 +29,9 @@ class FaultProxy:
         self._seen: set[str] = set()
         self._stalled_path: str | None = None
         self.stalled = threading.Event()
+        # By the addresses of their clients: connections that are not over, and those among them that never will be.
+        self._open: set[tuple[str, int]] = set()
+        self._asleep: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         proxy = self
 
@@ -47,6 +51,18 @@ class FaultProxy:
                 raise AttributeError(name)
 
         class Server(ThreadingHTTPServer):
+            def process_request(self, request: socket.socket, address: tuple[str, int]) -> None:
+                with proxy._lock:
+                    proxy._open.add(address)
+                super().process_request(request, address)
+
+            def process_request_thread(self, request: socket.socket, address: tuple[str, int]) -> None:
+                try:
+                    super().process_request_thread(request, address)
+                finally:
+                    with proxy._lock:
+                        proxy._open.discard(address)
+
             def handle_error(self, *_: object) -> None:
                 """A client that hangs up, as one does that was killed, is nothing to tell."""
 
@@ -82,6 +98,18 @@ class FaultProxy:
         self.honest()
         self._stalled_path = part_of_target
 
+    def wait_until_over(self) -> None:
+        """Waits until all that clients sent who are gone is carried out, but for what is stalled."""
+        end = time.monotonic() + OVER_SECONDS_MAX
+        # Taken in their order: when this one is, so are those before it.
+        with socket.create_connection(self._server.server_address) as last:
+            while last.getsockname() not in self._open:
+                assert time.monotonic() < end, "no connection is taken"
+                time.sleep(0.01)
+        while self._open - self._asleep:
+            assert time.monotonic() < end, "a client is still there"
+            time.sleep(0.01)
+
     def _fault_of(self, handler: BaseHTTPRequestHandler) -> str | None:
         # What is left of a range that broke is no other request.
         what = f"{handler.command} {handler.path} {handler.headers.get('range', '').rpartition('-')[2]}"
@@ -94,9 +122,16 @@ class FaultProxy:
             return self._fault
 
     def _forward(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        length = int(handler.headers.get("content-length", 0))
+        body = handler.rfile.read(length)
+        if len(body) < length:
+            # Its client has left: the service would wait for the rest.
+            handler.close_connection = True
+            return None
         fault = self._fault_of(handler)
         if self._stalled_path and self._stalled_path in handler.path:
+            with self._lock:
+                self._asleep.add(handler.client_address)
             self.stalled.set()
             time.sleep(3600)
         if fault == "reset":

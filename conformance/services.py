@@ -219,7 +219,8 @@ class Google(Service):
         return self.double.objects[key].content
 
     def keys(self, prefix: str) -> list[str]:
-        return sorted(key for key in self.double.objects if key.startswith(prefix))
+        # Its threads add and remove some meanwhile.
+        return sorted(key for key in list(self.double.objects) if key.startswith(prefix))
 
     def open_uploads(self) -> int:
         return len(self.double.uploads)

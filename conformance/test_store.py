@@ -311,9 +311,14 @@ def test_a_killed_uploader_leaves_nothing_visible_and_the_next_clears_it(remote:
     remote.proxy.stall("comp=blocklist" if remote.service.scheme == "az" else "partNumber=2")
     uploader = place.begin("model", "upload", remote.made.bundle)
     assert remote.proxy.stalled.wait(60)
-    time.sleep(0.3)
+    end = time.monotonic() + 60
+    while not remote.service.keys(prefix_of(place)):
+        assert time.monotonic() < end, "nothing is stored"
+        time.sleep(0.05)
     uploader.send_signal(signal.SIGKILL)
     uploader.wait()
+    # What it had sent to the end may be stored only now.
+    remote.proxy.wait_until_over()
     left = remote.service.keys(prefix_of(place))
     assert left and not any("bundle.json" in key or key.endswith("large.bin") for key in left), left
     if remote.service.scheme != "az":
