@@ -10,7 +10,7 @@ use predictor::{DataType, Signature};
 use registry::{Deployment, ModelVersion, Residence};
 use serving::{LoadSpec, Resources, Stay};
 
-use crate::background::{GivingWay, Runs};
+use crate::background::GivingWay;
 use crate::loads::{Claim, Load, Pace, Turn};
 use crate::on_demand::OnDemand;
 use crate::samplers::Samplers;
@@ -257,7 +257,7 @@ impl Platform {
     /// Loads a version, proves it on its golden sample and replays its newest training rows. What it takes is claimed before, and again
     /// when it is known.
     pub(crate) async fn load_in_turn(&self, load: Load<'_>, turn: Turn) -> Result<Loaded> {
-        let Load { endpoint, deployment, version, expected_bytes, pace } = load;
+        let Load { endpoint, deployment, version, expected_bytes, .. } = load;
         let bundle = self.open_version(version).await?;
         let set = feature_set(&bundle)?;
         let weights_bytes = bundle.file(ONNX_MODEL).map_or(0, |model| model.len() as u64);
@@ -268,41 +268,18 @@ impl Platform {
             None if bundle.manifest.origin.is_some() => "not replayed: the model was imported".to_owned(),
             None => "not replayed: the features were computed elsewhere".to_owned(),
         };
-        let name = format!("{endpoint}/{}", deployment.id);
-        let resources = Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb };
-        let limits = limits::of_engine(deployment.limits);
-        let engine = engine_of(deployment.engine.as_deref())?;
-        let turn = Arc::new(turn);
-        let its_turn = Arc::clone(&turn);
-        let prepare = move |runs: Option<&Runs>| {
-            let engine = serving::run_as_worker(|| {
-                runs.inspect(|runs| runs.here());
-                serving::Deployment::prepare(LoadSpec { name, bundle: &bundle, engine, resources, limits })
-            });
-            // Both go with this thread, which goes on if whoever waits for it leaves.
-            engine.map(|engine| (engine, bundle.manifest, claim, its_turn))
+        let preparation = Preparation {
+            name: format!("{endpoint}/{}", deployment.id),
+            bundle: Arc::new(bundle),
+            engine: engine_of(deployment.engine.as_deref())?,
+            resources: Resources { cpu_cores: deployment.cpu_cores, memory_gb: deployment.memory_gb },
+            limits: limits::of_engine(deployment.limits),
         };
-        let (prepared, manifest, claim, _) = match pace {
-            // What is in service must not feel it; without it, whoever waits would do so for nobody's good.
-            Pace::Beside if self.serving.answers() => {
-                let mut preparing = GivingWay::begin("load", move |runs| prepare(Some(runs)))?;
-                match preparing.result_unless_starved().await {
-                    Some(prepared) => prepared??,
-                    None => {
-                        turn.give_back();
-                        match self.load_pressed(load, preparing.runs()).await {
-                            // The memory may be there that the first one has, and for no second.
-                            Err(refused) if refused.kind() == Kind::ResourceExhausted => {
-                                preparing.result().await??
-                            }
-                            outcome => return outcome,
-                        }
-                    }
-                }
-            }
-            Pace::Beside | Pace::Awaited => background::run_apart("load", move || prepare(None)).await??,
-            Pace::Pressed => background::run_pressed("load", move || prepare(None)).await??,
-        };
+        let bundle = Arc::clone(&preparation.bundle);
+        let load = Load { expected_bytes: expected_bytes.max(weights_bytes), ..load };
+        let Ready { prepared, claim, turn } = self.prepare(load, preparation, claim, turn).await?;
+        let manifest =
+            Arc::try_unwrap(bundle).map_or_else(|shared| shared.manifest.clone(), |own| own.manifest);
         // Its threads have the priority of the one that starts them.
         let start = move || prepared.start();
         let gives_way = self.is_shadow(&version.project, endpoint, deployment).await?;
@@ -311,8 +288,78 @@ impl Platform {
             false => background::run_apart("start", start).await??,
         };
         claim.measure(self.serving.engines(), engine.memory_bytes()).await?;
-        turn.give_back();
+        drop(turn);
         Ok(Loaded { engine, manifest, set, replay, gives_way, claim })
+    }
+
+    /// Has a model made ready on a thread of the load's pace, and on a second one if the first one starves.
+    async fn prepare(
+        &self,
+        load: Load<'_>,
+        preparation: Preparation,
+        claim: Claim,
+        turn: Turn,
+    ) -> Result<Ready> {
+        let turn = Arc::new(turn);
+        match load.pace {
+            // What is in service must not feel it; without it, whoever waits would do so for nobody's good.
+            Pace::Beside if self.serving.answers() => {}
+            Pace::Beside | Pace::Awaited => {
+                return Ok(background::run_apart("load", || preparation.run(claim, turn)).await??);
+            }
+            Pace::Pressed => {
+                return Ok(background::run_pressed("load", || preparation.run(claim, turn)).await??);
+            }
+        }
+        let (first, its_turn) = (preparation.clone(), Arc::clone(&turn));
+        let mut giving_way = GivingWay::begin("load", move |runs| {
+            serving::run_as_worker(|| {
+                runs.here();
+                first.run(claim, its_turn)
+            })
+        })?;
+        // Of two that are measured by how the process grows each would be said to take what the other does.
+        if turn.is_by_growth() {
+            return Ok(giving_way.result().await??);
+        }
+        if let Some(ready) = giving_way.result_unless_starved().await {
+            return Ok(ready??);
+        }
+        turn.give_back();
+        match self.press(load, giving_way.runs()).await {
+            Ok((claim, turn)) => {
+                let turn = Arc::new(turn);
+                Ok(background::run_pressed("load", || preparation.run(claim, turn)).await??)
+            }
+            // There is memory for one, which the first has.
+            Err(refused) if refused.kind() == Kind::ResourceExhausted => Ok(giving_way.result().await??),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What makes a model ready.
+#[derive(Clone)]
+struct Preparation {
+    name: String,
+    bundle: Arc<Bundle>,
+    engine: Option<EngineKind>,
+    resources: Resources,
+    limits: serving::Limits,
+}
+
+/// A model that is made ready. Its claim and its turn go with the thread that makes it so, which goes on if whoever waits for it leaves.
+struct Ready {
+    prepared: serving::Prepared,
+    claim: Claim,
+    turn: Arc<Turn>,
+}
+
+impl Preparation {
+    fn run(self, claim: Claim, turn: Arc<Turn>) -> serving::Result<Ready> {
+        let Self { name, bundle, engine, resources, limits } = self;
+        let spec = LoadSpec { name, bundle: &bundle, engine, resources, limits };
+        Ok(Ready { prepared: serving::Deployment::prepare(spec)?, claim, turn })
     }
 }
 

@@ -4,7 +4,6 @@
 mod claims;
 mod turns;
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -97,9 +96,6 @@ impl<'a> Load<'a> {
         }
     }
 }
-
-/// A version on its way into service.
-pub(crate) type Loading<'a> = Pin<Box<dyn Future<Output = Result<Loaded>> + Send + 'a>>;
 
 /// Counts loads, and tells them when to give up. They take seconds, so a lock costs nothing.
 #[derive(Debug)]
@@ -203,20 +199,20 @@ impl Platform {
         }
     }
 
-    /// Loads anew what starved when it gave way to all others. Until that one ends, what comes after it does not try.
-    pub(crate) fn load_pressed<'a>(&'a self, load: Load<'a>, starved: &Arc<Runs>) -> Loading<'a> {
+    /// Memory and a turn for what starved when it gave way to all others, to be begun anew. Until that one ends, what comes after it
+    /// does not try.
+    pub(crate) async fn press(&self, load: Load<'_>, starved: &Arc<Runs>) -> Result<(Claim, Turn)> {
         let (endpoint, deployment) = (load.endpoint, &load.deployment.id);
         tracing::warn!(
             endpoint,
             deployment,
-            "no core is ever free for a load that gives way; it is loaded again and takes its part of them"
+            "no core is ever free for a load that gives way; it is begun anew and takes its part of them"
         );
         *self.loads.starved.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(starved);
-        let load = Load { pace: Pace::Pressed, ..load };
-        Box::pin(async move {
-            let turn = self.serving.turns().take(&load.key(), load.pace, load.measure()).await;
-            self.load_in_turn(load, turn).await
-        })
+        let turn = self.serving.turns().take(&load.key(), Pace::Pressed, load.measure()).await;
+        let claim = self.serving.claims().open(&load.key(), load.purpose());
+        claim.expect(self.serving.engines(), load.expected_bytes).await?;
+        Ok((claim, turn))
     }
 
     /// The same for a deployment that is a shadow and is to answer.

@@ -124,6 +124,11 @@ impl Turn {
         self.others.clone()
     }
 
+    /// Whether what is loaded in it is measured by how the process grows.
+    pub(crate) fn is_by_growth(&self) -> bool {
+        self.others.measure == Measure::Grown
+    }
+
     /// Lets others have their turn.
     pub(crate) fn give_back(&self) {
         self.others.turns.running().loads.remove(&self.others.number);
