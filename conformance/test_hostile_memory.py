@@ -18,7 +18,9 @@ QUESTION, CHANGE = 31 << 20, (4 << 20) - 1000
 BODY_BYTES_MAX, HELD_BYTES_MAX = 128 << 20, 256 << 20
 # Of six bodies at once.
 SEVERAL_BYTES_MAX = 960 << 20
-SECONDS_MAX = 15
+SECONDS_MAX = 4
+# How often a body is sent that a busy machine may have kept waiting: what is slow by itself is so every time.
+TRIES_MAX = 4
 
 
 def filled(before: bytes, item: bytes, after: bytes, length: int = QUESTION) -> bytes:
@@ -87,11 +89,14 @@ def peak_bytes(hostile: Hostile) -> int:
 def refused(hostile: Hostile, name: str) -> str:
     """What is wrong with how a body was refused, if something is."""
     path, body, headers, status = BODIES[name]
-    started = time.monotonic()
-    answer = hostile.ask("POST", path, body, headers)
-    seconds = time.monotonic() - started
-    if answer.status == status and seconds < SECONDS_MAX:
-        return ""
+    for _ in range(TRIES_MAX):
+        started = time.monotonic()
+        answer = hostile.ask("POST", path, body, headers)
+        seconds = time.monotonic() - started
+        if answer.status != status:
+            break
+        if seconds < SECONDS_MAX:
+            return ""
     return f"{name}: {answer.status} after {seconds:.1f} s: {answer.body[:200]!r}"
 
 

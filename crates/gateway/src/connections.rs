@@ -82,9 +82,14 @@ impl CutOff {
         CUT_OFF[self as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many there were of this reason.
+    pub(crate) fn times(self) -> u64 {
+        CUT_OFF[self as usize].load(Ordering::Relaxed)
+    }
+
     /// How many there were, by reason.
     pub(crate) fn counted() -> [(&'static str, u64); Self::ALL.len()] {
-        Self::ALL.map(|why| (why.name(), CUT_OFF[why as usize].load(Ordering::Relaxed)))
+        Self::ALL.map(|why| (why.name(), why.times()))
     }
 }
 

@@ -82,16 +82,10 @@ impl Runs {
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn here(&self) {}
 
-    /// How long it ran, and how long it could have and had no core; see `proc_pid_schedstat(5)`. Nothing where that is not known.
-    fn times(&self) -> Option<(Duration, Duration)> {
-        let thread = self.0.get()?;
-        let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
-        let mut nanoseconds = text.split_whitespace().map_while(|number| number.parse().ok());
-        Some((Duration::from_nanos(nanoseconds.next()?), Duration::from_nanos(nanoseconds.next()?)))
-    }
-
+    /// Not as far as is known, where the system does not say how a thread gets on.
     fn has_starved(&self) -> bool {
-        self.times().is_some_and(|(ran, waited)| waited >= STARVED && waited >= ran * STARVED_TIMES)
+        let times = self.0.get().and_then(|thread| serving::thread_times(&format!("self/task/{thread}")));
+        times.is_some_and(|(ran, waited)| waited >= STARVED && waited >= ran * STARVED_TIMES)
     }
 }
 
@@ -176,9 +170,9 @@ fn give_way() {
 #[cfg(not(target_os = "linux"))]
 fn give_way() {}
 
-/// Linux keeps niceness for each thread, under the thread's id.
+/// Lowers the priority of this thread and of what it starts. Linux keeps niceness for each thread, under the thread's id.
 #[cfg(target_os = "linux")]
-fn be_nice(niceness: i32) {
+pub(crate) fn be_nice(niceness: i32) {
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), niceness) {
         tracing::debug!(%error, "cannot lower the priority of a thread");
     }

@@ -199,6 +199,17 @@ impl Platform {
         }
     }
 
+    /// [`Platform::load`] for a deployment that is a shadow and is to answer.
+    pub(crate) async fn load_to_answer(
+        &self,
+        endpoint: &str,
+        deployment: &Deployment,
+        version: &ModelVersion,
+    ) -> Result<Loaded> {
+        let answering = Deployment { shadow_percent: None, ..deployment.clone() };
+        self.load(Load::beside(endpoint, &answering, version)).await
+    }
+
     /// Memory and a turn for what starved when it gave way to all others, to be begun anew. Until that one ends, what comes after it
     /// does not try.
     pub(crate) async fn press(&self, load: Load<'_>, starved: &Arc<Runs>) -> Result<(Claim, Turn)> {
@@ -213,17 +224,6 @@ impl Platform {
         let claim = self.serving.claims().open(&load.key(), load.purpose());
         claim.expect(self.serving.engines(), load.expected_bytes).await?;
         Ok((claim, turn))
-    }
-
-    /// The same for a deployment that is a shadow and is to answer.
-    pub(crate) async fn load_to_answer(
-        &self,
-        endpoint: &str,
-        deployment: &Deployment,
-        version: &ModelVersion,
-    ) -> Result<Loaded> {
-        let answering = Deployment { shadow_percent: None, ..deployment.clone() };
-        self.load(Load::beside(endpoint, &answering, version)).await
     }
 
     /// Whether a deployment is a shadow as the registry has it now.

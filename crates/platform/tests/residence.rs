@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,31 +13,14 @@ use std::time::Duration;
 use artifact::graph::GraphBuilder;
 use platform::{
     ArtifactSource, CreateEndpoint, DataType, Deploy, Deployment, DeploymentLimits, DeploymentStatus,
-    EndpointUpdate, Kind, ModelName, ModelTexts, Options, Platform, PredictReply, Question, Redeploy,
-    Residence, ResourceRequest, Standing, Tensor, UploadModel, UploadTarget, VersionChoice,
+    EndpointUpdate, Kind, ModelName, ModelTexts, Platform, PredictReply, Question, Redeploy, Residence,
+    ResourceRequest, Standing, Tensor, UploadModel, UploadTarget, VersionChoice,
 };
 
 const P: &str = "default";
 
 async fn open(data_dir: &Path) -> Arc<Platform> {
-    let options = Options {
-        data_dir: data_dir.to_owned(),
-        artifact_root: None,
-        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
-        allowed_roots: Vec::new(),
-        holder: "test".to_owned(),
-        clock: Arc::new(|| "2026-01-02T00:00:00Z".parse().unwrap()),
-    };
-    // The lock goes with the last task that has the platform before.
-    let begun = std::time::Instant::now();
-    loop {
-        match Platform::open(options.clone()).await {
-            Err(_) if begun.elapsed() < Duration::from_secs(20) => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            opened => return opened.unwrap(),
-        }
-    }
+    common::open(data_dir, Vec::new()).await
 }
 
 /// An ONNX file that takes rows of `columns`, mixes them at `inner` numbers and gives two classes; `scale` makes models differ.

@@ -16,6 +16,7 @@ mod queue;
 mod quick;
 mod sizes;
 mod table;
+mod thread_times;
 mod worker;
 
 pub use artifact::engine::run_as_worker;
@@ -27,6 +28,7 @@ pub use memory::{allocations_are_counted, count_allocated, machine_bytes, reside
 pub use per_thread::PerThread;
 pub use sizes::BatchSize;
 pub use table::{Key, Stay, Table};
+pub use thread_times::thread_times;
 pub use worker::computed;
 
 /// What every call of this crate returns.

@@ -121,10 +121,9 @@ impl Watch {
     }
 }
 
-/// How long this thread has run, see `proc_pid_schedstat(5)`; nothing where the system does not say.
+/// How long this thread has run; nothing where the system does not say.
 fn ran() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    crate::thread_times("thread-self").map(|(ran, _)| ran)
 }
 
 /// For each input, its axes within a row whose size the caller chooses.

@@ -47,11 +47,6 @@ async fn get(line: &mut TcpStream, path: &str) -> String {
     String::from_utf8_lossy(&answer[..read.unwrap_or(0)]).into_owned()
 }
 
-/// How many connections this process has cut off for a reason.
-fn cut_off(why: &str) -> u64 {
-    CutOff::counted().into_iter().find(|(name, _)| *name == why).unwrap().1
-}
-
 /// Asks until the answer begins so, and gives it and its line: what ends elsewhere takes a moment, and who is refused and does not ask
 /// within one is told nothing.
 async fn comes_to(begins: &str, server: SocketAddr, (from, path): (u8, &str)) -> (String, TcpStream) {
@@ -101,7 +96,7 @@ async fn an_address_leaves_half_of_the_connections_to_others() {
     idle.remove(0);
     comes_to("HTTP/1.1 200 ", server, (4, "/healthz")).await;
     // Those of other tests too.
-    assert!(cut_off("no_place") >= 3);
+    assert!(CutOff::NoPlace.times() >= 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,5 +133,5 @@ async fn a_head_has_the_time_that_is_said() {
     let mut line = line(server, 2).await;
     let read = tokio::time::timeout(SOON, line.read(&mut [0])).await.expect("it is cut off");
     assert!(matches!(read, Ok(0) | Err(_)));
-    assert!(cut_off("no_request") >= 1);
+    assert!(CutOff::NoRequest.times() >= 1);
 }

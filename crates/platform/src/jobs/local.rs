@@ -170,10 +170,7 @@ fn how_it_ended(status: ExitStatus) -> String {
 fn spawn_giving_way(mut command: Command) -> std::io::Result<Child> {
     std::thread::scope(|scope| {
         let start = move || {
-            let here = rustix::thread::gettid();
-            if let Err(error) = rustix::process::setpriority_process(Some(here), NICENESS) {
-                tracing::debug!(%error, "cannot lower the priority of a job");
-            }
+            crate::background::be_nice(NICENESS);
             command.spawn()
         };
         let started = std::thread::Builder::new().name("start job".to_owned()).spawn_scoped(scope, start)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use artifact::graph::GraphBuilder;
 use platform::{
-    ArtifactSource, CreateEndpoint, DataType, Deploy, Deployment, ModelTexts, Options, Platform, Question,
+    ArtifactSource, CreateEndpoint, DataType, Deploy, Deployment, ModelTexts, Platform, Question,
     ResourceRequest, Standing, Tensor, UploadModel, UploadTarget,
 };
 use tokio::task::JoinHandle;
@@ -55,22 +55,7 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) async fn open(folder: &Path) -> Arc<Platform> {
-    let options = Options {
-        data_dir: folder.join("data"),
-        artifact_root: None,
-        artifact_cache_bytes: platform::ARTIFACT_CACHE_BYTES,
-        allowed_roots: vec![format!("file://{}", folder.display())],
-        holder: "test".to_owned(),
-        clock: Arc::new(|| "2026-01-02T00:00:00Z".parse().unwrap()),
-    };
-    // The lock goes with the last task that has the platform before.
-    for _ in 0..500 {
-        match Platform::open(options.clone()).await {
-            Ok(platform) => return platform,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    }
-    Platform::open(options).await.unwrap()
+    crate::common::open(&folder.join("data"), vec![format!("file://{}", folder.display())]).await
 }
 
 impl Fixture {

@@ -5,6 +5,8 @@
 
 mod alike;
 mod changes;
+#[path = "../common/mod.rs"]
+mod common;
 mod failures;
 mod fixture;
 mod loading;
