@@ -10,6 +10,7 @@ mod border;
 mod check;
 mod edit;
 mod external;
+mod functions;
 mod lower;
 mod prune;
 mod signature;

@@ -7,9 +7,10 @@ use protos::onnx::tensor_proto::DataType;
 use protos::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 use super::OPSETS;
+use super::functions::Functions;
 use crate::format::onnx::nodes::{data_type, is_standard, label, nested, opset};
 
-/// The most nodes a model may have, those of inner graphs included.
+/// The most nodes a model may have, those of inner graphs included, and those of its functions as often as they are called.
 const MAX_NODES: usize = 1 << 20;
 
 /// Checks a model whose external data is folded in.
@@ -27,7 +28,7 @@ pub(super) fn check(model: &ModelProto) -> Result<(), String> {
             OPSETS.end()
         ));
     }
-    let mut checking = Checking { nodes: 0, known: HashSet::new() };
+    let mut checking = Checking { nodes: 0, functions: Functions::of(model), known: HashSet::new() };
     checking.graph(graph)
 }
 
@@ -37,6 +38,7 @@ fn uses_standard(graph: &GraphProto) -> bool {
 
 struct Checking<'a> {
     nodes: usize,
+    functions: Functions<'a>,
     /// The values that are there at this place, those of outer graphs included.
     known: HashSet<&'a str>,
 }
@@ -85,7 +87,7 @@ impl<'a> Checking<'a> {
     }
 
     fn node(&mut self, node: &'a NodeProto) -> Result<(), String> {
-        self.nodes += 1;
+        self.nodes = self.nodes.saturating_add(self.functions.nodes(node)?);
         if self.nodes > MAX_NODES {
             return Err(format!("it has more than {MAX_NODES} nodes"));
         }
